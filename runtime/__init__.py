@@ -1,0 +1,48 @@
+"""The part that runs on the device: bundles, windows, engines, streams. It needs numpy and onnxruntime only.
+
+    bundle      a folder with a model and all that one must know to use it   Bundle, BundleError
+    manifest    what a bundle says about itself                              Manifest, Signal, Modality, WindowSpec
+    recording   samples with their times and labels, in a file               Recording, InputError
+    window      from samples to windows                                      Windower, cut_windows, labelled_windows
+    engine      from windows to logits                                       open_engine
+    stream      from samples to predictions                                  Stream, Prediction
+    sources     where samples come from                                      Replay
+
+Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
+telemetry and keep a device id otherwise, and they read the variable when they are imported.
+"""
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from runtime.bundle import Bundle
+from runtime.engine import Engine, open_engine
+from runtime.errors import BundleError, InputError, SensedgeError
+from runtime.manifest import Manifest, Modality, Signal, WindowSpec
+from runtime.recording import Recording
+from runtime.sources import Replay
+from runtime.stream import Prediction, Stream
+from runtime.window import Window, Windower, cut_windows, label_of, labelled_windows
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Engine",
+    "InputError",
+    "Manifest",
+    "Modality",
+    "Prediction",
+    "Recording",
+    "Replay",
+    "SensedgeError",
+    "Signal",
+    "Stream",
+    "Window",
+    "WindowSpec",
+    "Windower",
+    "cut_windows",
+    "label_of",
+    "labelled_windows",
+    "open_engine",
+]

@@ -1,0 +1,330 @@
+"""A bundle: the folder that carries a model to a device, and the versions that the device adds to it.
+
+    walk.bundle/
+      manifest.json           what it is (see runtime.manifest), with size and hash of the files below
+      model.onnx              windows -> features, logits
+      weights.safetensors     the trainable tensors, by the names that they have in the graph
+      golden.npz              a few windows with the features and logits that the exporter computed
+      personal/0001/          a version written on this device: weights.safetensors (some tensors) + record.json
+      personal/current        the version in use; no such file, or `base` in it, means the model as it was shipped
+
+Opening verifies all of it. Writing never changes a file in place: a version is a new folder, moved into place whole,
+and choosing one is an atomic rename of `current`. So a kill or a power cut at any instant leaves a bundle that opens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import BundleError
+from runtime.files import TEMPORARY, sha256_of, write_atomic, write_folder_atomic
+from runtime.manifest import Manifest, TensorSpec
+from runtime.tensors import dump_tensors, load_tensors
+
+BASE = "base"
+FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list
+_VERSION = re.compile(r"\d{4}")
+_COPY_AGAIN = "Copy or export the bundle again."
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Windows with the answers that they gave when the bundle was made."""
+
+    windows: NDArray[np.float32]  # shape (n, length_samples, n_channels)
+    features: NDArray[np.float32]  # shape (n, n_features)
+    logits: NDArray[np.float32]  # shape (n, n_classes)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. `Bundle.open` makes one; the fields are what it found."""
+
+    path: Path
+    manifest: Manifest
+    version: str  # "base" or the name of a folder under personal/
+    base_tensors: Mapping[str, NDArray[np.float32]]  # as shipped
+    personal_tensors: Mapping[str, NDArray[np.float32]]  # those that `version` replaces
+
+    @classmethod
+    def open(cls, path: str | Path, version: str | None = None) -> Bundle:
+        """Read and verify a bundle.
+
+        Args:
+            path: its folder.
+            version: "base", a name such as "0001", or None for the one in use.
+
+        Raises:
+            BundleError: names the file that is missing, altered or not as the manifest says.
+        """
+        path = Path(path)
+        manifest = Manifest.from_json(_read(path, "manifest.json").decode("utf-8", "replace"), path / "manifest.json")
+        _check_files(path, manifest)
+        base = load_tensors(path / "weights.safetensors")
+        _check_tensors(path, manifest, base)
+        version = current_version(path) if version is None else version
+        personal = _load_version(path, manifest, version) if version != BASE else {}
+        return cls(path, manifest, version, base, personal)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """A trainable tensor of the version in use."""
+        return self.personal_tensors.get(name, self.base_tensors[name])
+
+    def model(self) -> bytes:
+        """The ONNX graph of the version in use: the shipped bytes with the personal tensors laid over them.
+
+        The bytes are changed before any engine sees them. Handing the tensors to onnxruntime as initializers instead
+        does not work: it ignores them, without a word, for weights that its layout transform has already taken.
+        """
+        model = bytearray(_read(self.path, "model.onnx"))
+        for spec in self.manifest.tensors:
+            if spec.name in self.personal_tensors:
+                data = self.personal_tensors[spec.name].astype("<f4").tobytes()
+                model[spec.offset : spec.offset + len(data)] = data
+        return bytes(model)
+
+    def golden(self) -> Golden:
+        """The golden windows with the base model's answers."""
+        where = self.path / "golden.npz"
+        try:
+            with np.load(where, allow_pickle=False) as file:
+                return Golden(file["windows"], file["features"], file["logits"])
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(where, expected="windows, features and logits", got=error, fix=_COPY_AGAIN) from None
+
+    def versions(self) -> list[str]:
+        """Names of the personal versions, oldest first, without the base."""
+        folder = self.path / "personal"
+        return (
+            sorted(entry.name for entry in folder.iterdir() if _VERSION.fullmatch(entry.name))
+            if folder.is_dir()
+            else []
+        )
+
+    def record(self, version: str) -> dict[str, Any]:
+        """What was written beside a personal version: how it was made, what it cost and what it gained."""
+        return _read_record(self.path / "personal" / version)
+
+    def commit(self, tensors: Mapping[str, NDArray[np.float32]], record: Mapping[str, Any]) -> Bundle:
+        """Add a personal version, make it the one in use and return the bundle with it.
+
+        Args:
+            tensors: the trainable tensors that differ from the base, by name.
+            record: how the version was made; JSON.
+
+        Raises:
+            BundleError: a tensor that the manifest does not list, or of another shape, or not finite; another process
+                is writing to this bundle.
+        """
+        _check_overlay(self.path, self.manifest, tensors)
+        weights = dump_tensors(tensors)
+        full = {**record, "model_sha256": self.manifest.files["model.onnx"].sha256}
+        with self._writing() as personal:
+            number = int(self.versions()[-1]) + 1 if self.versions() else 1
+            version = f"{number:04d}"
+
+            def fill(folder: Path) -> None:
+                (folder / "weights.safetensors").write_bytes(weights)
+                full["weights_sha256"] = sha256_of(folder / "weights.safetensors")
+                (folder / "record.json").write_text(json.dumps(full, indent=1, allow_nan=False) + "\n")
+
+            write_folder_atomic(personal / version, fill)
+            write_atomic(personal / "current", f"{version}\n".encode())
+        return Bundle.open(self.path, version)
+
+    def rollback(self, version: str = BASE) -> Bundle:
+        """Make another version the one in use: "base" or one of `versions()`. Nothing is deleted."""
+        chosen = Bundle.open(self.path, version)
+        with self._writing() as personal:
+            write_atomic(personal / "current", f"{version}\n".encode())
+        return chosen
+
+    @contextmanager
+    def _writing(self) -> Iterator[Path]:
+        """Hold the only right to write under personal/; what a killed writer left behind is swept away."""
+        personal = self.path / "personal"
+        personal.mkdir(exist_ok=True)
+        handle = os.open(personal, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BundleError(
+                    personal, expected="one writer at a time", got="a second one", fix="Wait for the other to end."
+                ) from None
+            for leftover in personal.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            yield personal
+        finally:
+            os.close(handle)
+
+
+def write_bundle(
+    path: str | Path, manifest: Manifest, model: bytes, tensors: Mapping[str, NDArray[np.float32]], golden: Golden
+) -> Bundle:
+    """Write a new bundle in one step; one that is already at `path` is replaced, its personal versions with it.
+
+    Args:
+        path: the folder to make.
+        manifest: complete but for `files`, which is filled in here.
+        model: the ONNX graph.
+        tensors: the trainable tensors, by name.
+        golden: windows with the answers of the module that was exported.
+    """
+    archive = io.BytesIO()
+    np.savez(archive, windows=golden.windows, features=golden.features, logits=golden.logits)
+    contents = {
+        "golden.npz": archive.getvalue(),
+        "model.onnx": model,
+        "weights.safetensors": dump_tensors(tensors, {spec.name: str(spec.layer) for spec in manifest.tensors}),
+    }
+
+    def fill(folder: Path) -> None:
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+        (folder / "manifest.json").write_text(manifest.with_files(contents).to_json())
+        Bundle.open(folder)
+
+    write_folder_atomic(Path(path), fill)
+    return Bundle.open(path)
+
+
+def current_version(path: Path) -> str:
+    """The version in use, by name, without opening it."""
+    try:
+        version = (path / "personal" / "current").read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return BASE
+    if version != BASE and not _VERSION.fullmatch(version):
+        raise BundleError(
+            path / "personal" / "current",
+            expected="base or the name of a version, such as 0001",
+            got=repr(version[:40]),
+            fix="Choose one: python -m sdk.finetune BUNDLE --rollback base",
+        )
+    return version
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            path / name, expected="a file of a bundle", got=error.strerror or error, fix="Check the path of the bundle."
+        ) from None
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    if set(manifest.files) != set(FILES):
+        raise BundleError(
+            path / "manifest.json",
+            expected=f"the files {', '.join(FILES)}",
+            got=sorted(manifest.files),
+            fix=_COPY_AGAIN,
+        )
+    for name, spec in manifest.files.items():
+        data = _read(path, name)
+        if len(data) != spec.bytes:
+            raise BundleError(path / name, expected=f"{spec.bytes} bytes", got=len(data), fix=_COPY_AGAIN)
+        found = hashlib.sha256(data).hexdigest()
+        if found != spec.sha256:
+            raise BundleError(path / name, expected=f"sha256 {spec.sha256}", got=found, fix=_COPY_AGAIN)
+
+
+def _check_tensors(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    """The manifest's list, weights.safetensors and the bytes inside model.onnx must tell the same."""
+    model = _read(path, "model.onnx")
+    for spec in manifest.tensors:
+        tensor = tensors.get(spec.name)
+        if tensor is None or tensor.shape != spec.shape:
+            raise BundleError(
+                path / "weights.safetensors",
+                expected=f"{spec.name} of shape {spec.shape}",
+                got="no such tensor" if tensor is None else f"shape {tensor.shape}",
+                fix=_COPY_AGAIN,
+            )
+        data = tensor.tobytes()
+        if spec.offset < 0 or model[spec.offset : spec.offset + len(data)] != data:
+            raise BundleError(
+                path / "manifest.json",
+                expected=f"{spec.name} at byte {spec.offset} of model.onnx",
+                got="other bytes",
+                fix=_COPY_AGAIN,
+            )
+    head = {spec.name: spec.shape for spec in manifest.tensors}
+    shapes = head.get(manifest.head.weight), head.get(manifest.head.bias)
+    expected = (len(manifest.labels), manifest.features), (len(manifest.labels),)
+    if shapes != expected:
+        raise BundleError(
+            path / "manifest.json",
+            expected=f"a head of {len(manifest.labels)} classes by {manifest.features} features",
+            got=f"tensors of shape {shapes[0]} and {shapes[1]}",
+            fix=_COPY_AGAIN,
+        )
+
+
+def _check_overlay(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    specs: dict[str, TensorSpec] = {spec.name: spec for spec in manifest.tensors}
+    for name, tensor in tensors.items():
+        if name not in specs or tensor.shape != specs[name].shape or not np.isfinite(tensor).all():
+            raise BundleError(
+                f"{path}: {name}",
+                expected="a finite tensor of " + (f"shape {specs[name].shape}" if name in specs else "the manifest"),
+                got=f"shape {tensor.shape}" + ("" if np.isfinite(tensor).all() else " with NaN or infinity"),
+                fix="Train the tensors that the bundle lists.",
+            )
+
+
+def _load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDArray[np.float32]]:
+    folder = path / "personal" / version
+    fix = "Go back: python -m sdk.finetune BUNDLE --rollback base"
+    if not _VERSION.fullmatch(version) or not folder.is_dir():
+        raise BundleError(folder, expected="a personal version", got="no such folder", fix=fix)
+    record = _read_record(folder)
+    for what, expected, found in (
+        ("made for model.onnx of sha256", manifest.files["model.onnx"].sha256, record.get("model_sha256")),
+        (
+            "weights.safetensors of sha256",
+            record.get("weights_sha256"),
+            _sha256_or_none(folder / "weights.safetensors"),
+        ),
+    ):
+        if expected != found:
+            raise BundleError(folder, expected=f"{what} {expected}", got=found, fix=fix)
+    tensors = load_tensors(folder / "weights.safetensors")
+    _check_overlay(folder, manifest, tensors)
+    return tensors
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(_read(folder, "record.json"))
+    except ValueError as error:
+        record = error
+    if not isinstance(record, dict):
+        raise BundleError(
+            folder / "record.json",
+            expected="a JSON object",
+            got=record,
+            fix="Go back: python -m sdk.finetune BUNDLE --rollback base",
+        )
+    return record
+
+
+def _sha256_or_none(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None

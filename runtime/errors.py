@@ -1,0 +1,30 @@
+"""The two errors that a user of the runtime can cause, both with the same four parts.
+
+Every message is one line that says where, what was expected, what was found and what to do, so that a log of a
+device in the field is enough to repair it.
+"""
+
+from __future__ import annotations
+
+
+class SensedgeError(ValueError):
+    """Something outside the program is wrong: a file, a stream of samples, an argument.
+
+    Args:
+        where: the file, row, channel or field that is wrong.
+        expected: what should have been there.
+        got: what was found.
+        fix: what to do about it, as a sentence.
+    """
+
+    def __init__(self, where: object, *, expected: str, got: object, fix: str) -> None:
+        self.where, self.expected, self.got, self.fix = str(where), expected, str(got), fix
+        super().__init__(f"{where}: expected {expected}, got {got}. {fix}")
+
+
+class BundleError(SensedgeError):
+    """A bundle that is not whole, not ours or not as its manifest says."""
+
+
+class InputError(SensedgeError):
+    """Samples, recordings or labels that do not fit the signal that a bundle names."""

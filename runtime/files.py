@@ -1,0 +1,77 @@
+"""Writes that a power cut cannot tear: a temporary sibling, fsync, an atomic rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+TEMPORARY = ".tmp-"  # every unfinished file or folder of ours starts so
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`: whoever looks finds the old file or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def write_folder_atomic(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write a folder's files beside `path`, then move the folder there in one step.
+
+    An existing folder at `path` is replaced; between the two renames it waits under a temporary name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+    try:
+        temporary.chmod(0o755)
+        fill(temporary)
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                _fsync(os.path.join(folder, name))
+            _fsync(folder)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_folder(path: Path) -> None:
+    """Make renames inside `path` survive a power cut."""
+    _fsync(str(path))
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _fsync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,52 @@
+"""Replay: a recording played as a live sensor would deliver it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+from runtime.manifest import Signal
+from runtime.recording import Recording
+
+
+class Replay:
+    """Yields a recording's samples in chunks: `for samples, t in Replay(...)`.
+
+    Args:
+        recording: a recording, or the path of a .npz or .csv file.
+        signal: what the model wants; the recording is fitted to it.
+        chunk_samples: rows per chunk. A real sensor's FIFO holds some tens.
+        realtime: wait between chunks as long as the sensor would; False plays as fast as possible.
+        sleep: what waits, for tests.
+    """
+
+    def __init__(
+        self,
+        recording: Recording | str | Path,
+        signal: Signal,
+        *,
+        chunk_samples: int = 16,
+        realtime: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if chunk_samples < 1:
+            raise InputError("chunk_samples", expected="at least 1", got=chunk_samples, fix="Give a number of rows.")
+        if not isinstance(recording, Recording):
+            recording = Recording.load(recording, signal.rate_hz)
+        self.recording = recording.fit(signal)
+        self._chunk_samples, self._realtime, self._sleep = chunk_samples, realtime, sleep
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64] | None]]:
+        samples, t, step = self.recording.samples, self.recording.t, self._chunk_samples
+        began = time.monotonic()
+        for begin in range(0, len(samples), step):
+            end = min(begin + step, len(samples))
+            if self._realtime:
+                due_s = end / self.recording.rate_hz if t is None else float(t[end - 1] - t[0])
+                self._sleep(max(began + due_s - time.monotonic(), 0.0))
+            yield samples[begin:end], None if t is None else t[begin:end]

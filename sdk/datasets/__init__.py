@@ -1,0 +1,136 @@
+"""Public motion data sets, one file each, all read into the same `Recording`.
+
+    list_datasets       the names
+    dataset_info        licence, citation, signal and labels of one, without reading it
+    load_dataset        its recordings, out of the official archive (checked by its hash, never unpacked)
+    split_by_subject    a training and a test part that share no person
+    get                 download the archive
+
+In a recording accelerations are in m/s^2 and rotation rates in rad/s, columns are called acc_x ... gyro_z, and what
+means the same (walking, sitting, ...) is called the same. `python -m sdk.datasets` does all of this from a shell.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from runtime.errors import InputError
+from runtime.recording import Recording
+from sdk.datasets._info import DatasetInfo
+
+__all__ = ["DatasetInfo", "Recording", "dataset_info", "get", "list_datasets", "load_dataset", "split_by_subject"]
+
+_NAMES = ("hapt", "motionsense", "seglearn_watch", "uci_har")
+
+
+class _Reader(Protocol):
+    """What each data set's file has."""
+
+    INFO: DatasetInfo
+
+    def read(self, archive: object) -> list[Recording]: ...
+
+
+def list_datasets() -> list[str]:
+    """The names that `load_dataset` takes, sorted."""
+    return list(_NAMES)
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """What is known about a data set without reading it.
+
+    Raises:
+        InputError: no such data set.
+    """
+    return _reader(name).INFO
+
+
+def load_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = False) -> list[Recording]:
+    """Read all recordings of a data set.
+
+    Args:
+        name: one of `list_datasets()`.
+        data_dir: the folder that holds the archive, itself or in a direct subfolder; None: the folder that the
+            environment variable SENSEDGE_DATA names.
+        download: get the archive into `data_dir`, which must then be given, if it is not there yet.
+
+    Raises:
+        InputError: no such data set, no archive, or one that is not as published.
+    """
+    from sdk.datasets import _archive
+    from sdk.datasets._registry import entries_of
+
+    reader = _reader(name)
+    if download and data_dir is None:
+        raise InputError(
+            "data_dir", expected="the folder to download into", got="none", fix="Name it: we write nowhere else."
+        )
+    folder = _archive.data_folder(data_dir)
+    path = _archive.find_archive(name, folder) if folder.is_dir() or not download else None
+    if path is None and download:
+        path = get(name, folder)
+    if path is None:
+        raise _archive.no_archive(name, folder)
+    with _archive.open_archive(path, entries_of(name)) as archive:
+        return reader.read(archive)
+
+
+def get(name: str, data_dir: str | Path) -> Path:
+    """Download the official archive of a data set into `data_dir` and give its path; one that is there is kept.
+
+    Raises:
+        InputError: no such data set, or what arrived has another hash.
+        ConnectionError: the server did not give the file.
+        ImportError: the extra `data` is not installed.
+    """
+    from sdk.datasets import _download
+
+    _reader(name)
+    return _download.download(name, Path(data_dir))
+
+
+def split_by_subject(
+    recordings: Iterable[Recording], test: Collection[str | int] | str | int
+) -> tuple[list[Recording], list[Recording]]:
+    """Split recordings into (train, test) so that no person is in both.
+
+    Args:
+        recordings: any number of them, left untouched.
+        test: the people to test on, as in `Recording.subject`.
+
+    Raises:
+        InputError: one of `test` is in no recording.
+    """
+    recordings = list(recordings)
+    wanted = {str(test)} if isinstance(test, str | int) else {str(subject) for subject in test}
+    known = {recording.subject for recording in recordings}
+    if unknown := wanted - known:
+        raise InputError(
+            "test",
+            expected=f"subjects among {', '.join(_natural(known)) or 'none: there are no recordings'}",
+            got=", ".join(_natural(unknown)),
+            fix="Name people who were recorded.",
+        )
+    train = [recording for recording in recordings if recording.subject not in wanted]
+    return train, [recording for recording in recordings if recording.subject in wanted]
+
+
+def _natural(names: Iterable[str]) -> list[str]:
+    """Sorted, with 2 before 10."""
+    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+
+
+def _reader(name: str) -> _Reader:
+    if name not in _NAMES:
+        near = difflib.get_close_matches(name, _NAMES)
+        raise InputError(
+            "data set",
+            expected=f"one of {', '.join(_NAMES)}",
+            got=repr(name),
+            fix=f"Did you mean {' or '.join(near)}?" if near else "Choose one of them.",
+        )
+    return cast(_Reader, import_module(f"sdk.datasets.{name}"))

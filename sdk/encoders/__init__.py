@@ -1,0 +1,10 @@
+"""Encoders by name: windows of shape (n, length_samples, n_channels) to features of shape (n, n_features).
+
+registry   names, and what makes them            create_encoder, list_encoders, register_encoder
+fcn        MaskCAE's fully convolutional net     FCN ("fcn", "fcn-stride4")
+"""
+
+from sdk.encoders.fcn import FCN
+from sdk.encoders.registry import Classifier, create_encoder, list_encoders, register_encoder
+
+__all__ = ["FCN", "Classifier", "create_encoder", "list_encoders", "register_encoder"]

@@ -1,0 +1,134 @@
+"""`python -m sdk.pretrain`: from a public data set to checkpoints, scores over unseen people, and a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from runtime.errors import InputError
+from runtime.manifest import Signal, WindowSpec
+from sdk._command import DONE, Progress, guarded, parser, table
+from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
+from sdk.encoders import list_encoders
+from sdk.pretrain.bundle import export_run
+from sdk.pretrain.loop import PretrainPlan
+from sdk.pretrain.study import Split, Task, run_study, subject_folds
+
+_EXAMPLES = """\
+  python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --seeds 5
+                                     five seeds, scored on four people who are kept out of the training
+  python -m sdk.pretrain hapt --data DIR --out runs/hapt --folds 5 \\
+      --labels walking,upstairs,downstairs,sitting,standing,laying
+                                     every person is a test person once
+  python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --bundle walk.bundle
+                                     and export the model of seed 0 for the device
+
+A run that was cut off goes on where it stopped when the same command is given again."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    arguments = _parser().parse_args(argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    plan = PretrainPlan()
+    p = parser("sdk.pretrain", "Supervised pretraining of an encoder, scored on people whom it never saw.", _EXAMPLES)
+    p.add_argument("dataset", choices=list_datasets())
+    p.add_argument("--data", metavar="DIR", help="folder with the official archive (see python -m sdk.datasets)")
+    p.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for checkpoints and report.json")
+    p.add_argument("--test", metavar="IDS", help="test people, with commas; all others train")
+    p.add_argument("--folds", metavar="N", type=int, help="instead of --test: N groups of people, each tested once")
+    p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
+    p.add_argument("--encoder", choices=list_encoders(), default=plan.encoder, help="default %(default)s")
+    p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
+    p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
+    p.add_argument("--length", metavar="N", type=int, default=128, help="samples per window (default %(default)s)")
+    p.add_argument("--hop", metavar="N", type=int, default=64, help="samples between windows (default %(default)s)")
+    p.add_argument("--epochs", metavar="N", type=int, default=plan.epochs, help="default %(default)s")
+    p.add_argument("--batch", metavar="N", type=int, default=plan.batch, help="windows per step (default %(default)s)")
+    p.add_argument("--lr", type=float, default=plan.learning_rate, help="peak learning rate (default %(default)s)")
+    p.add_argument("--device", default="cpu", help="torch's name of a device (default %(default)s)")
+    p.add_argument("--threads", metavar="N", type=int, default=torch.get_num_threads(), help="default %(default)s")
+    p.add_argument("--bundle", metavar="DIR", type=Path, help="export the first run for the device")
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+    return p
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    torch.set_num_threads(arguments.threads)
+    info = dataset_info(arguments.dataset)
+    wanted = arguments.modalities.split(",")
+    known = {modality.name: modality for modality in info.signal.modalities}
+    if unknown := [name for name in wanted if name not in known]:
+        raise InputError("--modalities", expected=", ".join(known), got=", ".join(unknown), fix="Choose among these.")
+    task = Task(
+        Signal(tuple(known[name] for name in wanted)),
+        WindowSpec(arguments.length, arguments.hop),
+        tuple(arguments.labels.split(",")) if arguments.labels else info.labels,
+    )
+    if unknown := [name for name in task.labels if name not in info.labels]:
+        raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
+    plan = replace(
+        PretrainPlan(),
+        encoder=arguments.encoder,
+        epochs=arguments.epochs,
+        batch=arguments.batch,
+        learning_rate=arguments.lr,
+    )
+    recordings = load_dataset(arguments.dataset, arguments.data)
+    bar = Progress()
+    report = run_study(
+        recordings,
+        task,
+        plan,
+        _splits(arguments, recordings),
+        arguments.seeds,
+        arguments.out,
+        device=arguments.device,
+        say=lambda text: print(text, file=sys.stderr),
+        progress=lambda run, done, total, loss: bar.show(done, total, f"{run}  loss {loss:.4f}"),
+    )
+    if arguments.bundle:
+        export_run(recordings, report, arguments.out, arguments.bundle, arguments.dataset)
+    print(json.dumps(report, indent=1) if arguments.json else _text(report))
+    if arguments.bundle and not arguments.json:
+        print(f"\n{arguments.bundle} is ready. Next: python -m sdk.profile {arguments.bundle}")
+    return DONE
+
+
+def _splits(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> list[Split]:
+    if bool(arguments.test) == bool(arguments.folds):
+        raise InputError("--test, --folds", expected="one of the two", got="both or none", fix="Say whom to test on.")
+    if arguments.folds:
+        return subject_folds(recordings, arguments.folds)
+    return [Split("test", tuple(arguments.test.split(",")))]
+
+
+def _text(report: dict[str, Any]) -> str:
+    rows = [
+        (run["split"], run["seed"], run["n"], f"{run['accuracy']:.4f}", f"{run['macro_f1']:.4f}")
+        for run in report["runs"]
+    ]
+    parts = [table(rows, ("split", "seed", "windows", "accuracy", "macro-F1")), ""]
+    for name, figure in report["summary"].items():
+        spread = "" if figure["std_over_seeds"] is None else f" ± {figure['std_over_seeds']:.4f} over seeds"
+        parts.append(f"{name}: {figure['mean']:.4f}{spread}, people never seen")
+    labels = report["task"]["labels"]
+    confusion = sum(torch.tensor(run["confusion"]) for run in report["runs"])
+    counts = confusion.tolist()  # type: ignore[union-attr]
+    parts += ["", "all runs together, true label by row:"]
+    parts.append(table([(name, *row) for name, row in zip(labels, counts, strict=True)], ("", *labels)))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

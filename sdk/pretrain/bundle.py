@@ -1,0 +1,65 @@
+"""From a finished run to a bundle: the same windows, statistics and labels, handed to the exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.bundle import Bundle
+from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
+from runtime.recording import Recording
+from runtime.window import labelled_windows
+from sdk.datasets import dataset_info, split_by_subject
+from sdk.pretrain.checkpoint import load_checkpoint
+from sdk.pretrain.loop import PretrainPlan
+from sdk.pretrain.study import Task, make_method
+
+_GOLDEN_PER_CLASS = 2
+
+
+def export_run(recordings: Sequence[Recording], report: dict[str, Any], runs: Path, path: Path, dataset: str) -> Bundle:
+    """Export the first run of a study.
+
+    Args:
+        recordings: those that the study was run on.
+        report: what `run_study` returned.
+        runs: the study's folder.
+        path: the bundle to write.
+        dataset: its name, for provenance.
+    """
+    from exporters import export_bundle
+
+    run = report["runs"][0]
+    task = _task(report["task"])
+    train, _ = split_by_subject(list(recordings), run["test_subjects"])
+    windows = labelled_windows(train, task.signal, task.window, task.labels)
+    plan = PretrainPlan(**{**report["plan"], "seed": run["seed"]})
+    method = make_method(plan, task, windows)
+    load_checkpoint(runs / f"{run['split']}-seed{run['seed']}.safetensors", method)
+    info = dataset_info(dataset)
+    rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
+    manifest = Manifest(
+        name=path.name.removesuffix(".bundle"),
+        signal=task.signal,
+        window=task.window,
+        labels=task.labels,
+        normalise=Normalise(tuple(method.mean.tolist()), tuple(method.std.tolist())),
+        provenance={
+            "method": "supervised",
+            "plan": report["plan"] | {"seed": run["seed"]},
+            "data": {"name": info.name, "title": info.title, "licence": info.licence, "citation": info.citation},
+            "placement": info.placement,
+            "unseen_people": {key: run[key] for key in ("test_subjects", "n", "accuracy", "macro_f1")},
+        },
+    )
+    classifier = method.classifier
+    return export_bundle(path, classifier.encoder, classifier.head, manifest, windows.samples[np.concatenate(rows)])
+
+
+def _task(raw: dict[str, Any]) -> Task:
+    """The task as a report holds it."""
+    modalities = (Modality(**{**m, "channels": tuple(m["channels"])}) for m in raw["signal"]["modalities"])
+    return Task(Signal(tuple(modalities)), WindowSpec(**raw["window"]), tuple(raw["labels"]))
