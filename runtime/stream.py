@@ -8,11 +8,11 @@ The engine may be shared; everything that belongs to one stream of samples is he
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
@@ -25,7 +25,7 @@ class Prediction:
 
     label: str  # the most probable class
     probability: float  # its probability
-    probabilities: NDArray[np.float32]  # shape (n_classes,), in the order of the manifest's labels
+    probabilities: tuple[float, ...]  # of every class, in the order of the manifest's labels
     start_s: float  # the window's span in the stream's own time
     end_s: float
     window_s: float  # seconds of computing: this push's share for checking, storing and cutting samples
@@ -78,14 +78,16 @@ class Stream:
 
     def _predict(self, window: Window, window_s: float) -> Prediction:
         began = perf_counter()
-        logits = self._engine.run(window.samples[None])[0]
+        logits = self._engine.run(window.samples[None])[0].tolist()
         ran = perf_counter()
-        probabilities = np.exp(logits - logits.max())
-        probabilities /= probabilities.sum()
-        best = int(probabilities.argmax())
+        highest = max(logits)
+        weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
+        total = sum(weights)
+        probabilities = tuple([weight / total for weight in weights])
+        best = logits.index(highest)
         return Prediction(
             self._labels[best],
-            float(probabilities[best]),
+            probabilities[best],
             probabilities,
             window.start_s,
             window.end_s,

@@ -1,0 +1,12 @@
+"""From a torch module to a bundle for the device. This wing knows torch, onnx and the runtime; it never imports sdk.
+
+bundle     module + manifest + example windows -> bundle     export_bundle
+offsets    where each tensor lies inside an ONNX file        initializer_offsets
+parity     torch against the engine                          check_parity, ParityError
+"""
+
+from exporters.bundle import export_bundle
+from exporters.offsets import initializer_offsets
+from exporters.parity import ParityError, check_parity
+
+__all__ = ["ParityError", "check_parity", "export_bundle", "initializer_offsets"]

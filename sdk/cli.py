@@ -1,0 +1,40 @@
+"""`sensedge COMMAND`: one door to all commands; `sensedge stream ...` is `python -m sdk.stream ...`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
+    "stream": ("sdk.stream", "play a recording through a bundle"),
+    "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),
+    "profile": ("sdk.profile", "what a bundle costs here, in time, memory and energy"),
+    "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),
+    "pretrain": ("sdk.pretrain.__main__", 'train an encoder and export it (needs "sensedge[train,export]")'),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the rest of the command line to the command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: sensedge COMMAND [...]\n")
+        print("\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()))
+        print("\nsensedge COMMAND --help tells more, with examples.")
+        return 0 if arguments else 2
+    if arguments[0] not in COMMANDS:
+        print(f"error: no command {arguments[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        module = import_module(COMMANDS[arguments[0]][0])
+    except ImportError as error:
+        print(f'error: {error}. Install what it needs: pip install "sensedge[train,export]"', file=sys.stderr)
+        return 1
+    code: int = module.main(arguments[1:])
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

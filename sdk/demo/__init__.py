@@ -1,0 +1,1 @@
+"""The main job on what the package carries: a pretrained bundle and a short recording of people it never saw."""

@@ -1,0 +1,122 @@
+"""The linear head as a convex problem with one optimum, found by Newton's method.
+
+    minimise over W, b   sum_i w_i CE(softmax(W f_i + b), y_i) / sum_i w_i  +  l2 / 2 * s^2 * ||(W, b / s) - anchor||^2
+
+CE is the cross-entropy and s^2 the mean squared norm of the features, so that `l2` means the same for every encoder.
+With the pretrained head as the anchor a class without labels stays where it is; with zero it is MESEN's ||theta_c||^2
+(eq. 9). The solution differs from the anchor only within the span of the features, so the problem is solved there: it
+has n_classes * min(n, n_features + 1) unknowns. Nothing is random: the same labels give the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_NEWTON_STEPS = 100
+_GRADIENT = 1e-10  # stop when the gradient's norm is below
+_ARMIJO = 1e-4
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A solved head."""
+
+    weight: Array  # shape (n_classes, n_features)
+    bias: Array  # shape (n_classes,)
+    loss: float  # the objective at the solution
+    gradient_norm: float  # of the objective, in the reduced problem
+
+
+def fit_head(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    l2: float,
+    sample_weights: Array | None = None,
+) -> HeadFit:
+    """Fit a head to labelled features.
+
+    Args:
+        features: shape (n, n_features).
+        labels: shape (n,), class indices.
+        weight: the anchor, shape (n_classes, n_features): the pretrained head or zeros.
+        bias: the anchor, shape (n_classes,).
+        l2: strength of the pull towards the anchor, above 0.
+        sample_weights: shape (n,), at least one above 0; None: all equal.
+    """
+    weights = np.ones(len(labels)) if sample_weights is None else np.asarray(sample_weights, np.float64)
+    weights = weights / weights.sum()
+    rows = features.astype(np.float64)
+    scale = max(float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))), 1e-12)
+    start = rows @ weight.T.astype(np.float64) + bias
+    columns = np.concatenate([rows / scale, np.ones((len(rows), 1))], axis=1)
+    basis = np.linalg.qr(columns.T)[0]  # shape (n_features + 1, rank)
+    change, loss, norm = _newton(columns @ basis, start, labels, weights, l2)
+    step = change.T @ basis.T  # shape (n_classes, n_features + 1)
+    return HeadFit(weight + step[:, :-1] / scale, bias + step[:, -1], loss, norm)
+
+
+def _newton(
+    reduced: Array, start: Array, labels: NDArray[np.int64], weights: Array, l2: float
+) -> tuple[Array, float, float]:
+    """Minimise over V, shape (rank, n_classes), the loss of the logits `start + reduced @ V`."""
+    target = np.eye(start.shape[1])[labels]
+
+    def evaluate(v: Array) -> tuple[float, Array]:
+        logits = start + reduced @ v
+        logits -= logits.max(axis=1, keepdims=True)
+        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        loss = -float(weights @ (log_p * target).sum(axis=1)) + 0.5 * l2 * float((v * v).sum())
+        return loss, np.exp(log_p)
+
+    v = np.zeros((reduced.shape[1], start.shape[1]))
+    loss, p = evaluate(v)
+    for _ in range(_NEWTON_STEPS):
+        gradient = reduced.T @ (weights[:, None] * (p - target)) + l2 * v
+        if np.linalg.norm(gradient) < _GRADIENT:
+            break
+        step = _newton_step(reduced, p, weights, l2, gradient)
+        slope, size = float((gradient * step).sum()), 1.0
+        while True:
+            new_loss, new_p = evaluate(v + size * step)
+            if new_loss <= loss + _ARMIJO * size * slope or size < 1e-6:
+                break
+            size *= 0.5
+        if new_loss > loss:  # rounding is all that is left
+            break
+        v, loss, p = v + size * step, new_loss, new_p
+    gradient = reduced.T @ (weights[:, None] * (p - target)) + l2 * v
+    return v, loss, float(np.linalg.norm(gradient))
+
+
+def _newton_step(reduced: Array, p: Array, weights: Array, l2: float, gradient: Array) -> Array:
+    """Solve Hessian @ step = -gradient by conjugate gradients, without ever forming the Hessian."""
+    weighted = weights[:, None] * p
+
+    def hessian(direction: Array) -> Array:
+        moved = reduced @ direction
+        curvature: Array = weighted * (moved - (p * moved).sum(axis=1, keepdims=True))
+        product: Array = reduced.T @ curvature + l2 * direction
+        return product
+
+    step = np.zeros_like(gradient)
+    residual = -gradient
+    direction, square = residual, float((residual * residual).sum())
+    goal = square * min(0.01, np.sqrt(square)) ** 2  # loose when far away: superlinear convergence
+    for _ in range(2 * gradient.size):
+        if square <= max(goal, 1e-30):
+            break
+        curved = hessian(direction)
+        length = square / float((direction * curved).sum())
+        step = step + length * direction
+        residual = residual - length * curved
+        previous, square = square, float((residual * residual).sum())
+        direction = residual + (square / previous) * direction
+    return step

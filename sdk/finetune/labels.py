@@ -1,0 +1,172 @@
+"""From a file of labels to labelled windows.
+
+A file of labels is one of two things:
+
+    spans       a .csv with the columns start_s, end_s, label, and optionally weight and recording (a path, relative to
+                the file); one row per span of time in which the wearer did one thing
+    recording   a .csv or .npz recording that has a label for each sample
+
+A window belongs to a span when the whole of it lies inside.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+from runtime.manifest import Manifest
+from runtime.recording import UNLABELLED, Recording
+from runtime.window import cut_windows
+
+_COLUMNS = ("start_s", "end_s", "label")
+_EDGE_S = 1e-6  # two instants closer than this are one
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Windows with labels and weights, and the hash of the files that they came from."""
+
+    windows: NDArray[np.float32]  # shape (n, length_samples, n_channels)
+    labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
+    weights: NDArray[np.float64]  # shape (n,)
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Span:
+    start_s: float
+    end_s: float
+    label: int
+    weight: float
+
+
+def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | None = None) -> LabelledSet:
+    """Read a file of labels and cut the recordings that it speaks of.
+
+    Args:
+        path: spans or a recording, see above.
+        manifest: signal, window and labels of the model.
+        recording: what the spans refer to, where the file has no column `recording`.
+
+    Raises:
+        InputError: a file that cannot be read, an unknown label, a span outside its recording, no window at all.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    windows: list[NDArray[np.float32]] = []
+    labels: list[int] = []
+    weights: list[float] = []
+    for source, spans in _sources(path, manifest, recording):
+        digest.update(np.ascontiguousarray(source.samples).tobytes())
+        for cut in cut_windows(source, manifest.signal, manifest.window):
+            for span in spans:
+                if span.start_s - _EDGE_S <= cut.start_s and cut.end_s <= span.end_s + _EDGE_S:
+                    windows.append(cut.samples)
+                    labels.append(span.label)
+                    weights.append(span.weight)
+                    break
+    digest.update(repr((labels, weights)).encode())
+    if not windows:
+        raise InputError(
+            path,
+            expected=f"spans of at least {manifest.window_s:g} s, the length of a window",
+            got="no window that lies inside one",
+            fix="Label longer stretches.",
+        )
+    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights), digest.hexdigest())
+
+
+def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> list[tuple[Recording, list[_Span]]]:
+    rows = _span_rows(path)
+    if rows is None:
+        whole = Recording.load(path, manifest.signal.rate_hz).fit(manifest.signal)
+        return [(whole, _spans_of_samples(whole, manifest))]
+    names: dict[Path, list[tuple[str, dict[str, str]]]] = {}
+    for where, row in rows:
+        if not row.get("recording") and recording is None:
+            raise InputError(
+                where, expected="a column recording", got="none", fix="Add it, or name the file with --recording."
+            )
+        name = path.parent / row["recording"] if row.get("recording") else Path(str(recording))
+        names.setdefault(name, []).append((where, row))
+    sources = []
+    for name, own in names.items():
+        source = Recording.load(name, manifest.signal.rate_hz).fit(manifest.signal)
+        sources.append((source, [_span(where, row, source, manifest) for where, row in own]))
+    return sources
+
+
+def _span_rows(path: Path) -> list[tuple[str, dict[str, str]]] | None:
+    """The rows of a file of spans, each with where it stands; None when the file is something else."""
+    if path.suffix.lower() != ".csv":
+        return None
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(_COLUMNS) <= set(reader.fieldnames or ()):
+                return None
+            return [(f"{path}: line {reader.line_num}", {k: v or "" for k, v in row.items() if k}) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, expected="a .csv file that can be read", got=error, fix="Check the path.") from None
+
+
+def _span(where: str, row: dict[str, str], source: Recording, manifest: Manifest) -> _Span:
+    try:
+        start_s, end_s, weight = (float(row.get(key) or default) for key, default in _NUMBERS)
+    except ValueError as error:
+        raise InputError(where, expected="numbers of seconds", got=error, fix="Repair the line.") from None
+    first_s = 0.0 if source.t is None else float(source.t[0])
+    last_s = first_s + source.duration_s
+    if not first_s - _EDGE_S <= start_s < end_s <= last_s + _EDGE_S:
+        raise InputError(
+            where,
+            expected=f"start_s before end_s, both between {first_s:g} and {last_s:g} s of {source.name}",
+            got=f"{start_s:g} to {end_s:g}",
+            fix="Correct the times.",
+        )
+    if not (math.isfinite(weight) and weight > 0):
+        raise InputError(where, expected="a weight above 0", got=weight, fix="Drop the line, or weigh it.")
+    return _Span(start_s, end_s, _index(where, row["label"].strip(), manifest), weight)
+
+
+_NUMBERS = (("start_s", "nan"), ("end_s", "nan"), ("weight", "1"))
+
+
+def _spans_of_samples(recording: Recording, manifest: Manifest) -> list[_Span]:
+    """Runs of samples with one label, as spans."""
+    if recording.labels is None:
+        raise InputError(
+            recording.name,
+            expected=f"the columns {', '.join(_COLUMNS)}, or a recording with labels",
+            got="neither",
+            fix="Say when the wearer did what.",
+        )
+    edges = [0, *(int(i) + 1 for i in np.flatnonzero(np.diff(recording.labels))), len(recording.labels)]
+    spans = []
+    for begin, end in pairwise(edges):
+        if begin < end and recording.labels[begin] != UNLABELLED:
+            label = _index(recording.name, recording.label_names[int(recording.labels[begin])], manifest)
+            spans.append(_Span(_time(recording, begin), _time(recording, end - 1) + 1 / recording.rate_hz, label, 1.0))
+    return spans
+
+
+def _time(recording: Recording, row: int) -> float:
+    return row / recording.rate_hz if recording.t is None else float(recording.t[row])
+
+
+def _index(where: str, name: str, manifest: Manifest) -> int:
+    labels: Sequence[str] = manifest.labels
+    if name not in labels:
+        raise InputError(
+            where, expected=f"a label of the model: {', '.join(labels)}", got=repr(name), fix="Use the model's names."
+        )
+    return labels.index(name)

@@ -1,0 +1,117 @@
+"""`python -m sdk.stream`: play a recording through a bundle and print a prediction per window.
+
+The table and the scoring live here because the demo prints the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdk._command import DONE, guarded, parser
+
+if TYPE_CHECKING:
+    from runtime import Bundle, Prediction, Replay
+    from sdk.scores import Scores
+
+_EXAMPLES = """\
+  python -m sdk.stream walk.bundle --replay today.npz              a line per window, scores at the end if it has labels
+  python -m sdk.stream walk.bundle --replay today.csv --realtime   as slowly as the sensor was
+  python -m sdk.stream walk.bundle --replay today.npz --json       one JSON object per line, the scores last
+
+A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seconds) and label (a name) may be there."""
+
+_LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    p = parser("sdk.stream", "Play a recording through a bundle as a live stream.", _EXAMPLES)
+    p.add_argument("bundle", type=Path, help="folder of the bundle")
+    p.add_argument("--replay", metavar="FILE", type=Path, required=True, help=".csv or .npz recording")
+    p.add_argument("--realtime", action="store_true", help="wait as long as the sensor would")
+    p.add_argument("--chunk", metavar="N", type=int, default=16, help="samples per push (default %(default)s)")
+    p.add_argument("--json", action="store_true", help="print JSON lines")
+    arguments = p.parse_args(argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from runtime import Bundle, Replay
+
+    bundle = Bundle.open(arguments.bundle)
+    replay = Replay(
+        arguments.replay, bundle.manifest.signal, chunk_samples=arguments.chunk, realtime=arguments.realtime
+    )
+    if arguments.json:
+        scores = play(
+            bundle, replay, lambda p, true: print(json.dumps({**dataclasses.asdict(p), "true": true}), flush=True)
+        )
+        print(json.dumps({"bundle": bundle.manifest.name, "version": bundle.version, "scores": scores.to_dict()}))
+        return DONE
+    print_header()
+    print_scores(play(bundle, replay, print_prediction))
+    return DONE
+
+
+def predictions(bundle: Bundle, replay: Replay) -> Iterator[tuple[Prediction, str | None]]:
+    """Stream a recording; each prediction comes with the true label of its window, None where there is none."""
+    from runtime import Stream, label_of
+
+    stream = Stream(bundle)
+    for samples, t in replay:
+        for prediction in stream.push(samples, t):
+            yield prediction, label_of(replay.recording, prediction.start_s, prediction.end_s)
+
+
+def play(bundle: Bundle, replay: Replay, show: Callable[[Prediction, str | None], None]) -> Scores:
+    """Stream a recording, show every prediction, and score those whose true label the bundle knows."""
+    from sdk.scores import score
+
+    labels = bundle.manifest.labels
+    pairs = []
+    for prediction, true in predictions(bundle, replay):
+        show(prediction, true)
+        if true in labels:
+            pairs.append((labels.index(true), labels.index(prediction.label)))
+    return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels))
+
+
+def print_header() -> None:
+    """The head of the live table."""
+    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip())
+
+
+def print_prediction(prediction: Prediction, true: str | None) -> None:
+    """One line of the live table."""
+    mark = "" if true in (None, prediction.label) else "<- wrong"
+    cells = (
+        f"{prediction.end_s:.2f} s",
+        prediction.label,
+        f"{prediction.probability:.3f}",
+        true or "-",
+        f"{prediction.compute_s * 1e3:.2f} ms",
+        mark,
+    )
+    print(_LINE.format(*cells).rstrip(), flush=True)
+
+
+def print_scores(scores: Scores) -> None:
+    """The last line of the live table."""
+    print(describe_scores(scores))
+
+
+def describe_scores(scores: Scores) -> str:
+    """Accuracy and macro-F1, or why there are none."""
+    if scores.accuracy is None or scores.macro_f1 is None:
+        return "accuracy, macro-F1: not measured (no window with a true label that the bundle knows)"
+    return f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
