@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from runtime import Bundle, Recording
     from runtime.window import LabelledWindows
+    from sdk.finetune import FinetuneReport, LabelledSet
+    from sdk.scores import Scores
 
 DATA = Path(__file__).parent / "data"
 _PER_LABEL = 5  # labelled windows per activity, as a wearer would give
@@ -48,6 +51,10 @@ def _people() -> list[str]:
     return sorted((path.stem.removeprefix("person_") for path in DATA.glob("person_*.npz")), key=int)
 
 
+def _sample(person: str) -> Path:
+    return DATA / f"person_{person}.npz"
+
+
 def _run(arguments: argparse.Namespace) -> int:
     person = arguments.person or _people()[0]
     if person not in _people():
@@ -58,71 +65,95 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     with tempfile.TemporaryDirectory(prefix="sensedge-demo-") as folder:
         path = Path(shutil.copytree(DATA / "walk.bundle", Path(folder) / "walk.bundle"))
-        results = _demo(path, DATA / f"person_{person}.npz", arguments)
+        results = _demo(path, person, arguments)
         if arguments.keep is not None:
             shutil.copytree(path, arguments.keep)
     if arguments.json:
         print(json.dumps(results))
     else:
-        print(_next(arguments.keep or DATA / "walk.bundle", DATA / f"person_{person}.npz"))
+        print(_next(arguments.keep or DATA / "walk.bundle", _sample(person)))
     return DONE
 
 
-def _demo(path: Path, sample: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from runtime import Bundle, Replay
     from sdk import stream
-    from sdk.finetune import finetune
     from sdk.finetune.__main__ import describe as describe_finetune
-    from sdk.meters import open_meter
-    from sdk.profile import describe as describe_profile
-    from sdk.profile import profile
 
     quiet = arguments.json
     say = (lambda text: None) if quiet else print
     bundle = Bundle.open(path)
-    unseen = bundle.manifest.provenance["unseen_people"]
+    signal, unseen = bundle.manifest.signal, bundle.manifest.provenance["unseen_people"]
     say(
         f"1. open: {bundle.manifest.name}, verified: {len(bundle.manifest.files)} files by hash, "
-        f"{len(bundle.manifest.tensors)} tensors"
+        f"{len(bundle.manifest.tensors)} tensors\n"
+        f"   {len(bundle.manifest.labels)} activities from {', '.join(signal.channel_names)} at {signal.rate_hz:g} Hz; "
+        f"macro-F1 {unseen['macro_f1']:.3f} on people it never saw"
     )
-    say(
-        f"   {len(bundle.manifest.labels)} activities from {', '.join(bundle.manifest.signal.channel_names)} at "
-        f"{bundle.manifest.signal.rate_hz:g} Hz; macro-F1 {unseen['macro_f1']:.3f} on people it never saw"
-    )
-    replay = Replay(sample, bundle.manifest.signal)
-    recording = replay.recording
-    say(f"\n2. stream: person {recording.subject}, {recording.duration_s:.0f} s, never seen by the model\n")
+    replay = Replay(_sample(person), signal)
+    say(f"\n2. stream: person {person}, {replay.recording.duration_s:.0f} s, never seen by the model\n")
     if not quiet:
         stream.print_header()
     streamed = stream.play(bundle, replay, (lambda p, true: None) if quiet else stream.print_prediction)
     say(f"\n   {stream.describe_scores(streamed)}")
 
     say(
-        f"\n3. adapt: {_PER_LABEL} labelled windows per activity of this person, scored on all windows that share no "
-        "sample with them\n"
+        f"\n3. adapt: {_PER_LABEL} labelled windows per activity, scored on the same person's other windows, those "
+        "that share no sample with the labelled ones\n"
     )
-    labelled, rest = _split(bundle, recording)
-    before = _score(bundle, rest)
-    adapted, report = finetune(bundle, labelled, meter=open_meter())
-    after = _score(adapted, rest)
+    results = {name: _adapt(path, name) for name in [*(p for p in _people() if p != person), person]}
+    report, before, after = results[person]
     say("   " + describe_finetune(report).replace("\n", "\n   "))
-    say(
-        f"   this person's other {before.n} windows: accuracy {before.accuracy:.3f} -> {after.accuracy:.3f}, "
-        f"macro-F1 {before.macro_f1:.3f} -> {after.macro_f1:.3f}"
-    )
+    say(f"\n   {_ROW.format('person', 'other windows', 'macro-F1', 'adapted', '')}".rstrip())
+    for name in _people():
+        kept, was, now = results[name]
+        outcome = "" if kept.accepted else "not accepted: the base stays"
+        say(f"   {_ROW.format(name, was.n, f'{was.macro_f1:.3f}', f'{now.macro_f1:.3f}', outcome)}".rstrip())
 
-    say("\n4. profile\n")
-    profiled = profile(path, arguments.windows)
-    say("   " + describe_profile(profiled).replace("\n", "\n   "))
+    say("\n4. profile, in a process of its own\n")
+    profiled = _profile(path, arguments)
+    say("   " + profiled.rstrip().replace("\n", "\n   ").replace("   \n", "\n"))
     return {
+        "person": person,
         "stream": streamed.to_dict(),
         "finetune": report.to_dict(),
         "others": {"before": before.to_dict(), "after": after.to_dict()},
-        "profile": profiled.to_dict(),
+        "everybody": {
+            name: {"accepted": kept.accepted, "before": was.macro_f1, "after": now.macro_f1}
+            for name, (kept, was, now) in results.items()
+        },
+        "profile": json.loads(profiled) if quiet else None,
     }
 
 
-def _split(bundle: Bundle, recording: Recording) -> tuple[Any, LabelledWindows]:
+_ROW = "{:<8}  {:>13}  {:>8}  {:>8}  {}"
+
+
+def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
+    """Adapt the base to one person; the scores on that person's other windows before and after."""
+    from runtime import Bundle, Recording
+    from sdk.finetune import finetune
+    from sdk.meters import open_meter
+
+    base = Bundle.open(path, "base")
+    labelled, rest = _split(base, Recording.load(_sample(person)))
+    before = _score(base, rest)
+    adapted, report = finetune(base, labelled, meter=open_meter())
+    return report, before, _score(adapted, rest)
+
+
+def _profile(path: Path, arguments: argparse.Namespace) -> str:
+    """What `python -m sdk.profile` prints: a fresh process, so that memory counts from the start."""
+    command = [sys.executable, "-m", "sdk.profile", str(path), "--windows", str(arguments.windows)]
+    done = subprocess.run(
+        [*command, *(["--json"] if arguments.json else [])], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise OSError(f"the profile failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _split(bundle: Bundle, recording: Recording) -> tuple[LabelledSet, LabelledWindows]:
     """A few windows per label for the wearer to name, and the others that share no sample with these."""
     import numpy as np
 
@@ -143,7 +174,7 @@ def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows[:: max(1, len(rows) // _PER_LABEL)][:_PER_LABEL]
 
 
-def _score(bundle: Bundle, windows: LabelledWindows) -> Any:
+def _score(bundle: Bundle, windows: LabelledWindows) -> Scores:
     from runtime import open_engine
     from sdk.scores import score
 

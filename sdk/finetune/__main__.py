@@ -95,8 +95,9 @@ def describe(report: Any) -> str:
             f"labelled windows   {counts}",
             f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f}, "
             f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
-            f"cost               {cost.seconds:.3f} s, energy {cost.energy.describe()}, "
-            f"peak memory {cost.memory.peak_bytes / 1e6:.1f} MB",
+            f"cost               {cost.seconds:.3f} s, peak memory {cost.memory.peak_bytes / 1e6:.1f} MB "
+            f"({cost.memory.above_baseline_bytes / 1e6:.1f} MB above the start)",
+            f"energy             {cost.energy.describe()}",
             f"in use             {report.version} ({report.reason})",
         )
     )

@@ -20,8 +20,10 @@ from sdk.pretrain.study import Task, make_method
 _GOLDEN_PER_CLASS = 2
 
 
-def export_run(recordings: Sequence[Recording], report: dict[str, Any], runs: Path, path: Path, dataset: str) -> Bundle:
-    """Export the first run of a study.
+def export_run(
+    recordings: Sequence[Recording], report: dict[str, Any], runs: Path, path: Path, dataset: str, index: int = 0
+) -> Bundle:
+    """Export one run of a study.
 
     Args:
         recordings: those that the study was run on.
@@ -29,10 +31,11 @@ def export_run(recordings: Sequence[Recording], report: dict[str, Any], runs: Pa
         runs: the study's folder.
         path: the bundle to write.
         dataset: its name, for provenance.
+        index: which of the report's runs.
     """
     from exporters import export_bundle
 
-    run = report["runs"][0]
+    run = report["runs"][index]
     task = _task(report["task"])
     train, _ = split_by_subject(list(recordings), run["test_subjects"])
     windows = labelled_windows(train, task.signal, task.window, task.labels)

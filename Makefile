@@ -1,0 +1,48 @@
+# Everything a newcomer or CI runs. Each target sets up what it needs: a virtual environment in the checkout, with the
+# versions of constraints.txt.
+PYTHON ?= python3
+BASE := .venv-base
+DEV := .venv
+PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo test lint format bench clean
+
+help:
+	@echo "make demo     install the base (no torch) and run the main job on what the package carries"
+	@echo "make test     install what the tests need and run them all"
+	@echo "make lint     ruff and mypy"
+	@echo "make format   let ruff lay out the code"
+	@echo "make bench    run every benchmark once, quickly"
+	@echo "make clean    remove the virtual environments and what was built"
+
+demo: $(BASE)/.installed
+	$(BASE)/bin/python -m sdk.demo
+
+test: $(DEV)/.installed
+	$(DEV)/bin/python -m pytest
+
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/python -m mypy
+
+format: $(DEV)/.installed
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+bench: $(DEV)/.installed
+	$(DEV)/bin/python -m benchmarks stream --quick
+
+clean:
+	rm -rf $(BASE) $(DEV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BASE)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BASE)
+	$(BASE)/bin/python -m pip install $(PIP_FLAGS) --editable .
+	touch $@
+
+# torch's constraint picks a CPU build where there is one; the open range would take gigabytes of CUDA.
+$(DEV)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install $(PIP_FLAGS) --editable ".[dev]"
+	touch $@

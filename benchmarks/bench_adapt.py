@@ -1,0 +1,109 @@
+"""Head adaptation: macro-F1 on people never seen, before and after five labelled windows per class of their own.
+
+The shipped recipe, five folds of people and five seeds, on MotionSense and HAPT (six activities). Each model is
+exported and adapted as on a device: `sdk.finetune.finetune` on the bundle, its own acceptance rule included. Five
+windows per class are drawn at random from a person; the score is over that person's other windows that share no sample
+with them. The base without adaptation stands beside it. Needs --data; models are kept in --runs and trained if missing.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks._bench import Options, Result
+from runtime import Bundle, Recording, Signal, WindowSpec, labelled_windows, open_engine
+from runtime.errors import InputError
+from sdk.datasets import dataset_info, load_dataset
+from sdk.finetune import LabelledSet, finetune
+from sdk.pretrain import PretrainPlan, run_study, subject_folds
+from sdk.pretrain.bundle import export_run
+from sdk.pretrain.study import Task
+from sdk.scores import Scores, score
+
+N_FOLDS, N_SEEDS, PER_CLASS = 5, 5, 5
+LABELS = {
+    "motionsense": ("downstairs", "upstairs", "walking", "jogging", "sitting", "standing"),
+    "hapt": ("walking", "upstairs", "downstairs", "sitting", "standing", "laying"),
+}
+
+
+def run(options: Options) -> Result:
+    """Both data sets; --quick takes one fold, one seed and one epoch of HAPT."""
+    if options.data is None:
+        raise InputError("--data", expected="a folder with the archives", got="nothing", fix="Name it.")
+    result = Result("adapt")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("hapt",) if options.quick else LABELS:
+            runs = Path(folder) / "runs" if options.quick else options.runs / f"{name}-folds"
+            _measure(name, options, runs, Path(folder) / "b.bundle", result)
+    return result
+
+
+def _measure(name: str, options: Options, runs: Path, path: Path, result: Result) -> None:
+    torch.set_num_threads(1)
+    info = dataset_info(name)
+    signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
+    task = Task(signal, WindowSpec(128, 64), LABELS[name])
+    recordings = load_dataset(name, options.data)
+    splits = subject_folds(recordings, N_FOLDS)
+    plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()
+    splits, n_seeds = (splits[:1], 1) if options.quick else (splits, N_SEEDS)
+    report = run_study(recordings, task, plan, splits, n_seeds, runs, say=lambda text: print(text, file=sys.stderr))
+    rows = []  # one per run and person: seed, before, after, accepted
+    for index, trained in enumerate(report["runs"]):
+        export_run(recordings, report, runs, path, name, index)
+        for person in trained["test_subjects"]:
+            own = [recording for recording in recordings if recording.subject == person]
+            before, after, accepted = _adapt(Bundle.open(path, "base"), own, seed=1000 * trained["seed"] + int(person))
+            rows.append((trained["seed"], before.macro_f1, after.macro_f1, accepted))
+        print(f"{name} {trained['split']} seed {trained['seed']}: adapted", file=sys.stderr)
+    table = np.array(rows, float)
+    gains = table[:, 2] - table[:, 1]
+    seeds = sorted(set(table[:, 0]))
+    pooled = report["summary"]["macro_f1"]
+    result.figures |= {
+        f"{name}_people": len({p for r in report["runs"] for p in r["test_subjects"]}),
+        f"{name}_seeds": len(seeds),
+        f"{name}_pooled_macro_f1": pooled["mean"],
+        f"{name}_pooled_macro_f1_std_over_seeds": pooled["std_over_seeds"],
+        f"{name}_before": float(table[:, 1].mean()),
+        f"{name}_after": float(table[:, 2].mean()),
+        f"{name}_gain": float(gains.mean()),
+        f"{name}_gain_per_seed": [float(gains[table[:, 0] == seed].mean()) for seed in seeds],
+        f"{name}_adaptations": len(gains),
+        f"{name}_accepted": int(table[:, 3].sum()),
+        f"{name}_better": int((gains > 1e-9).sum()),
+        f"{name}_hurt": int((gains < -1e-9).sum()),
+        f"{name}_worst_gain": float(gains.min()),
+        f"{name}_best_gain": float(gains.max()),
+    }
+    if not options.quick:
+        result.checks[f"{name}_mean_rises"] = bool(gains.mean() > 0)
+
+
+def _adapt(bundle: Bundle, own: list[Recording], seed: int) -> tuple[Scores, Scores, bool]:
+    """One person: draw, adapt, score on the windows that share no sample with the drawn ones."""
+    manifest = bundle.manifest
+    windows = labelled_windows(own, manifest.signal, manifest.window, manifest.labels)
+    rng = np.random.default_rng(seed)
+    classes = [np.flatnonzero(windows.labels == label) for label in range(len(manifest.labels))]
+    drawn = np.sort(np.concatenate([rng.permutation(rows)[:PER_CLASS] for rows in classes]))
+    same = windows.source[:, None] == windows.source[drawn]
+    near = np.abs(windows.start_s[:, None] - windows.start_s[drawn]) < manifest.window_s - 1e-6
+    rest = ~(same & near).any(axis=1)
+    data = LabelledSet(windows.samples[drawn], windows.labels[drawn], np.ones(len(drawn)), "benchmark")
+    adapted, report = finetune(bundle, data)
+    scores = [_score(version, windows.samples[rest], windows.labels[rest]) for version in (bundle, adapted)]
+    return scores[0], scores[1], report.accepted
+
+
+def _score(bundle: Bundle, samples: np.ndarray, labels: np.ndarray) -> Scores:
+    engine = open_engine(bundle)
+    logits = np.concatenate([engine.run(samples[i : i + 64]) for i in range(0, len(samples), 64)])
+    engine.close()
+    return score(labels, logits.argmax(axis=1), len(bundle.manifest.labels))

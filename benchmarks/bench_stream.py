@@ -1,0 +1,78 @@
+"""Push to prediction against a bare session.run of the same graph on a ready window.
+
+Ours: a hop of samples is pushed; it is checked, stored, cut, run, turned into probabilities and a Prediction. The peer:
+`InferenceSession.run(["logits"], {"windows": window})` with the same options on a window that lies ready. Two nets:
+MaskCAE's FCN of table I on 30 x 6 and the shipped one on 128 x 6; the latter also fed sample by sample.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from benchmarks._bench import Options, Result, interleave, ratio
+from exporters import export_bundle
+from runtime import Bundle, Manifest, Modality, Signal, Stream, WindowSpec
+from runtime.engine.ort import session_options
+from runtime.manifest import Normalise
+from sdk.encoders import Classifier, create_encoder
+
+SHIPPED = Path(__file__).parent.parent / "sdk" / "demo" / "data" / "walk.bundle"
+
+
+def run(options: Options) -> Result:
+    """Measure both nets."""
+    result = Result("stream")
+    with tempfile.TemporaryDirectory() as folder:
+        for key, bundle in (("fcn30", _fcn30(Path(folder) / "fcn30.bundle")), ("fcn128", Bundle.open(SHIPPED))):
+            _measure(key, bundle, options, result)
+    return result
+
+
+def _measure(key: str, bundle: Bundle, options: Options, result: Result) -> None:
+    windows = bundle.golden().windows
+    hop, length = bundle.manifest.window.hop_samples, bundle.manifest.window.length_samples
+    session = onnxruntime.InferenceSession(bundle.model(), session_options(), providers=["CPUExecutionProvider"])
+    samples = np.concatenate([*windows] * 2)
+    chunks = [samples[i : i + hop].copy() for i in range(0, len(samples) - hop + 1, hop)]
+    stream, feed = Stream(bundle), {"windows": windows[:1].copy()}
+    stream.push(samples[: length - hop])  # from now on every hop completes a window
+    turn = iter(range(1 << 60))
+    candidates = {
+        "push": lambda: stream.push(chunks[next(turn) % len(chunks)]),
+        "run": lambda: session.run(["logits"], feed),
+    }
+    seconds = interleave(candidates, rounds=40 if options.quick else 200, calls=100)
+    for name, values in seconds.items():
+        result.figures[f"{name}_us_{key}"] = float(np.median(values)) * 1e6
+    result.figures[f"own_us_{key}"] = result.figures[f"push_us_{key}"] - result.figures[f"run_us_{key}"]
+    name = f"push_vs_run_{key}"
+    result.ratios[name], result.ratios[f"{name}_spread"] = ratio(seconds["push"], seconds["run"])
+    result.checks[f"answers_{key}"] = _same_answers(bundle, session, samples)
+
+
+def _same_answers(bundle: Bundle, session: onnxruntime.InferenceSession, samples: np.ndarray) -> bool:
+    """The stream's probabilities against the softmax of the peer's logits, window by window."""
+    stream, spec = Stream(bundle), bundle.manifest.window
+    found = [prediction.probabilities for prediction in stream.push(samples)]
+    starts = range(0, len(samples) - spec.length_samples + 1, spec.hop_samples)
+    logits = np.concatenate(
+        [session.run(["logits"], {"windows": samples[None, i : i + spec.length_samples]})[0] for i in starts]
+    )
+    expected = torch.softmax(torch.from_numpy(logits.astype(np.float64)), 1).numpy()
+    return len(found) == len(expected) and bool(np.allclose(found, expected, rtol=1e-6, atol=1e-9))
+
+
+def _fcn30(path: Path) -> Bundle:
+    torch.manual_seed(0)
+    signal = Signal(
+        tuple(Modality(name, unit, ("x", "y", "z"), 30.0) for name, unit in (("acc", "m/s^2"), ("gyro", "rad/s")))
+    )
+    manifest = Manifest("fcn30", signal, WindowSpec(30, 15), tuple("abcdefghijkl"), Normalise((0.0,) * 6, (1.0,) * 6))
+    classifier = Classifier(create_encoder("fcn", 30, 6), 12).eval()
+    windows = np.random.default_rng(0).normal(size=(8, 30, 6)).astype(np.float32)
+    return export_bundle(path, classifier.encoder, classifier.head, manifest, windows)
