@@ -5,6 +5,11 @@ offsets    where each tensor lies inside an ONNX file        initializer_offsets
 parity     torch against the engine                          check_parity, ParityError
 """
 
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError('exporters need torch: pip install "sensedge[export]"') from error
+
 from exporters.bundle import export_bundle
 from exporters.offsets import initializer_offsets
 from exporters.parity import ParityError, check_parity

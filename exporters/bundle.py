@@ -11,8 +11,11 @@ The bundle appears at its path only when all of that has succeeded.
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,8 +108,7 @@ def export_bundle(
 def _onnx(module: nn.Module, manifest: Manifest) -> bytes:
     """The graph as bytes. Unoptimised: the optimiser merges equal initializers and folds others away."""
     example = torch.zeros(2, *manifest.window_shape)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+    with _silence():
         program: Any = torch.onnx.export(
             module,
             (example,),
@@ -121,6 +123,19 @@ def _onnx(module: nn.Module, manifest: Manifest) -> bytes:
     buffer = io.BytesIO()
     program.save(buffer)
     return buffer.getvalue()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to ourselves what torch's exporter warns of: its own internals and packages that we do not need."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _specs(model: bytes, tensors: dict[str, NDArray[np.float32]]) -> tuple[TensorSpec, ...]:

@@ -9,21 +9,36 @@
     sources     where samples come from                                      Replay
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
-telemetry and keep a device id otherwise, and they read the variable when they are imported.
+telemetry and keep a device id otherwise, and they read the variable when they are imported. Nothing else happens: a
+part is imported when it is first asked for, so that a command that only prints its help starts at once.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from runtime.bundle import Bundle
-from runtime.engine import Engine, open_engine
-from runtime.errors import BundleError, InputError, SensedgeError
-from runtime.manifest import Manifest, Modality, Signal, WindowSpec
-from runtime.recording import Recording
-from runtime.sources import Replay
-from runtime.stream import Prediction, Stream
-from runtime.window import Window, Windower, cut_windows, label_of, labelled_windows
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
+    from runtime.engine import Engine, open_engine
+    from runtime.errors import BundleError, InputError, SensedgeError
+    from runtime.manifest import Manifest, Modality, Signal, WindowSpec
+    from runtime.recording import Recording
+    from runtime.sources import Replay
+    from runtime.stream import Prediction, Stream
+    from runtime.window import Window, Windower, cut_windows, label_of, labelled_windows
+
+_PARTS = {
+    "bundle": "Bundle",
+    "engine": "Engine open_engine",
+    "errors": "BundleError InputError SensedgeError",
+    "manifest": "Manifest Modality Signal WindowSpec",
+    "recording": "Recording",
+    "sources": "Replay",
+    "stream": "Prediction Stream",
+    "window": "Window Windower cut_windows label_of labelled_windows",
+}
 
 __all__ = [
     "Bundle",
@@ -46,3 +61,10 @@ __all__ = [
     "labelled_windows",
     "open_engine",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for part, names in _PARTS.items():
+        if name in names.split():
+            return getattr(import_module(f"runtime.{part}"), name)
+    raise AttributeError(f"module 'runtime' has no attribute {name!r}")

@@ -20,8 +20,6 @@ import io
 import json
 import os
 import re
-import shutil
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import BundleError
-from runtime.files import TEMPORARY, sha256_of, write_atomic, write_folder_atomic
+from runtime.files import TEMPORARY, fsync_folder, sha256_of, write_atomic, write_folder_atomic
 from runtime.manifest import Manifest, TensorSpec
 from runtime.tensors import dump_tensors, load_tensors
 
@@ -100,6 +98,8 @@ class Bundle:
 
     def golden(self) -> Golden:
         """The golden windows with the base model's answers."""
+        import zipfile  # not before: a stream starts without it
+
         where = self.path / "golden.npz"
         try:
             with np.load(where, allow_pickle=False) as file:
@@ -157,8 +157,12 @@ class Bundle:
     @contextmanager
     def _writing(self) -> Iterator[Path]:
         """Hold the only right to write under personal/; what a killed writer left behind is swept away."""
+        import shutil  # not before: a stream starts without it
+
         personal = self.path / "personal"
-        personal.mkdir(exist_ok=True)
+        if not personal.is_dir():
+            personal.mkdir(exist_ok=True)  # another writer may have been faster
+            fsync_folder(self.path)
         handle = os.open(personal, os.O_RDONLY)
         try:
             try:

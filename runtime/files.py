@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,8 @@ TEMPORARY = ".tmp-"  # every unfinished file or folder of ours starts so
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Put `data` at `path`: whoever looks finds the old file or the new one, never a part."""
+    import tempfile  # writing is rare, and a stream starts without it
+
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -33,6 +33,9 @@ def write_folder_atomic(path: Path, fill: Callable[[Path], None]) -> None:
 
     An existing folder at `path` is replaced; between the two renames it waits under a temporary name.
     """
+    import shutil
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
     try:

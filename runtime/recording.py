@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,11 @@ class Recording:
         if self.t is not None and len(self.t):
             return float(self.t[-1] - self.t[0]) + 1 / self.rate_hz
         return len(self.samples) / self.rate_hz
+
+    @cached_property
+    def is_rising(self) -> bool:
+        """Whether the clock never ran backward."""
+        return self.t is None or bool((np.diff(self.t) >= 0).all())
 
     def fit(self, signal: Signal) -> Recording:
         """This recording with exactly the columns of `signal`, in its order.
@@ -148,6 +153,8 @@ def check_finite(samples: NDArray[np.float32], channels: tuple[str, ...], where:
 
 
 def _load_npz(path: Path, rate_hz: float | None) -> Recording:
+    import zipfile  # not before: a stream of a live sensor starts without it
+
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}

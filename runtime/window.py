@@ -82,7 +82,7 @@ class Windower:
         return windows
 
     def _checked(self, samples: ArrayLike) -> NDArray[np.float32]:
-        array: NDArray[Any] = np.asarray(samples)
+        array = _as_array(samples)
         n_channels = self._samples.shape[1]
         if array.ndim == 1 and len(array) == n_channels:
             array = array[None]
@@ -108,17 +108,17 @@ class Windower:
                 got="both ways in one stream",
                 fix="Call reset() before you change.",
             )
-        times = None if t is None else np.atleast_1d(np.asarray(t, np.float64))
-        if times is not None and (times.shape != (n,) or not np.isfinite(times).all()):
+        times = None if t is None else np.atleast_1d(_as_array(t))
+        if times is not None and (times.shape != (n,) or times.dtype.kind not in "fiu" or not np.isfinite(times).all()):
             raise InputError(
                 "t",
                 expected=f"{n} finite time stamps in seconds, one per sample",
-                got=f"shape {times.shape}",
+                got=f"dtype {times.dtype}, shape {times.shape}",
                 fix="Give every sample its own time.",
             )
         if n:
             self._timed = times is not None
-        return times
+        return None if times is None else times.astype(np.float64, copy=False)
 
     def _jumps(self, times: NDArray[np.float64]) -> list[int]:
         """Rows of a chunk before which the clock jumped forward by a gap, stood still or ran backward."""
@@ -171,6 +171,13 @@ class Windower:
         self._fill, self._start, self._covered = left, self._start - keep, max(self._covered - keep, 0)
 
 
+def _as_array(values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return np.array(None, object)
+
+
 class LabelledWindows(NamedTuple):
     """Windows of recordings with their true labels, ready for training or scoring."""
 
@@ -198,9 +205,12 @@ def label_of(recording: Recording, start_s: float, end_s: float) -> str | None:
         return None
     if recording.t is None:
         begin, end = round(start_s * recording.rate_hz), round(end_s * recording.rate_hz)
-    else:
+        span = recording.labels[begin:end]
+    elif recording.is_rising:
         begin, end = (int(i) for i in np.searchsorted(recording.t, (start_s, end_s - 0.5 / recording.rate_hz)))
-    span = recording.labels[begin:end]
+        span = recording.labels[begin:end]
+    else:
+        span = recording.labels[(recording.t >= start_s) & (recording.t < end_s - 0.5 / recording.rate_hz)]
     if not len(span) or span[0] == UNLABELLED or (span != span[0]).any():
         return None
     return str(recording.label_names[span[0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,16 +28,24 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; turn what the user can mend into one line on stderr and an exit code."""
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except SensedgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except (OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        return _fail(error, BAD_INPUT)
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except (OSError, ImportError) as error:
+        return _fail(error, FAILED)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return FAILED
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
 
 
 class Progress:

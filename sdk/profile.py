@@ -24,7 +24,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sdk._command import BAD_INPUT, DONE, Progress, guarded, parser, table
+from runtime.errors import InputError
+from sdk._command import DONE, Progress, guarded, parser, table
 
 if TYPE_CHECKING:
     from sdk.meters import Fingerprint, Latency, Measurement, Meter
@@ -92,7 +93,12 @@ def profile(
 
     Raises:
         BundleError: the bundle does not open.
+        InputError: no windows to measure.
     """
+    if n_windows < 1:
+        raise InputError(
+            "--windows", expected="at least 1", got=n_windows, fix="Measure some hundred for steady tails."
+        )
     import numpy as np
     import onnxruntime  # noqa: F401  # part of the baseline, not of the engine's cost
 
@@ -189,9 +195,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--windows", metavar="N", type=int, default=2000, help="predictions (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = p.parse_args(argv)
-    if arguments.windows < 1:
-        print("error: --windows must be at least 1", file=sys.stderr)
-        return BAD_INPUT
     return guarded(lambda: _run(arguments))
 
 

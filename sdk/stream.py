@@ -42,8 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runtime import Bundle, Replay
+    from runtime import Bundle, InputError, Replay
 
+    if arguments.chunk < 1:
+        raise InputError(
+            "--chunk", expected="at least 1", got=arguments.chunk, fix="Push some tens of samples at once."
+        )
     bundle = Bundle.open(arguments.bundle)
     replay = Replay(
         arguments.replay, bundle.manifest.signal, chunk_samples=arguments.chunk, realtime=arguments.realtime

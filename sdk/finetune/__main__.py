@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sdk._command import BAD_INPUT, DONE, REFUSED, Progress, guarded, parser, table
+from runtime.errors import InputError
+from sdk._command import DONE, REFUSED, Progress, guarded, parser, table
 
 _EXAMPLES = """\
   python -m sdk.finetune walk.bundle --labels mine.csv --recording today.npz
@@ -38,16 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--folds", metavar="N", type=int, default=5, help="held-out blocks (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = p.parse_args(argv)
-    if (arguments.l2 is not None and not arguments.l2 > 0) or arguments.folds < 2:
-        print("error: --l2 must be above 0 and --folds at least 2", file=sys.stderr)
-        return BAD_INPUT
     return guarded(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from runtime.bundle import Bundle
 
-    if arguments.rollback:
+    if arguments.l2 is not None and not 0 < arguments.l2 < math.inf:
+        raise InputError(
+            "--l2", expected="a finite number above 0", got=arguments.l2, fix="Leave it out to have it chosen."
+        )
+    if arguments.folds < 2:
+        raise InputError("--folds", expected="at least 2", got=arguments.folds, fix="Hold back at least one block.")
+    if arguments.rollback is not None:
         bundle = Bundle.open(arguments.bundle, "base").rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
@@ -67,10 +72,16 @@ def _list(arguments: argparse.Namespace) -> int:
         return DONE
     rows = [("base", "", "", "in use" if current == "base" else "")]
     for name, record in records.items():
-        scores = [f"{record[when]['macro_f1']:.3f}" for when in ("before", "after")]
+        scores = [_macro_f1(record.get(when)) for when in ("before", "after")]
         rows.append((name, *scores, "in use" if current == name else ""))  # type: ignore[arg-type]
     print(table(rows, ("version", "before", "after", "")))
     return DONE
+
+
+def _macro_f1(scores: Any) -> str:
+    """A score out of a record; empty where a version was committed without one."""
+    value = scores.get("macro_f1") if isinstance(scores, dict) else None
+    return f"{value:.3f}" if isinstance(value, float) else ""
 
 
 def _finetune(arguments: argparse.Namespace) -> int:

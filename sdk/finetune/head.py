@@ -2,10 +2,11 @@
 
     minimise over W, b   sum_i w_i CE(softmax(W f_i + b), y_i) / sum_i w_i  +  l2 / 2 * s^2 * ||(W, b / s) - anchor||^2
 
-CE is the cross-entropy and s^2 the mean squared norm of the features, so that `l2` means the same for every encoder.
-With the pretrained head as the anchor a class without labels stays where it is; with zero it is MESEN's ||theta_c||^2
-(eq. 9). The solution differs from the anchor only within the span of the features, so the problem is solved there: it
-has n_classes * min(n, n_features + 1) unknowns. Nothing is random: the same labels give the same bits.
+CE is the cross-entropy and s^2 the mean squared norm of the features, weighted by w as the loss is, so that `l2` means
+the same for every encoder. With the pretrained head as the anchor a class without labels stays where it is; with zero
+it is MESEN's ||theta_c||^2 (eq. 9). The solution differs from the anchor only within the span of the features, so the
+problem is solved there: it has n_classes * min(n, n_features + 1) unknowns. Nothing is random: the same labels give the
+same bits.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def fit_head(
     weights = np.ones(len(labels)) if sample_weights is None else np.asarray(sample_weights, np.float64)
     weights = weights / weights.sum()
     rows = features.astype(np.float64)
-    scale = max(float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))), 1e-12)
+    scale = max(float(np.sqrt(weights @ np.sum(rows**2, axis=1))), 1e-12)
     start = rows @ weight.T.astype(np.float64) + bias
     columns = np.concatenate([rows / scale, np.ones((len(rows), 1))], axis=1)
     basis = np.linalg.qr(columns.T)[0]  # shape (n_features + 1, rank)

@@ -111,9 +111,17 @@ def _span_rows(path: Path) -> list[tuple[str, dict[str, str]]] | None:
         return None
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not set(_COLUMNS) <= set(reader.fieldnames or ()):
+            reader = csv.DictReader(file, skipinitialspace=True)
+            found = [column for column in _COLUMNS if column in (reader.fieldnames or ())]
+            if not {"start_s", "end_s"} & set(found):
                 return None
+            if len(found) < len(_COLUMNS):
+                raise InputError(
+                    f"{path}: line 1",
+                    expected=f"the columns {', '.join(_COLUMNS)}",
+                    got=f"{', '.join(found)} only",
+                    fix="Complete the header.",
+                )
             return [(f"{path}: line {reader.line_num}", {k: v or "" for k, v in row.items() if k}) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, expected="a .csv file that can be read", got=error, fix="Check the path.") from None
@@ -124,7 +132,7 @@ def _span(where: str, row: dict[str, str], source: Recording, manifest: Manifest
         start_s, end_s, weight = (float(row.get(key) or default) for key, default in _NUMBERS)
     except ValueError as error:
         raise InputError(where, expected="numbers of seconds", got=error, fix="Repair the line.") from None
-    first_s = 0.0 if source.t is None else float(source.t[0])
+    first_s = 0.0 if source.t is None or not len(source.t) else float(source.t[0])
     last_s = first_s + source.duration_s
     if not first_s - _EDGE_S <= start_s < end_s <= last_s + _EDGE_S:
         raise InputError(
