@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         module = import_module(COMMANDS[arguments[0]][0])
     except ImportError as error:
-        print(f'error: {error}. Install what it needs: pip install "sensedge[train,export]"', file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     code: int = module.main(arguments[1:])
     return code

@@ -13,19 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import SensedgeError
 from runtime.recording import UNLABELLED, Recording
+from sdk._command import DONE, FAILED, guarded
+from sdk._command import parser as command_parser
 from sdk.datasets import DatasetInfo, dataset_info, get, list_datasets, load_dataset
 from sdk.datasets._archive import data_folder, find_archive, no_archive
 from sdk.datasets._info import STANDARD_GRAVITY
 from sdk.datasets._registry import entries_of
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2  # exit codes
 QUIET_RAD_S = 0.2  # a gyroscope below this hardly moves: rest, where no label says so
 GRAVITY_TOLERANCE = 0.05  # sensors of phones are off by a few per cent; a wrong unit by far more
 
 EXAMPLES = """\
-examples:
   python -m sdk.datasets list                            what there is, and under which licence
   python -m sdk.datasets info hapt                       signal, labels, citation, accepted archives
   python -m sdk.datasets get hapt --data DIR             download the official archive into DIR
@@ -33,11 +32,8 @@ examples:
   python -m sdk.datasets check --data DIR --json         the same for every archive in DIR, for a program
 
 An archive that you have already needs no `get`: put it into DIR, or a direct subfolder of it, under its own name. It
-is checked by its sha256 and read as it is; nothing is unpacked. Where no --data is given, `check` takes the folder that
-the environment variable SENSEDGE_DATA names.
-
-exit codes: 0 done, 1 failed while running or a check that does not hold, 2 wrong use or bad input
-"""
+is checked by its sha256 and read as it is; nothing is unpacked. Without --data, `check` takes the folder that the
+environment variable SENSEDGE_DATA names, and exits with 1 where what it reads is not what the data set should be."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,23 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-        try:
-            return commands[arguments.command](arguments)
-        except SensedgeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return BAD_INPUT
-        except (OSError, ImportError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return FAILED
+        return guarded(lambda: commands[arguments.command](arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m sdk.datasets",
-        description="Public motion data sets, read from their official archives.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("sdk.datasets", "Public motion data sets, read from their official archives.", EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in {
         "list": "the data sets, their people and licences",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parent / "data"
 _PER_LABEL = 5  # labelled windows per activity, as a wearer would give
 _EXAMPLES = """\
-  python -m sdk.demo                     about ten seconds
+  python -m sdk.demo                     a few seconds on a workstation
   python -m sdk.demo --person 12         another of the people whom the model never saw
   python -m sdk.demo --keep my.bundle    keep the adapted bundle to play with"""
 

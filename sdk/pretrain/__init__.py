@@ -6,6 +6,11 @@ checkpoint   weights, optimiser and epoch in one file  save_checkpoint, load_che
 study        seeds and folds over unseen people        run_study, Split, subject_folds
 """
 
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError('pretraining needs torch: pip install "sensedge[train]"') from error
+
 from sdk.pretrain.checkpoint import load_checkpoint, save_checkpoint
 from sdk.pretrain.loop import PretrainPlan, fit
 from sdk.pretrain.study import Split, run_study, subject_folds

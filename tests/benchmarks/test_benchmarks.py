@@ -1,0 +1,41 @@
+"""Every benchmark runs to its end at toy size, finds the right answers, and prints what its readers rely on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+KEYS = {"name", "machine", "versions", "commit", "figures", "ratios", "checks"}
+PROMISED = {  # ratios and figures that are known by name outside
+    "adapt": {"hapt_before", "hapt_after", "hapt_hurt"},
+    "coldstart": {"import_vs_bare", "first_prediction_vs_bare"},
+    "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
+}
+
+
+def run(*arguments: str) -> str:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_list_names_every_benchmark() -> None:
+    assert {line.split()[0] for line in run().splitlines()} == set(PROMISED)
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_quick_run(name: str) -> None:
+    data = os.environ.get("SENSEDGE_DATA")
+    if name == "adapt" and data is None:
+        pytest.skip("set SENSEDGE_DATA to a folder with HAPT_Data_Set.tar.xz or the official HAPT archive")
+    result = json.loads(run(name, "--quick", "--json", *(["--data", data] if name == "adapt" else [])))
+    assert result.keys() == KEYS
+    assert result["name"] == name
+    assert PROMISED[name] <= result["figures"].keys() | result["ratios"].keys()
+    assert all(result["checks"].values())
+    assert all(value > 0 for key, value in result["ratios"].items() if not key.endswith("_spread"))
