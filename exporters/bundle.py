@@ -10,6 +10,7 @@ The bundle appears at its path only when all of that has succeeded.
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import tempfile
@@ -44,7 +45,7 @@ class _Deployed(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(manifest.normalise.mean))
         self.register_buffer("std", torch.tensor(manifest.normalise.std))
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head = copy.deepcopy(encoder), copy.deepcopy(head)  # the caller's may go on training
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         features = self.encoder((windows - self.mean) / self.std)

@@ -16,6 +16,7 @@ from runtime.errors import InputError
 
 _GRAPH, _INITIALIZER, _NAME, _RAW_DATA = 7, 5, 8, 9
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT_BITS = 70  # ten bytes of seven bits
 
 
 def initializer_offsets(model: bytes) -> dict[str, tuple[int, int]]:
@@ -28,8 +29,9 @@ def initializer_offsets(model: bytes) -> dict[str, tuple[int, int]]:
     for graph_at, graph_end in _fields(model, 0, len(model), _GRAPH):
         for tensor_at, tensor_end in _fields(model, graph_at, graph_end, _INITIALIZER):
             names = [model[begin:end] for begin, end in _fields(model, tensor_at, tensor_end, _NAME)]
+            name = names[-1].decode("utf-8", "replace") if names else ""
             for begin, end in _fields(model, tensor_at, tensor_end, _RAW_DATA):
-                found[names[-1].decode()] = (begin, end - begin)
+                found[name] = (begin, end - begin)
     return found
 
 
@@ -42,6 +44,8 @@ def _fields(data: bytes, at: int, end: int, wanted: int) -> Iterator[tuple[int, 
             _, at = _varint(data, at, end)
         elif kind == _BYTES:
             size, at = _varint(data, at, end)
+            if size > end - at:
+                raise _broken(at)
             if number == wanted:
                 yield at, at + size
             at += size
@@ -55,7 +59,7 @@ def _fields(data: bytes, at: int, end: int, wanted: int) -> Iterator[tuple[int, 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
-    while at < end:
+    while at < end and shift < _VARINT_BITS:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift

@@ -104,7 +104,7 @@ class Bundle:
         try:
             with np.load(where, allow_pickle=False) as file:
                 return Golden(file["windows"], file["features"], file["logits"])
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(where, expected="windows, features and logits", got=error, fix=_COPY_AGAIN) from None
 
     def versions(self) -> list[str]:
@@ -131,6 +131,8 @@ class Bundle:
             BundleError: a tensor that the manifest does not list, or of another shape, or not finite; another process
                 is writing to this bundle.
         """
+        with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused below
+            tensors = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
         _check_overlay(self.path, self.manifest, tensors)
         weights = dump_tensors(tensors)
         full = {**record, "model_sha256": self.manifest.files["model.onnx"].sha256}
@@ -144,8 +146,9 @@ class Bundle:
                 (folder / "record.json").write_text(json.dumps(full, indent=1, allow_nan=False) + "\n")
 
             write_folder_atomic(personal / version, fill)
+            chosen = Bundle.open(self.path, version)  # a base that was replaced meanwhile refuses it here
             write_atomic(personal / "current", f"{version}\n".encode())
-        return Bundle.open(self.path, version)
+        return chosen
 
     def rollback(self, version: str = BASE) -> Bundle:
         """Make another version the one in use: "base" or one of `versions()`. Nothing is deleted."""
@@ -172,7 +175,7 @@ class Bundle:
                     personal, expected="one writer at a time", got="a second one", fix="Wait for the other to end."
                 ) from None
             for leftover in personal.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
             yield personal
         finally:
             os.close(handle)
@@ -189,7 +192,13 @@ def write_bundle(
         model: the ONNX graph.
         tensors: the trainable tensors, by name.
         golden: windows with the answers of the module that was exported.
+
+    Raises:
+        BundleError: at `path` is something that is no bundle; it is left as it is.
     """
+    path = Path(path)
+    if path.exists() and not (path / "manifest.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise BundleError(path, expected="no folder yet, or a bundle", got="something else", fix="Choose another path.")
     archive = io.BytesIO()
     np.savez(archive, windows=golden.windows, features=golden.features, logits=golden.logits)
     contents = {
@@ -204,7 +213,7 @@ def write_bundle(
         (folder / "manifest.json").write_text(manifest.with_files(contents).to_json())
         Bundle.open(folder)
 
-    write_folder_atomic(Path(path), fill)
+    write_folder_atomic(path, fill)
     return Bundle.open(path)
 
 
@@ -214,6 +223,8 @@ def current_version(path: Path) -> str:
         version = (path / "personal" / "current").read_text(errors="replace").strip()
     except FileNotFoundError:
         return BASE
+    except OSError as error:
+        version = error.strerror or str(error)
     if version != BASE and not _VERSION.fullmatch(version):
         raise BundleError(
             path / "personal" / "current",
@@ -308,7 +319,7 @@ def _load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDA
             _sha256_or_none(folder / "weights.safetensors"),
         ),
     ):
-        if expected != found:
+        if found is None or expected != found:
             raise BundleError(folder, expected=f"{what} {expected}", got=found, fix=fix)
     tensors = load_tensors(folder / "weights.safetensors")
     _check_overlay(folder, manifest, tensors)
@@ -318,7 +329,7 @@ def _load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDA
 def _read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(_read(folder, "record.json"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         record = error
     if not isinstance(record, dict):
         raise BundleError(

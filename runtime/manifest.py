@@ -30,6 +30,7 @@ from typing import Any
 from runtime.errors import BundleError
 
 SCHEMA = 1
+_LARGEST = 1e300  # of a number; an integer beyond it has no float
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Manifest:
             BundleError: not JSON, another schema, a field that is missing, unknown or of the wrong type.
         """
         try:
-            raw = json.loads(text, parse_constant=_refuse_constant)
+            raw = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise BundleError(
                 where, expected="JSON", got=str(error), fix="Export the bundle again or copy it anew."
@@ -222,6 +223,11 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"the constant {name}, which is not a finite number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_constant(text)
+
+
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the annotated type `kind`, naming the field that does not fit."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -230,7 +236,13 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
         wrong = sorted((required - value.keys()) | (value.keys() - hints.keys()))
         if not wrong:
-            return kind(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+            fields = {key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()}
+            try:
+                return kind(**fields)
+            except BundleError as error:  # it knows the field, not the file
+                raise BundleError(
+                    f"{where}: {error.where}", expected=error.expected, got=error.got, fix=error.fix
+                ) from None
         raise BundleError(
             where,
             expected=f"the fields {', '.join(hints)}",
@@ -243,7 +255,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return {key: _build(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
     if kind is Any:
         return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
         return value

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +30,15 @@ from runtime.manifest import Signal
 
 UNLABELLED = -1
 RATE_TOLERANCE = 0.05  # a recording whose true rate is further off than this is refused
+_MAX_LABELS = int(np.iinfo(np.int16).max)
+_NPZ = (  # array, kinds of its dtype, numbers of axes, in words
+    ("samples", "fiu", (2,), "real numbers of shape (n, n_channels)"),
+    ("channels", "Uf", (1,), "a list of names"),  # NumPy saves an empty list as float
+    ("rate_hz", "fiu", (0,), "one number"),
+    ("t", "fiu", (1,), "real numbers of shape (n,)"),
+    ("labels", "iu", (1,), "whole numbers of shape (n,)"),
+    ("label_names", "Uf", (1,), "a list of names"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,21 +55,29 @@ class Recording:
     name: str = ""  # where it came from, for messages
 
     def __post_init__(self) -> None:
+        where = self.name or "recording"
+        if self.samples.ndim != 2 or self.samples.shape[1] != len(self.channels):
+            raise InputError(
+                where,
+                expected=f"samples of shape (n, {len(self.channels)}), a column for each of {', '.join(self.channels)}",
+                got=f"shape {self.samples.shape}",
+                fix="Give one column per channel.",
+            )
+        _check_names(self.channels, "channel", where)
         n = len(self.samples)
         for what, column in (("t", self.t), ("labels", self.labels)):
             if column is not None and column.shape != (n,):
                 raise InputError(
-                    f"{self.name or 'recording'}: {what}",
+                    f"{where}: {what}",
                     expected=f"one value per sample, {n}",
                     got=f"shape {column.shape}",
                     fix="Give every sample its own.",
                 )
-        if self.samples.ndim != 2 or self.samples.shape[1] != len(self.channels):
+        if self.labels is not None:
+            _check_labels(self.labels, self.label_names, where)
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise InputError(
-                self.name or "recording",
-                expected=f"samples of shape (n, {len(self.channels)}), a column for each of {', '.join(self.channels)}",
-                got=f"shape {self.samples.shape}",
-                fix="Give one column per channel.",
+                f"{where}: rate_hz", expected="a number above 0", got=f"{self.rate_hz:g}", fix="Correct the rate."
             )
 
     @property
@@ -87,6 +106,8 @@ class Recording:
                 got=f"{len(self.channels)} channels ({', '.join(self.channels)}) without {', '.join(missing)}",
                 fix="Name the columns as the model does and record what is missing.",
             )
+        if self.t is not None:
+            check_finite(self.t[:, None], ("t",), self.name or "recording")
         rate_hz = self._true_rate_hz()
         if abs(rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE:
             raise InputError(
@@ -137,9 +158,13 @@ class Recording:
             raise InputError(
                 path, expected="a file that can be read", got=error.strerror or error, fix="Check the path."
             ) from None
+        except UnicodeDecodeError as error:
+            raise InputError(path, expected="text in UTF-8", got=error, fix="Save it as UTF-8.") from None
+        except csv.Error as error:
+            raise InputError(path, expected="comma-separated values", got=error, fix="Save it as CSV again.") from None
 
 
-def check_finite(samples: NDArray[np.float32], channels: tuple[str, ...], where: str) -> None:
+def check_finite(samples: NDArray[np.floating[Any]], channels: tuple[str, ...], where: str) -> None:
     """Raise an InputError that names the first sample which is NaN or infinite."""
     good = np.isfinite(samples)
     if not good.all():
@@ -152,13 +177,39 @@ def check_finite(samples: NDArray[np.float32], channels: tuple[str, ...], where:
         )
 
 
-def _load_npz(path: Path, rate_hz: float | None) -> Recording:
-    import zipfile  # not before: a stream of a live sensor starts without it
+def _check_names(names: Sequence[str], what: str, where: object) -> None:
+    if len(set(names)) != len(names):
+        raise InputError(
+            where, expected=f"{what} names that differ", got=", ".join(names), fix="Give each column its own name."
+        )
 
+
+def _check_labels(labels: NDArray[np.integer[Any]], names: tuple[str, ...], where: object) -> None:
+    if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(names)):
+        raise InputError(
+            f"{where}: labels",
+            expected=f"numbers from {UNLABELLED} to {len(names) - 1}",
+            got=f"{labels.min()} to {labels.max()}",
+            fix="Give every label a name.",
+        )
+
+
+def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # an overflow becomes infinite, which `fit` refuses
+        return np.asarray(values, np.float32)
+
+
+def _load_npz(path: Path, rate_hz: float | None) -> Recording:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as source:  # NumPy would leave a broken file open
+            file = np.load(source, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("a single array")
+            with file:
+                arrays = {key: file[key] for key in file.files}
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, zlib, struct and NumPy have their own for each way to be broken
         raise InputError(
             path, expected="a NumPy .npz archive", got=error, fix="Save it again with numpy.savez."
         ) from None
@@ -170,19 +221,25 @@ def _load_npz(path: Path, rate_hz: float | None) -> Recording:
             got=f"{', '.join(arrays) or 'none'}",
             fix=f"Add {' and '.join(missing)}.",
         )
-    samples = arrays["samples"]
-    if samples.dtype.kind not in "fiu":
-        raise InputError(
-            f"{path}: samples", expected="real numbers", got=f"dtype {samples.dtype}", fix="Save them as float32."
-        )
+    for key, kinds, axes, expected in _NPZ:
+        if key in arrays and (arrays[key].dtype.kind not in kinds or arrays[key].ndim not in axes):
+            raise InputError(
+                f"{path}: {key}",
+                expected=expected,
+                got=f"dtype {arrays[key].dtype}, shape {arrays[key].shape}",
+                fix="Save it as `Recording.save` does.",
+            )
     t, labels = arrays.get("t"), arrays.get("labels")
+    label_names = tuple(str(name) for name in arrays.get("label_names", ()))
+    if labels is not None:
+        _check_labels(labels, label_names, path)
     return Recording(
-        samples=np.asarray(samples, np.float32),
+        samples=_as_float32(arrays["samples"]),
         channels=tuple(str(name) for name in arrays["channels"]),
         rate_hz=_rate(path, arrays.get("rate_hz", rate_hz), t),
         t=None if t is None else np.asarray(t, np.float64),
         labels=None if labels is None else np.asarray(labels, np.int16),
-        label_names=tuple(str(name) for name in arrays.get("label_names", ())),
+        label_names=label_names,
         subject=str(arrays.get("subject", "")),
         name=str(path),
     )
@@ -192,6 +249,11 @@ def _load_csv(path: Path, rate_hz: float | None) -> Recording:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         header = [name.strip() for name in next(rows, [])]
+        if not any(header):
+            raise InputError(
+                path, expected="a header with the names of the columns", got="an empty line", fix="Add the header."
+            )
+        _check_names([name for name in header if name], "column", path)
         columns = [i for i, name in enumerate(header) if name not in ("", "label")]
         numbers: list[list[float]] = []
         words: list[str] = []
@@ -216,9 +278,16 @@ def _load_csv(path: Path, rate_hz: float | None) -> Recording:
     channels = tuple(name for name in names if name != "t")
     t = table[:, names.index("t")] if "t" in names else None
     label_names = tuple(sorted(set(words) - {""}))
+    if len(label_names) > _MAX_LABELS:
+        raise InputError(
+            path,
+            expected=f"at most {_MAX_LABELS} different labels",
+            got=len(label_names),
+            fix="Name the column otherwise if it holds no labels.",
+        )
     index = {name: i for i, name in enumerate(label_names)} | {"": UNLABELLED}
     return Recording(
-        samples=table[:, [names.index(name) for name in channels]].astype(np.float32),
+        samples=_as_float32(table[:, [names.index(name) for name in channels]]),
         channels=channels,
         rate_hz=_rate(path, rate_hz, t),
         t=t,

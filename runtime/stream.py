@@ -52,9 +52,9 @@ class Stream:
 
     def __init__(self, bundle: Bundle | str | Path, engine: Engine | None = None) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        self.windower = Windower(self.bundle.manifest.signal, self.bundle.manifest.window)
+        self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
         self._labels = self.bundle.manifest.labels
-        self._engine = engine or open_engine(self.bundle)
+        self.windower = Windower(self.bundle.manifest.signal, self.bundle.manifest.window)
 
     def push(self, samples: ArrayLike, t: ArrayLike | None = None) -> list[Prediction]:
         """Take samples and return the predictions that became due.

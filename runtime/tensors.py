@@ -48,7 +48,10 @@ def load_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         BundleError: not in the format, another dtype than F32, offsets that do not fit, a value that is not finite.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(path, expected="a safetensors file", got=error.strerror or error, fix=_FIX) from None
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(_HEADER_LIMIT_BYTES, len(data) - 8):
         raise BundleError(path, expected="a safetensors file", got=f"{len(data)} bytes with a broken header", fix=_FIX)

@@ -47,12 +47,30 @@ class OrtEngine:
                 fix="Update onnxruntime or export the bundle again.",
             ) from error
         self._shape = manifest.window_shape
+        self._check_shapes(bundle)
         self._window = np.zeros((1, *self._shape), np.float32)
         self._outputs = {
             "features": np.zeros((1, manifest.features), np.float32),
             "logits": np.zeros((1, len(manifest.labels)), np.float32),
         }
         self._bindings = {name: self._bind(name) for name in self._outputs}
+
+    def _check_shapes(self, bundle: Bundle) -> None:
+        """The manifest and the graph must speak of the same windows, features and classes."""
+        manifest = bundle.manifest
+        expected = {
+            _INPUT: [*self._shape],
+            "features": [manifest.features],
+            "logits": [len(manifest.labels)],
+        }
+        found = {value.name: value.shape[1:] for value in (*self._session.get_inputs(), *self._session.get_outputs())}
+        if found != expected:
+            raise BundleError(
+                bundle.path / "model.onnx",
+                expected=f"per window {expected}, as the manifest says",
+                got=found,
+                fix="Export the bundle again.",
+            )
 
     def _bind(self, output: str) -> onnxruntime.IOBinding:
         """A binding from the one window to one output; an output that is not bound is not computed."""

@@ -1,0 +1,388 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import sdk.demo
+from runtime import Bundle, InputError, Manifest, Modality, Recording, Signal, WindowSpec, labelled_windows, open_engine
+from runtime.manifest import Normalise
+from sdk.finetune import FinetunePlan, LabelledSet, finetune, read_labels
+from sdk.finetune.run import L2_GRID
+
+DATA = Path(sdk.demo.__file__).parent / "data"
+RATE_HZ, LENGTH, HOP = 10.0, 8, 3
+MANIFEST = Manifest(
+    name="toy",
+    signal=Signal((Modality("acc", "m/s^2", ("x", "y"), RATE_HZ),)),
+    window=WindowSpec(LENGTH, HOP),
+    labels=("sit", "walk", "run"),
+    normalise=Normalise((0.0, 0.0), (1.0, 1.0)),
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with threadpool_limits(1):
+        yield
+
+
+def save(path, n=100, t=None, labels=None, label_names=(), seed=0):
+    samples = np.random.default_rng(seed).normal(size=(n, 2)).astype(np.float32)
+    recording = Recording(samples, ("acc_x", "acc_y"), RATE_HZ, t=t, labels=labels, label_names=label_names)
+    recording.save(path)
+    return recording
+
+
+def write_spans(path, *lines, header="start_s,end_s,label"):
+    path.write_text("\n".join((header, *lines)) + "\n")
+    return path
+
+
+def naive(recording, spans):
+    """Windows that lie inside a span, by comparing every start with every span."""
+    times = np.arange(len(recording.samples)) / RATE_HZ if recording.t is None else recording.t
+    found, begin = [], 0
+    while begin + LENGTH <= len(times):
+        stretch = times[begin : begin + LENGTH]
+        gaps = np.flatnonzero(np.diff(stretch) > 1.5 / RATE_HZ)
+        if len(gaps):  # a new segment starts after the gap
+            begin += int(gaps[0]) + 1
+            continue
+        inside = [s for s in spans if s[0] <= stretch[0] + 1e-6 and stretch[-1] + 1 / RATE_HZ <= s[1] + 1e-6]
+        if inside:
+            found.append((recording.samples[begin : begin + LENGTH], inside[0][2], inside[0][3]))
+        begin += HOP
+    return found
+
+
+def check(found, expected):
+    assert len(expected) > 0
+    np.testing.assert_array_equal(found.windows, np.stack([window for window, _, _ in expected]))
+    assert [MANIFEST.labels[label] for label in found.labels] == [label for _, label, _ in expected]
+    assert found.weights.tolist() == [weight for _, _, weight in expected]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("clock", ["none", "offset", "gap"])
+def test_windows_inside_spans(tmp_path, seed, clock):
+    rng = np.random.default_rng(seed)
+    t = {"none": None, "offset": 70 + np.arange(100) / RATE_HZ, "gap": np.arange(100) / RATE_HZ}[clock]
+    if clock == "gap":
+        t[40:] += 1.0
+    recording = save(tmp_path / "r.npz", t=t, seed=seed)
+    first, last = (0.0, 10.0) if t is None else (float(t[0]), float(t[-1]) + 1 / RATE_HZ)
+    spans = []
+    for _ in range(6):
+        start, end = sorted(rng.uniform(first, last, 2).round(rng.integers(1, 4)).tolist())
+        if end > start:
+            spans.append((start, end, str(rng.choice(MANIFEST.labels)), round(rng.uniform(0.5, 2), 2)))
+    spans.append((first, first + 2.0, "sit", 1.5))  # edges that fall on samples
+    lines = [f"{start},{end},{label},{weight}" for start, end, label, weight in spans]
+    path = write_spans(tmp_path / "l.csv", *lines, header="start_s,end_s,label,weight")
+    check(read_labels(path, MANIFEST, tmp_path / "r.npz"), naive(recording, spans))
+
+
+def test_column_recording_is_relative_to_the_file(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    one, two = (save(tmp_path / "sub" / f"{name}.npz", seed=i) for i, name in enumerate("ab"))
+    path = write_spans(
+        tmp_path / "sub" / "l.csv",
+        "0,2,sit,,a.npz",
+        "1,3,walk,2,b.npz",
+        "5,6,run,,a.npz",
+        header="start_s,end_s,label,weight,recording",
+    )
+    monkeypatch.chdir(tmp_path)
+    check(
+        read_labels(path, MANIFEST),
+        naive(one, [(0, 2, "sit", 1.0), (5, 6, "run", 1.0)]) + naive(two, [(1, 3, "walk", 2.0)]),
+    )
+
+
+def test_spaces_and_a_byte_order_mark_do_not_matter(tmp_path):
+    recording = save(tmp_path / "r.npz")
+    path = tmp_path / "l.csv"
+    path.write_text("start_s, end_s, label\n0, 4, walk \n", encoding="utf-8-sig")
+    check(read_labels(path, MANIFEST, tmp_path / "r.npz"), naive(recording, [(0, 4, "walk", 1.0)]))
+
+
+def test_labelled_npz(tmp_path):
+    labels = np.repeat([0, 1, -1, 0, 1], [20, 30, 10, 7, 33]).astype(np.int16)
+    recording = save(tmp_path / "r.npz", labels=labels, label_names=("walk", "sit"))
+    check(
+        read_labels(tmp_path / "r.npz", MANIFEST),
+        naive(recording, [(0, 2, "walk", 1.0), (2, 5, "sit", 1.0), (6, 6.7, "walk", 1.0), (6.7, 10, "sit", 1.0)]),
+    )
+
+
+def test_labelled_csv(tmp_path):
+    samples = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    words = ["run"] * 25 + [""] * 5 + ["sit"] * 30
+    rows = [f"{y!r},{x!r},{word}" for (x, y), word in zip(samples.tolist(), words, strict=True)]
+    path = tmp_path / "r.csv"
+    path.write_text("\n".join(["acc_y,acc_x,label", *rows]) + "\n")
+    recording = Recording(samples, ("acc_x", "acc_y"), RATE_HZ)
+    check(read_labels(path, MANIFEST), naive(recording, [(0, 2.5, "run", 1.0), (3, 6, "sit", 1.0)]))
+
+
+def test_hash_tells_labels_and_samples_apart(tmp_path):
+    save(tmp_path / "a.npz")
+    save(tmp_path / "b.npz", seed=1)
+    lines = {"sit": write_spans(tmp_path / "1.csv", "0,4,sit"), "run": write_spans(tmp_path / "2.csv", "0,4,run")}
+    hashes = [
+        read_labels(lines[label], MANIFEST, tmp_path / name).sha256
+        for label, name in (("sit", "a.npz"), ("run", "a.npz"), ("sit", "b.npz"), ("sit", "a.npz"))
+    ]
+    assert len(set(hashes)) == 3
+    assert hashes[0] == hashes[3]
+
+
+WRONG_SPANS = {
+    "unknown label": ("0,4,swim", "line 2: expected a label of the model: sit, walk, run, got 'swim'. Use"),
+    "no label": ("0,4", "line 2: expected a label of the model: sit, walk, run, got ''"),
+    "after the end": ("0,10.5,sit", "line 2: expected start_s before end_s, both between 0 and 10 s of "),
+    "before the start": ("-1,4,sit", "got -1 to 4. Correct the times."),
+    "end before start": ("4,3,sit", "got 4 to 3. Correct the times."),
+    "empty span": ("4,4,sit", "got 4 to 4. Correct the times."),
+    "nan": ("nan,4,sit", "got nan to 4. Correct the times."),
+    "missing": (",4,sit", "got nan to 4. Correct the times."),
+    "infinite": ("0,inf,sit", "got 0 to inf. Correct the times."),
+    "word": ("zero,4,sit", "line 2: expected numbers of seconds, got could not convert string to float: 'zero'"),
+    "weight 0": ("0,4,sit,0", "line 2: expected a weight above 0, got 0.0. Drop the line"),
+    "weight below 0": ("0,4,sit,-1", "line 2: expected a weight above 0, got -1.0"),
+    "weight nan": ("0,4,sit,nan", "line 2: expected a weight above 0, got nan"),
+    "weight word": ("0,4,sit,heavy", "line 2: expected numbers of seconds, got could not convert string to float"),
+    "too short": ("0,0.7,sit", "expected spans of at least 0.8 s, the length of a window, got no window that lies"),
+    "no rows": ("", "expected spans of at least 0.8 s, the length of a window, got no window that lies inside"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SPANS)
+def test_wrong_spans(tmp_path, name):
+    line, message = WRONG_SPANS[name]
+    save(tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", line, header="start_s,end_s,label,weight")
+    with pytest.raises(InputError) as caught:
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_the_second_line_is_named(tmp_path):
+    save(tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", "0,4,sit", "4,8,crawl")
+    with pytest.raises(InputError, match=r"l\.csv: line 3: expected a label .* got 'crawl'"):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+
+
+def test_no_recording_named(tmp_path):
+    path = write_spans(tmp_path / "l.csv", "0,4,sit")
+    with pytest.raises(InputError, match=r"line 2: expected a column recording, got none\. .*--recording"):
+        read_labels(path, MANIFEST)
+
+
+def test_recording_missing(tmp_path):
+    path = write_spans(tmp_path / "l.csv", "0,4,sit")
+    with pytest.raises(InputError, match=r"gone\.npz: expected a file that can be read, got No such file"):
+        read_labels(path, MANIFEST, tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz"])
+def test_labels_missing(tmp_path, suffix):
+    with pytest.raises(InputError, match=rf"gone\.{suffix}: expected .* file that can be read, got .*No such file"):
+        read_labels(tmp_path / f"gone.{suffix}", MANIFEST, tmp_path / "r.npz")
+
+
+def test_another_format(tmp_path):
+    (tmp_path / "l.json").write_text("[]")
+    with pytest.raises(InputError, match=r"l\.json: expected a \.csv or \.npz file, got \.json"):
+        read_labels(tmp_path / "l.json", MANIFEST)
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / "l.csv").write_text("")
+    with pytest.raises(InputError, match=r"l\.csv: expected .* got "):
+        read_labels(tmp_path / "l.csv", MANIFEST, tmp_path / "r.npz")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_garbage_with_a_csv_suffix(tmp_path, seed):
+    path = tmp_path / "l.csv"
+    path.write_bytes(b"\x00\xff\xfe" * (seed % 2) + np.random.default_rng(seed).bytes(500))
+    with pytest.raises(InputError, match=r"l\.csv.*: expected .* got "):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+
+
+def test_header_without_a_column(tmp_path):
+    path = write_spans(tmp_path / "l.csv", "0,4,sit", header="start_s,end_s,activity")
+    with pytest.raises(InputError, match="line 1: expected the columns start_s, end_s, label, got start_s, end_s only"):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+
+
+def test_a_recording_without_labels_is_no_file_of_labels(tmp_path):
+    save(tmp_path / "r.npz")
+    with pytest.raises(InputError, match=r"expected the columns start_s, end_s, label, or a recording .* got neither"):
+        read_labels(tmp_path / "r.npz", MANIFEST)
+
+
+def test_a_recording_with_an_unknown_label(tmp_path):
+    save(tmp_path / "r.npz", labels=np.zeros(100, np.int16), label_names=("swim",))
+    with pytest.raises(InputError, match=r"r\.npz: expected a label of the model: sit, walk, run, got 'swim'"):
+        read_labels(tmp_path / "r.npz", MANIFEST)
+
+
+def test_an_empty_recording_with_times(tmp_path):
+    save(tmp_path / "r.npz", n=0, t=np.zeros(0))
+    path = write_spans(tmp_path / "l.csv", "0,4,sit")
+    with pytest.raises(InputError, match="both between 0 and 0 s"):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+
+
+# ---- a run on a real person
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return Bundle.open(shutil.copytree(DATA / "walk.bundle", tmp_path / "walk.bundle"))
+
+
+@pytest.fixture(scope="module")
+def person():
+    """Every eighth labelled window of person 6, and all others that share no sample with these."""
+    manifest = Bundle.open(DATA / "walk.bundle").manifest
+    found = labelled_windows([Recording.load(DATA / "person_6.npz")], manifest.signal, manifest.window, manifest.labels)
+    samples, labels = found.samples[::8], found.labels[::8]
+    return LabelledSet(samples, labels, np.ones(len(labels)), "0" * 64)
+
+
+def digest_of(folder):
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()
+
+
+def wrong(data, seed=0):
+    """The same windows with labels that mean nothing."""
+    labels = np.random.default_rng(seed).permutation(data.labels)
+    return LabelledSet(data.windows, labels, data.weights, data.sha256)
+
+
+def test_accepted(bundle, person):
+    seen = []
+    adapted, report = finetune(bundle, person, progress=lambda done, total, text: seen.append((done, total, text)))
+    assert report.accepted
+    assert report.version == adapted.version == Bundle.open(bundle.path).version == "0001"
+    assert report.after.log_loss <= report.before.log_loss
+    assert report.after.macro_f1 >= report.before.macro_f1
+    assert report.l2 in L2_GRID
+    assert report.reason.startswith("accepted: on held-out labels macro-F1 ")
+    assert sum(report.windows_per_label.values()) == len(person.labels)
+    assert report.windows_per_label["walking"] == int((person.labels == 2).sum())
+    assert set(adapted.personal_tensors) == {"head.weight", "head.bias"}
+    assert seen[-1] == (len(L2_GRID) + 1, len(L2_GRID) + 1, "head fitted to all labels")
+    assert all(0 < done <= total for done, total, _ in seen)
+
+
+def test_the_committed_head_is_what_the_engine_runs(bundle, person):
+    adapted, _ = finetune(bundle, person)
+    engine = open_engine(adapted)
+    features, logits = engine.run(person.windows, "features"), engine.run(person.windows)
+    expected = features @ adapted.tensor("head.weight").T + adapted.tensor("head.bias")
+    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
+    base = open_engine(bundle)
+    np.testing.assert_array_equal(base.run(person.windows, "features"), features)
+    assert np.abs(base.run(person.windows) - logits).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("plan", "labels"),
+    [
+        (FinetunePlan(), "wrong"),
+        (FinetunePlan(anchor="zero", l2=0.001), "right"),
+        (FinetunePlan(anchor="zero", l2=0.001), "wrong"),
+    ],
+    ids=["wrong labels", "a head from nothing", "both"],
+)
+def test_refused(bundle, person, plan, labels):
+    before = digest_of(bundle.path)
+    kept, report = finetune(bundle, person if labels == "right" else wrong(person), plan)
+    assert not report.accepted
+    assert report.after.macro_f1 < report.before.macro_f1
+    assert report.reason.startswith("not accepted, nothing was changed: on held-out labels macro-F1 ")
+    assert report.version == "base"
+    assert kept is bundle
+    assert digest_of(bundle.path) == before
+
+
+def test_report_is_json(bundle, person):
+    _, report = finetune(bundle, person, FinetunePlan(l2=0.01))
+    text = json.dumps(report.to_dict(), allow_nan=False)
+    again = json.loads(text)
+    assert again["before"]["macro_f1"] == report.before.macro_f1
+    assert again["plan"] == {"method": "head", "anchor": "pretrained", "l2": 0.01, "folds": 5}
+    assert again["cost"]["energy"]["joules"] is None
+    assert again["cost"]["seconds"] > 0
+
+
+def test_record_is_complete(bundle, person):
+    adapted, report = finetune(bundle, person, FinetunePlan(l2=0.01))
+    record = json.loads((bundle.path / "personal" / "0001" / "record.json").read_text())
+    assert record == adapted.record("0001")
+    expected = report.to_dict()
+    del expected["version"]
+    assert {key: record[key] for key in expected} == expected
+    assert record["parent"] == "base"
+    assert record["data_sha256"] == person.sha256
+    for key, path in (("model_sha256", "model.onnx"), ("weights_sha256", "personal/0001/weights.safetensors")):
+        assert record[key] == hashlib.sha256((bundle.path / path).read_bytes()).hexdigest()
+
+
+def test_tensors_of_an_earlier_version_are_kept(bundle, person):
+    name = "encoder.blocks.0.0.bias"
+    first = bundle.commit({name: bundle.tensor(name) + np.float32(1e-3)}, {"by": "a test"})
+    second, report = finetune(first, person, FinetunePlan(l2=0.01))
+    assert report.accepted
+    assert second.version == "0002"
+    assert second.record("0002")["parent"] == "0001"
+    assert set(second.personal_tensors) == {name, "head.weight", "head.bias"}
+    np.testing.assert_array_equal(second.tensor(name), first.tensor(name))
+
+
+def test_a_second_run_starts_from_the_first(bundle, person):
+    first, _ = finetune(bundle, person, FinetunePlan(l2=0.1))
+    _, report = finetune(first, person, FinetunePlan(l2=0.1))
+    features = open_engine(bundle).run(person.windows, "features").astype(float)
+    logits = features @ first.tensor("head.weight").T.astype(float) + first.tensor("head.bias")
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    expected = -log_p[np.arange(len(person.labels)), person.labels].mean()
+    assert report.before.log_loss == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_same_labels_give_the_same_bytes(bundle, person, tmp_path):
+    other = Bundle.open(shutil.copytree(bundle.path, tmp_path / "other.bundle"))
+    weights = [
+        (finetune(b, person, FinetunePlan(l2=0.01))[0].path / "personal/0001/weights.safetensors").read_bytes()
+        for b in (bundle, other)
+    ]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_windows(bundle, person, n):
+    few = LabelledSet(person.windows[:n], person.labels[:n], person.weights[:n], "")
+    with pytest.raises(InputError, match=f"labels: expected at least 2 labelled windows, got {n}"):
+        finetune(bundle, few)
+
+
+def test_one_window_per_class_is_enough(bundle, person):
+    rows = [int(np.flatnonzero(person.labels == label)[0]) for label in range(6)]
+    few = LabelledSet(person.windows[rows], person.labels[rows], person.weights[rows], "")
+    _, report = finetune(bundle, few)
+    assert set(report.windows_per_label.values()) == {1}
+    assert np.isfinite([report.after.log_loss, report.after.macro_f1, report.before.log_loss]).all()
