@@ -96,7 +96,7 @@ def _adapt(bundle: Bundle, own: list[Recording], seed: int) -> tuple[Scores, Sco
     same = windows.source[:, None] == windows.source[drawn]
     near = np.abs(windows.start_s[:, None] - windows.start_s[drawn]) < manifest.window_s - 1e-6
     rest = ~(same & near).any(axis=1)
-    data = LabelledSet(windows.samples[drawn], windows.labels[drawn], np.ones(len(drawn)), "benchmark")
+    data = LabelledSet(windows.samples[drawn], windows.labels[drawn], np.ones(len(drawn)))
     adapted, report = finetune(bundle, data)
     scores = [_score(version, windows.samples[rest], windows.labels[rest]) for version in (bundle, adapted)]
     return scores[0], scores[1], report.accepted

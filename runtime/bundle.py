@@ -36,7 +36,7 @@ from runtime.tensors import dump_tensors, load_tensors
 
 BASE = "base"
 FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list
-_VERSION = re.compile(r"\d{4}")
+_VERSION = re.compile(r"\d{4,}")
 _COPY_AGAIN = "Copy or export the bundle again."
 
 

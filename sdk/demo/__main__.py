@@ -59,6 +59,8 @@ def _run(arguments: argparse.Namespace) -> int:
     person = arguments.person or _people()[0]
     if person not in _people():
         raise InputError("--person", expected=f"one of {', '.join(_people())}", got=person, fix="Choose one of them.")
+    if arguments.windows < 1:
+        raise InputError("--windows", expected="at least 1", got=arguments.windows, fix="Leave it out.")
     if arguments.keep is not None and arguments.keep.exists():
         raise InputError(
             "--keep", expected="a name that is free", got=arguments.keep, fix="Choose another or remove it."
@@ -165,7 +167,7 @@ def _split(bundle: Bundle, recording: Recording) -> tuple[LabelledSet, LabelledW
     chosen = np.concatenate([_spread(np.flatnonzero(windows.labels == label)) for label in range(len(manifest.labels))])
     distance = np.abs(windows.start_s[:, None] - windows.start_s[chosen])
     rest = distance.min(axis=1) >= manifest.window_s - 1e-6
-    labelled = LabelledSet(windows.samples[chosen], windows.labels[chosen], np.ones(len(chosen)), "demo")
+    labelled = LabelledSet(windows.samples[chosen], windows.labels[chosen], np.ones(len(chosen)))
     return labelled, type(windows)(*(column[rest] for column in windows))
 
 

@@ -33,6 +33,63 @@ class HeadFit:
     gradient_norm: float  # of the objective, in the reduced problem
 
 
+class HeadProblem:
+    """Labelled features, brought once into the space in which a head can differ from its anchor.
+
+    Args:
+        features: shape (n, n_features).
+        labels: shape (n,), class indices.
+        weight: the anchor, shape (n_classes, n_features): the pretrained head or zeros.
+        bias: the anchor, shape (n_classes,).
+        sample_weights: shape (n,), at least one above 0; None: all equal.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        *,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        sample_weights: Array | None = None,
+    ) -> None:
+        self._anchor = weight, bias
+        self._labels = labels
+        self._weights = np.ones(len(labels)) if sample_weights is None else np.asarray(sample_weights, np.float64)
+        rows = features.astype(np.float64)
+        shares = self._weights / self._weights.sum()
+        self._scale = max(float(np.sqrt(shares @ np.sum(rows**2, axis=1))), 1e-12)
+        self._start = rows @ weight.T.astype(np.float64) + bias  # the anchor's logits
+        columns = np.concatenate([rows / self._scale, np.ones((len(rows), 1))], axis=1)
+        self._basis = np.linalg.qr(columns.T)[0]  # shape (n_features + 1, rank)
+        self._reduced = columns @ self._basis  # shape (n, rank)
+
+    def fit(self, l2: float) -> HeadFit:
+        """Fit the head to all rows; `l2`, above 0, is the strength of the pull towards the anchor."""
+        change, loss, norm = self._solve(np.ones(len(self._labels), bool), l2)
+        step = change.T @ self._basis.T  # shape (n_classes, n_features + 1)
+        weight, bias = self._anchor
+        return HeadFit(weight + step[:, :-1] / self._scale, bias + step[:, -1], loss, norm)
+
+    def held_out_logits(self, l2: float, folds: NDArray[np.int64]) -> Array:
+        """Logits of every row, shape (n, n_classes), by a head that was fitted to the rows of other folds.
+
+        Args:
+            l2: as in `fit`; the scale s stays that of all rows.
+            folds: shape (n,), the fold of each row.
+        """
+        logits: Array = self._start.copy()
+        for fold in np.unique(folds):
+            if (folds != fold).any():
+                change, _, _ = self._solve(folds != fold, l2)
+                logits[folds == fold] += self._reduced[folds == fold] @ change
+        return logits
+
+    def _solve(self, rows: NDArray[np.bool_], l2: float) -> tuple[Array, float, float]:
+        shares = self._weights[rows] / self._weights[rows].sum()
+        return _newton(self._reduced[rows], self._start[rows], self._labels[rows], shares, l2)
+
+
 def fit_head(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -42,26 +99,8 @@ def fit_head(
     l2: float,
     sample_weights: Array | None = None,
 ) -> HeadFit:
-    """Fit a head to labelled features.
-
-    Args:
-        features: shape (n, n_features).
-        labels: shape (n,), class indices.
-        weight: the anchor, shape (n_classes, n_features): the pretrained head or zeros.
-        bias: the anchor, shape (n_classes,).
-        l2: strength of the pull towards the anchor, above 0.
-        sample_weights: shape (n,), at least one above 0; None: all equal.
-    """
-    weights = np.ones(len(labels)) if sample_weights is None else np.asarray(sample_weights, np.float64)
-    weights = weights / weights.sum()
-    rows = features.astype(np.float64)
-    scale = max(float(np.sqrt(weights @ np.sum(rows**2, axis=1))), 1e-12)
-    start = rows @ weight.T.astype(np.float64) + bias
-    columns = np.concatenate([rows / scale, np.ones((len(rows), 1))], axis=1)
-    basis = np.linalg.qr(columns.T)[0]  # shape (n_features + 1, rank)
-    change, loss, norm = _newton(columns @ basis, start, labels, weights, l2)
-    step = change.T @ basis.T  # shape (n_classes, n_features + 1)
-    return HeadFit(weight + step[:, :-1] / scale, bias + step[:, -1], loss, norm)
+    """Fit a head to labelled features; the arguments are those of `HeadProblem` and its `fit`."""
+    return HeadProblem(features, labels, weight=weight, bias=bias, sample_weights=sample_weights).fit(l2)
 
 
 def _newton(

@@ -33,12 +33,19 @@ _EDGE_S = 1e-6  # two instants closer than this are one
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Windows with labels and weights, and the hash of the files that they came from."""
+    """Windows with labels and weights."""
 
     windows: NDArray[np.float32]  # shape (n, length_samples, n_channels)
     labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
     weights: NDArray[np.float64]  # shape (n,)
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all three, to tell in a record which labels a version was made from."""
+        digest = hashlib.sha256()
+        for array in (self.windows, self.labels, self.weights):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,10 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
         InputError: a file that cannot be read, an unknown label, a span outside its recording, no window at all.
     """
     path = Path(path)
-    digest = hashlib.sha256()
     windows: list[NDArray[np.float32]] = []
     labels: list[int] = []
     weights: list[float] = []
     for source, spans in _sources(path, manifest, recording):
-        digest.update(np.ascontiguousarray(source.samples).tobytes())
         for cut in cut_windows(source, manifest.signal, manifest.window):
             for span in spans:
                 if span.start_s - _EDGE_S <= cut.start_s and cut.end_s <= span.end_s + _EDGE_S:
@@ -74,7 +79,6 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
                     labels.append(span.label)
                     weights.append(span.weight)
                     break
-    digest.update(repr((labels, weights)).encode())
     if not windows:
         raise InputError(
             path,
@@ -82,13 +86,17 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
             got="no window that lies inside one",
             fix="Label longer stretches.",
         )
-    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights), digest.hexdigest())
+    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights))
 
 
 def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> list[tuple[Recording, list[_Span]]]:
     rows = _span_rows(path)
     if rows is None:
         whole = Recording.load(path, manifest.signal.rate_hz).fit(manifest.signal)
+        if recording is not None:
+            raise InputError(
+                path, expected=f"the columns {', '.join(_COLUMNS)}", got="a recording", fix="Leave out --recording."
+            )
         return [(whole, _spans_of_samples(whole, manifest))]
     names: dict[Path, list[tuple[str, dict[str, str]]]] = {}
     for where, row in rows:

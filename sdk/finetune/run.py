@@ -1,7 +1,7 @@
 """One fine-tuning run: features once, a held-out comparison with the base, and a new version only if it is no worse.
 
     labelled windows -> features (frozen encoder) -> choose l2 by held-out blocks -> compare with the base
-                     -> fit on everything -> commit a personal version, or keep the base and say why
+                     -> fit on everything -> commit a personal version, or keep what is in use and say why
 
 Held out are blocks of time, not single windows: windows overlap, and a neighbour in the training part would flatter.
 """
@@ -9,6 +9,7 @@ Held out are blocks of time, not single windows: windows overlap, and a neighbou
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
-from sdk.finetune.head import Array, fit_head
+from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.labels import LabelledSet
 from sdk.meters import Measurement, Meter, measure
 from sdk.scores import score
 
 L2_GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+GUESSING = 0.05  # a head that guessing would match with a higher probability is not accepted
 
 
 @dataclass(frozen=True)
@@ -106,21 +108,22 @@ def finetune(
         raise InputError("labels", expected="at least 2 labelled windows", got=len(data.labels), fix="Label more.")
     with measure(meter) as measuring:
         features = _features(bundle, data.windows, progress)
-        anchor = _anchor(bundle, plan)
+        weight, bias = _anchor(bundle, plan)
+        problem = HeadProblem(features, data.labels, weight=weight, bias=bias, sample_weights=data.weights)
         folds = _blocks(data.labels, plan.folds)
         grid = L2_GRID if plan.l2 is None else (plan.l2,)
         judged = []
         for i, l2 in enumerate(grid):
-            judged.append(_judge(_held_out_logits(features, data, anchor, l2, folds), data))
+            judged.append(_judge(problem.held_out_logits(l2, folds), data))
             progress(i + 1, len(grid) + 1, f"held-out blocks, l2 {l2:g}")
         after, l2 = min(zip(judged, grid, strict=True), key=lambda entry: (entry[0].log_loss, -entry[1]))
-        head = fit_head(features, data.labels, weight=anchor[0], bias=anchor[1], l2=l2, sample_weights=data.weights)
+        head = problem.fit(l2)
         progress(len(grid) + 1, len(grid) + 1, "head fitted to all labels")
     before = _judge(_logits(features, *_head(bundle)), data)
-    accepted = after.macro_f1 >= before.macro_f1 and after.log_loss <= before.log_loss
+    doubt = _doubt(before, after, len(data.labels), len(bundle.manifest.labels))
     report = FinetuneReport(
-        accepted=accepted,
-        reason=_reason(accepted, before, after),
+        accepted=not doubt,
+        reason=f"not accepted, nothing was changed: {doubt}" if doubt else "accepted: no worse on held-out labels",
         version=bundle.version,
         before=before,
         after=after,
@@ -130,7 +133,7 @@ def finetune(
         cost=measuring.result,
         plan=plan,
     )
-    if not accepted:
+    if doubt:
         return bundle, report
     names = bundle.manifest.head
     tensors = {names.weight: head.weight.astype(np.float32), names.bias: head.bias.astype(np.float32)}
@@ -171,32 +174,6 @@ def _blocks(labels: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
     return folds
 
 
-def _held_out_logits(
-    features: NDArray[np.float32],
-    data: LabelledSet,
-    anchor: tuple[NDArray[np.float32], NDArray[np.float32]],
-    l2: float,
-    folds: NDArray[np.int64],
-) -> Array:
-    """Logits of every window by a head that was fitted to the other folds."""
-    logits = np.zeros((len(folds), len(anchor[1])))
-    for fold in np.unique(folds):
-        out, rest = folds == fold, folds != fold
-        if not rest.any():
-            logits[out] = _logits(features[out], *anchor)
-            continue
-        head = fit_head(
-            features[rest],
-            data.labels[rest],
-            weight=anchor[0],
-            bias=anchor[1],
-            l2=l2,
-            sample_weights=data.weights[rest],
-        )
-        logits[out] = _logits(features[out], head.weight, head.bias)
-    return logits
-
-
 def _logits(features: NDArray[np.float32], weight: NDArray[Any], bias: NDArray[Any]) -> Array:
     logits: Array = features.astype(np.float64) @ weight.T.astype(np.float64) + bias
     return logits
@@ -211,12 +188,25 @@ def _judge(logits: Array, data: LabelledSet) -> HeldOut:
     return HeldOut(scores.accuracy or 0.0, scores.macro_f1 or 0.0, log_loss)
 
 
-def _reason(accepted: bool, before: HeldOut, after: HeldOut) -> str:
-    figures = (
-        f"on held-out labels macro-F1 {before.macro_f1:.3f} -> {after.macro_f1:.3f}, "
-        f"log-loss {before.log_loss:.3f} -> {after.log_loss:.3f}"
-    )
-    return f"accepted: {figures}" if accepted else f"not accepted, nothing was changed: {figures}"
+def _doubt(before: HeldOut, after: HeldOut, n: int, n_classes: int) -> str:
+    """Why a new head is not to be trusted; empty if nothing speaks against it."""
+    if after.macro_f1 < before.macro_f1:
+        return f"macro-F1 on held-out labels would fall from {before.macro_f1:.3f} to {after.macro_f1:.3f}"
+    if after.log_loss > before.log_loss:
+        return f"log-loss on held-out labels would rise from {before.log_loss:.3f} to {after.log_loss:.3f}"
+    chance = _chance(round(after.accuracy * n), n, n_classes)
+    if chance > GUESSING:
+        return (
+            f"{after.accuracy:.0%} of {n} held-out labels right is what guessing among {n_classes} gives too "
+            f"(probability {chance:.2f}); are the labels right, and enough?"
+        )
+    return ""
+
+
+def _chance(right: int, n: int, n_classes: int) -> float:
+    """Probability that guessing gets at least so many of n right: the tail of a binomial distribution."""
+    p = 1 / n_classes
+    return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))
 
 
 def _count(bundle: Bundle, data: LabelledSet) -> dict[str, int]:

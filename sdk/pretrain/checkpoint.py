@@ -41,6 +41,8 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
     try:
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+            if not isinstance(facts, dict):
+                raise TypeError("facts that are no JSON object")
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         module.load_state_dict({n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")})
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:

@@ -73,8 +73,8 @@ def fit(
     losses: list[float] = []
     if checkpoint is not None and checkpoint.exists():
         facts = load_checkpoint(checkpoint, method, optimiser)
-        if facts["plan"] != asdict(plan):
-            raise InputError(checkpoint, expected=f"the plan {asdict(plan)}", got=facts["plan"], fix="Remove the file.")
+        if (found := facts.get("plan")) != asdict(plan):
+            raise InputError(checkpoint, expected=f"the plan {asdict(plan)}", got=found, fix="Remove the file.")
         losses = facts["losses"]
     batches_per_epoch = math.ceil(len(windows) / plan.batch)
     for epoch in range(len(losses), plan.epochs):

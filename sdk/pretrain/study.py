@@ -45,7 +45,7 @@ class Task:
 
 
 def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
-    """Consecutive people in folds of equal size (the last may be smaller), as MaskCAE's released code splits them."""
+    """Consecutive people in folds whose sizes differ by one at most, as MaskCAE's released code splits them."""
     subjects = sorted({recording.subject for recording in recordings}, key=lambda name: (len(name), name))
     if not 2 <= n_folds <= len(subjects):
         raise InputError(
@@ -54,9 +54,8 @@ def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
             got=n_folds,
             fix="Choose fewer.",
         )
-    size = -(-len(subjects) // n_folds)
-    parts = [subjects[i : i + size] for i in range(0, len(subjects), size)]
-    return [Split(f"fold{i + 1}", tuple(part)) for i, part in enumerate(parts)]
+    parts = np.array_split(np.array(subjects), n_folds)
+    return [Split(f"fold{i + 1}", tuple(part.tolist())) for i, part in enumerate(parts)]
 
 
 def make_method(plan: PretrainPlan, task: Task, windows: LabelledWindows) -> Supervised:
@@ -111,6 +110,13 @@ def run_study(
         train, test = (
             labelled_windows(part, task.signal, task.window, task.labels) for part in _parts(recordings, split)
         )
+        if not (len(train.labels) and len(test.labels)):
+            raise InputError(
+                f"split {split.name}",
+                expected="windows to train on and to test on",
+                got=f"{len(train.labels)} and {len(test.labels)}",
+                fix="Name other people or other labels.",
+            )
         for seed in range(n_seeds):
             run = f"{split.name}-seed{seed}"
             seeded = replace(plan, seed=seed)

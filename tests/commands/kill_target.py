@@ -19,7 +19,7 @@ from sdk.demo import __main__ as demo
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.meters import open_meter
 
-PLANS = (FinetunePlan(l2=0.003, folds=2), FinetunePlan(l2=1.0, folds=2))
+PLANS = (FinetunePlan(l2=0.0003, folds=2), FinetunePlan(l2=0.003, folds=2))
 HEAD = "head.bias"
 DIED = 9
 _EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "tempfile.mkstemp")
@@ -31,7 +31,7 @@ def wearer():
     recording = Recording.load(demo.DATA / "person_6.npz")
     found = labelled_windows([recording], manifest.signal, manifest.window, manifest.labels)
     samples, labels = found.samples[::12], (found.labels[::12] + 1) % len(manifest.labels)
-    return LabelledSet(samples, labels, np.ones(len(labels)), "test")
+    return LabelledSet(samples, labels, np.ones(len(labels)))
 
 
 def work(path, data):

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from threadpoolctl import threadpool_limits
 
 import sdk.demo
 from runtime import Bundle, InputError, Manifest, Modality, Recording, Signal, WindowSpec, labelled_windows, open_engine
 from runtime.manifest import Normalise
 from sdk.finetune import FinetunePlan, LabelledSet, finetune, read_labels
-from sdk.finetune.run import L2_GRID
+from sdk.finetune.run import L2_GRID, _chance
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 RATE_HZ, LENGTH, HOP = 10.0, 8, 3
@@ -256,7 +257,7 @@ def person():
     manifest = Bundle.open(DATA / "walk.bundle").manifest
     found = labelled_windows([Recording.load(DATA / "person_6.npz")], manifest.signal, manifest.window, manifest.labels)
     samples, labels = found.samples[::8], found.labels[::8]
-    return LabelledSet(samples, labels, np.ones(len(labels)), "0" * 64)
+    return LabelledSet(samples, labels, np.ones(len(labels)))
 
 
 def digest_of(folder):
@@ -270,7 +271,7 @@ def digest_of(folder):
 def wrong(data, seed=0):
     """The same windows with labels that mean nothing."""
     labels = np.random.default_rng(seed).permutation(data.labels)
-    return LabelledSet(data.windows, labels, data.weights, data.sha256)
+    return LabelledSet(data.windows, labels, data.weights)
 
 
 def test_accepted(bundle, person):
@@ -281,7 +282,7 @@ def test_accepted(bundle, person):
     assert report.after.log_loss <= report.before.log_loss
     assert report.after.macro_f1 >= report.before.macro_f1
     assert report.l2 in L2_GRID
-    assert report.reason.startswith("accepted: on held-out labels macro-F1 ")
+    assert report.reason == "accepted: no worse on held-out labels"
     assert sum(report.windows_per_label.values()) == len(person.labels)
     assert report.windows_per_label["walking"] == int((person.labels == 2).sum())
     assert set(adapted.personal_tensors) == {"head.weight", "head.bias"}
@@ -314,10 +315,27 @@ def test_refused(bundle, person, plan, labels):
     kept, report = finetune(bundle, person if labels == "right" else wrong(person), plan)
     assert not report.accepted
     assert report.after.macro_f1 < report.before.macro_f1
-    assert report.reason.startswith("not accepted, nothing was changed: on held-out labels macro-F1 ")
+    assert report.reason.startswith("not accepted, nothing was changed: macro-F1 on held-out labels would fall from ")
     assert report.version == "base"
     assert kept is bundle
     assert digest_of(bundle.path) == before
+
+
+def test_labels_at_random_are_refused(bundle, person):
+    """They differ wildly from what the base says, so that nearly any head is better than it is on them."""
+    n_classes, accepted = len(bundle.manifest.labels), 0
+    for seed in range(20):
+        labels = np.random.default_rng(seed).integers(n_classes, size=len(person.labels))
+        data = LabelledSet(person.windows, labels, person.weights)
+        accepted += finetune(bundle, data, FinetunePlan(l2=0.01))[1].accepted
+        bundle.rollback()
+    assert accepted <= 3  # 1 is expected: the rule lets 5 % of guesses pass
+
+
+@pytest.mark.parametrize(("right", "n", "n_classes"), [(0, 30, 6), (9, 30, 6), (30, 30, 6), (2, 2, 6), (5, 12, 2)])
+def test_guessing_is_scipys_binomial_tail(right, n, n_classes):
+    expected = scipy.stats.binom.sf(right - 1, n, 1 / n_classes)
+    assert _chance(right, n, n_classes) == pytest.approx(expected, rel=1e-12)
 
 
 def test_report_is_json(bundle, person):
@@ -375,14 +393,14 @@ def test_the_same_labels_give_the_same_bytes(bundle, person, tmp_path):
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_windows(bundle, person, n):
-    few = LabelledSet(person.windows[:n], person.labels[:n], person.weights[:n], "")
+    few = LabelledSet(person.windows[:n], person.labels[:n], person.weights[:n])
     with pytest.raises(InputError, match=f"labels: expected at least 2 labelled windows, got {n}"):
         finetune(bundle, few)
 
 
 def test_one_window_per_class_is_enough(bundle, person):
     rows = [int(np.flatnonzero(person.labels == label)[0]) for label in range(6)]
-    few = LabelledSet(person.windows[rows], person.labels[rows], person.weights[rows], "")
+    few = LabelledSet(person.windows[rows], person.labels[rows], person.weights[rows])
     _, report = finetune(bundle, few)
     assert set(report.windows_per_label.values()) == {1}
     assert np.isfinite([report.after.log_loss, report.after.macro_f1, report.before.log_loss]).all()
