@@ -54,20 +54,21 @@ def _measure(name: str, options: Options, runs: Path, path: Path, result: Result
     plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()
     splits, n_seeds = (splits[:1], 1) if options.quick else (splits, N_SEEDS)
     report = run_study(recordings, task, plan, splits, n_seeds, runs, say=lambda text: print(text, file=sys.stderr))
-    rows = []  # one per run and person: seed, before, after, accepted
+    rows = []  # one per run and person: seed, before, after, accepted, person
     for index, trained in enumerate(report["runs"]):
         export_run(recordings, report, runs, path, name, index)
         for person in trained["test_subjects"]:
             own = [recording for recording in recordings if recording.subject == person]
             before, after, accepted = _adapt(Bundle.open(path, "base"), own, seed=1000 * trained["seed"] + int(person))
-            rows.append((trained["seed"], before.macro_f1, after.macro_f1, accepted))
+            rows.append((trained["seed"], before.macro_f1, after.macro_f1, accepted, int(person)))
         print(f"{name} {trained['split']} seed {trained['seed']}: adapted", file=sys.stderr)
     table = np.array(rows, float)
     gains = table[:, 2] - table[:, 1]
-    seeds = sorted(set(table[:, 0]))
+    seeds, people = sorted(set(table[:, 0])), sorted(set(table[:, 4]))
+    by_person = np.array([gains[table[:, 4] == person].mean() for person in people])
     pooled = report["summary"]["macro_f1"]
     result.figures |= {
-        f"{name}_people": len({p for r in report["runs"] for p in r["test_subjects"]}),
+        f"{name}_people": len(people),
         f"{name}_seeds": len(seeds),
         f"{name}_pooled_macro_f1": pooled["mean"],
         f"{name}_pooled_macro_f1_std_over_seeds": pooled["std_over_seeds"],
@@ -79,6 +80,8 @@ def _measure(name: str, options: Options, runs: Path, path: Path, result: Result
         f"{name}_accepted": int(table[:, 3].sum()),
         f"{name}_better": int((gains > 1e-9).sum()),
         f"{name}_hurt": int((gains < -1e-9).sum()),
+        f"{name}_people_hurt_in_the_mean": int((by_person < -1e-9).sum()),
+        f"{name}_worst_person_in_the_mean": float(by_person.min()),
         f"{name}_worst_gain": float(gains.min()),
         f"{name}_best_gain": float(gains.max()),
     }
