@@ -36,7 +36,7 @@ from runtime.tensors import dump_tensors, load_tensors
 
 BASE = "base"
 FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list
-_VERSION = re.compile(r"\d{4,}")
+_VERSION = re.compile(r"[0-9]{4,9}")
 _COPY_AGAIN = "Copy or export the bundle again."
 
 
@@ -111,7 +111,7 @@ class Bundle:
         """Names of the personal versions, oldest first, without the base."""
         folder = self.path / "personal"
         return (
-            sorted(entry.name for entry in folder.iterdir() if _VERSION.fullmatch(entry.name))
+            sorted((entry.name for entry in folder.iterdir() if _VERSION.fullmatch(entry.name)), key=int)
             if folder.is_dir()
             else []
         )

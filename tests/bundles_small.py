@@ -1,0 +1,54 @@
+"""The parts of small bundles: manifests, windows, encoders with random weights."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
+
+LENGTH, CHANNELS, LABELS = 32, 3, ("sitting", "walking", "running")
+
+
+class Exported(NamedTuple):
+    """A bundle and the torch module that it was made of."""
+
+    path: Any  # pathlib.Path
+    module: Any  # windows to (features, logits), in inference mode
+    windows: Any  # shape (n, LENGTH, CHANNELS)
+
+
+def small_manifest(**changes):
+    facts = {
+        "name": "small",
+        "signal": Signal((Modality("acc", "m/s^2", ("x", "y", "z"), 32.0),)),
+        "window": WindowSpec(LENGTH, 12),
+        "labels": LABELS,
+        "normalise": Normalise((0.5, -1.0, 9.0), (2.0, 3.0, 4.0)),
+        "provenance": {"method": "random weights"},
+    }
+    return Manifest(**{**facts, **changes})
+
+
+def small_windows(n, seed=0):
+    return np.random.default_rng(seed).normal((0.5, -1, 9), (2, 3, 4), (n, LENGTH, CHANNELS)).astype(np.float32)
+
+
+def small_parts(name, seed=1):
+    """An encoder with a head, whose batch normalisations have seen something."""
+    import torch
+
+    from sdk.encoders import create_encoder
+
+    torch.manual_seed(seed)
+    encoder = create_encoder(name, LENGTH, CHANNELS)
+    head = torch.nn.Linear(encoder.n_features, len(LABELS))
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 2)
+            torch.nn.init.uniform_(layer.weight, 0.5, 2)
+            torch.nn.init.uniform_(layer.bias, -0.2, 0.5)
+    encoder.eval()
+    with torch.no_grad():
+        head.bias -= head(encoder(torch.randn(64, LENGTH, CHANNELS))).mean(0)  # so that every label occurs
+    return encoder, head.eval()
