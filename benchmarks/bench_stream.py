@@ -1,12 +1,13 @@
 """Push to prediction against a bare session.run of the same graph on a ready window.
 
 Ours: a hop of samples is pushed; it is checked, stored, cut, run, turned into probabilities and a Prediction. The peer:
-`InferenceSession.run(["logits"], {"windows": window})` with the same options on a window that lies ready. Two nets:
-MaskCAE's FCN of table I on 30 x 6 and the shipped one on 128 x 6; the latter also fed sample by sample.
+`InferenceSession.run(["logits"], {"windows": window})` with the same options on the same windows, which lie ready. Two
+nets: MaskCAE's FCN of table I on 30 x 6, and the shipped one on 128 x 6.
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -39,12 +40,13 @@ def _measure(key: str, bundle: Bundle, options: Options, result: Result) -> None
     session = onnxruntime.InferenceSession(bundle.model(), session_options(), providers=["CPUExecutionProvider"])
     samples = np.concatenate([*windows] * 2)
     chunks = [samples[i : i + hop].copy() for i in range(0, len(samples) - hop + 1, hop)]
-    stream, feed = Stream(bundle), {"windows": windows[:1].copy()}
+    feeds = [{"windows": samples[None, i : i + length].copy()} for i in range(0, len(samples) - length + 1, hop)]
+    stream = Stream(bundle)
     stream.push(samples[: length - hop])  # from now on every hop completes a window
-    turn = iter(range(1 << 60))
+    ours, peers = itertools.cycle(chunks), itertools.cycle(feeds)
     candidates = {
-        "push": lambda: stream.push(chunks[next(turn) % len(chunks)]),
-        "run": lambda: session.run(["logits"], feed),
+        "push": lambda: stream.push(next(ours)),
+        "run": lambda: session.run(["logits"], next(peers)),
     }
     seconds = interleave(candidates, rounds=40 if options.quick else 200, calls=100)
     for name, values in seconds.items():
