@@ -30,7 +30,7 @@ from exporters.offsets import initializer_offsets
 from exporters.parity import TOLERANCE, check_parity
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.errors import InputError
-from runtime.manifest import Head, Manifest, TensorSpec
+from runtime.manifest import Head, Manifest, Normalise, TensorSpec
 
 OPSET = 18
 
@@ -38,18 +38,29 @@ OPSET = 18
 class _Deployed(nn.Module):
     """What runs on the device: normalisation, encoder and head, with both of their outputs."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, encoder: nn.Module, head: nn.Linear, manifest: Manifest) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(manifest.normalise.mean))
-        self.register_buffer("std", torch.tensor(manifest.normalise.std))
+        self.normalise = _Normalise(manifest.normalise)
         self.encoder, self.head = copy.deepcopy(encoder), copy.deepcopy(head)  # the caller's may go on training
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.encoder((windows - self.mean) / self.std)
+        features = self.encoder(self.normalise(windows))
         return features, self.head(features)
+
+
+class _Normalise(nn.Module):
+    """A module of its own: without a dot in its name, a buffer `mean` clashes with the value of an encoder's mean()."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, normalise: Normalise) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(normalise.mean))
+        self.register_buffer("std", torch.tensor(normalise.std))
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return (windows - self.mean) / self.std
 
 
 def export_bundle(

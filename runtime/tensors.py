@@ -58,14 +58,15 @@ def load_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         header = json.loads(data[8 : 8 + length])
         header.pop("__metadata__", None)
-        return {name: _array(path, data[8 + length :], name, entry) for name, entry in header.items()}
+        values = memoryview(data)[8 + length :]  # not a copy: each array would keep one of the whole file
+        return {name: _array(path, values, name, entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(path, expected="a safetensors header", got=repr(error), fix=_FIX) from None
 
 
-def _array(path: Path, data: bytes, name: str, entry: dict[str, Any]) -> NDArray[np.float32]:
+def _array(path: Path, data: memoryview, name: str, entry: dict[str, Any]) -> NDArray[np.float32]:
     dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     size = 4 * math.prod(shape)
     if dtype != "F32" or not 0 <= begin <= end <= len(data) or end - begin != size:

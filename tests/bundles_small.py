@@ -6,6 +6,7 @@ import numpy as np
 
 from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
 
+FCNS = ("fcn", "fcn-stride4")  # the larger encoders are exported in test_encoders_supervised.py
 LENGTH, CHANNELS, LABELS = 32, 3, ("sitting", "walking", "running")
 
 

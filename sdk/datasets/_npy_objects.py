@@ -18,6 +18,7 @@ import io
 import math
 import pickletools
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -70,19 +71,25 @@ def read_object_npy(data: bytes, where: str) -> object:
         raise InputError(where, expected="a .npy file of version 1.0", got=error, fix=FIX) from None
     if shape != () or dtype != np.dtype(object):
         raise InputError(where, expected="one object", got=f"an array {shape} of {dtype}", fix=FIX)
-    machine = _Machine()
     try:
-        for opcode, argument, position in pickletools.genops(file.read()):
-            step = _STEPS.get(opcode.name)
-            if step is None:
-                raise _MalformedError(f"opcode {opcode.name} at byte {position}")
-            step(machine, argument)
-        return machine.result()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in a damaged text, which genops reads before we can refuse it
+            return _run(file.read())
     except _MalformedError as error:
         got: object = error
     except (ValueError, TypeError, LookupError, OverflowError) as error:  # cut off, or a stack that does not fit
         got = f"a damaged one ({error})"
     raise InputError(where, expected="a dict of arrays, written by numpy.save", got=got, fix=FIX)
+
+
+def _run(data: bytes) -> object:
+    machine = _Machine()
+    for opcode, argument, position in pickletools.genops(data):
+        step = _STEPS.get(opcode.name)
+        if step is None:
+            raise _MalformedError(f"opcode {opcode.name} at byte {position}")
+        step(machine, argument)
+    return machine.result()
 
 
 class _Machine:

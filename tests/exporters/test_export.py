@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles_small import CHANNELS, LENGTH, small_manifest, small_parts, small_windows
+from bundles_small import CHANNELS, FCNS, LENGTH, small_manifest, small_parts, small_windows
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -15,10 +15,9 @@ from torch import nn
 from exporters import ParityError, check_parity, export_bundle, initializer_offsets
 from runtime.bundle import Bundle
 from runtime.errors import BundleError, InputError
-from sdk.encoders import list_encoders
 
 
-@pytest.mark.parametrize("name", list_encoders())
+@pytest.mark.parametrize("name", FCNS)
 def test_the_graph_holds_every_parameter_by_name_where_the_manifest_says(exported, name):
     path, module, _ = exported(name)
     bundle, data = Bundle.open(path), (path / "model.onnx").read_bytes()
@@ -61,7 +60,7 @@ def test_the_batch_is_free_and_the_rest_is_fixed(exported):
     assert isinstance(batches.pop(), str)
 
 
-@pytest.mark.parametrize("name", list_encoders())
+@pytest.mark.parametrize("name", FCNS)
 def test_layers_count_from_the_input_to_the_head(exported, name):
     specs = Bundle.open(exported(name).path).manifest.tensors
     layers = {spec.name: spec.layer for spec in specs}

@@ -9,12 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from bundles_small import small_windows
+from bundles_small import FCNS, small_windows
 
 from runtime.bundle import BASE, FILES, Bundle, current_version, write_bundle
 from runtime.engine import open_engine
 from runtime.errors import BundleError
-from sdk.encoders import list_encoders
 
 ROLLBACK = r"Go back: python -m sdk.finetune BUNDLE --rollback base"
 
@@ -413,7 +412,7 @@ def test_what_is_no_bundle_is_never_replaced_by_one(exported, tmp_path):
         assert write_bundle(tmp_path / path, *again).model() == bundle.model()
 
 
-@pytest.mark.parametrize("name", list_encoders())
+@pytest.mark.parametrize("name", FCNS)
 def test_every_trainable_tensor_can_be_replaced_as_in_torch(exported, tmp_path, name):
     """The trap: onnxruntime ignores initializers that are handed to it for weights which its layout transform took."""
     path, module, _ = exported(name)
