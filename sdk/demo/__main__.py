@@ -103,8 +103,9 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         f"\n3. adapt: {_PER_LABEL} labelled windows per activity, scored on the same person's other windows, those "
         "that share no sample with the labelled ones\n"
     )
-    results = {name: _adapt(path, name) for name in [*(p for p in _people() if p != person), person]}
+    results = {name: _adapt(path, name) for name in [person, *(p for p in _people() if p != person)]}
     report, before, after = results[person]
+    Bundle.open(path, "base").rollback(report.version)
     say("   " + describe_finetune(report).replace("\n", "\n   "))
     say(f"\n   {_ROW.format('person', 'other windows', 'macro-F1', 'adapted', '')}".rstrip())
     for name in _people():
