@@ -29,7 +29,10 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
 
 
 class OrtEngine:
-    """A bundle's graph in an onnxruntime session on the CPU."""
+    """A bundle's graph in an onnxruntime session on the CPU.
+
+    Streams of one thread may share it. Threads may not: a single window goes through buffers that belong to the engine.
+    """
 
     name = "onnxruntime"
 
