@@ -72,9 +72,9 @@ class Bundle:
         """
         path = Path(path)
         manifest = Manifest.from_json(_read(path, "manifest.json").decode("utf-8", "replace"), path / "manifest.json")
-        _check_files(path, manifest)
+        model = _check_files(path, manifest)
         base = load_tensors(path / "weights.safetensors")
-        _check_tensors(path, manifest, base)
+        _check_tensors(path, manifest, base, model)
         version = current_version(path) if version is None else version
         personal = _load_version(path, manifest, version) if version != BASE else {}
         return cls(path, manifest, version, base, personal)
@@ -244,7 +244,8 @@ def _read(path: Path, name: str) -> bytes:
         ) from None
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
+def _check_files(path: Path, manifest: Manifest) -> bytes:
+    """Compare every file with its size and hash; the bytes of model.onnx, which is read for it anyway."""
     if set(manifest.files) != set(FILES):
         raise BundleError(
             path / "manifest.json",
@@ -252,6 +253,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
             got=sorted(manifest.files),
             fix=_COPY_AGAIN,
         )
+    model = b""
     for name, spec in manifest.files.items():
         data = _read(path, name)
         if len(data) != spec.bytes:
@@ -259,11 +261,13 @@ def _check_files(path: Path, manifest: Manifest) -> None:
         found = hashlib.sha256(data).hexdigest()
         if found != spec.sha256:
             raise BundleError(path / name, expected=f"sha256 {spec.sha256}", got=found, fix=_COPY_AGAIN)
+        if name == "model.onnx":
+            model = data
+    return model
 
 
-def _check_tensors(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+def _check_tensors(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]], model: bytes) -> None:
     """The manifest's list, weights.safetensors and the bytes inside model.onnx must tell the same."""
-    model = _read(path, "model.onnx")
     for spec in manifest.tensors:
         tensor = tensors.get(spec.name)
         if tensor is None or tensor.shape != spec.shape:
