@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.bundle import Bundle
-from runtime.engine import Engine, open_engine
+from runtime.engine import Output, open_engine
 
 TOLERANCE = 1e-4  # of the largest value of an output
 _BATCHES = (1, 2, 7)
@@ -26,7 +26,7 @@ def check_parity(
     module: Callable[[Tensor], tuple[Tensor, Tensor]],
     windows: NDArray[np.float32],
     tolerance: float = TOLERANCE,
-) -> dict[str, float]:
+) -> dict[Output, float]:
     """Compare a module with the engine that runs its bundle.
 
     Args:
@@ -47,9 +47,9 @@ def check_parity(
     engine = open_engine(bundle)
     with torch.inference_mode():
         truth = [output.cpu().numpy() for output in module(torch.from_numpy(everything))]
-    worst = {"features": 0.0, "logits": 0.0}
+    worst: dict[Output, float] = {"features": 0.0, "logits": 0.0}
     for (name, expected), batch in ((pair, b) for pair in zip(worst, truth, strict=True) for b in _BATCHES):
-        found = np.concatenate([_run(engine, part, name) for part in _batches(everything, batch)])
+        found = np.concatenate([engine.run(part, name) for part in _batches(everything, batch)])
         error = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
         if not error <= tolerance:
             raise ParityError(
@@ -63,7 +63,3 @@ def check_parity(
 
 def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
     return (windows[i : i + size] for i in range(0, len(windows), size))
-
-
-def _run(engine: Engine, windows: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    return engine.run(windows, "features" if name == "features" else "logits")

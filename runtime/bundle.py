@@ -38,6 +38,7 @@ BASE = "base"
 FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list
 _VERSION = re.compile(r"[0-9]{4,9}")
 _COPY_AGAIN = "Copy or export the bundle again."
+_GO_BACK = "Go back: python -m sdk.finetune BUNDLE --rollback base"
 
 
 @dataclass(frozen=True)
@@ -135,14 +136,17 @@ class Bundle:
             tensors = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
         _check_overlay(self.path, self.manifest, tensors)
         weights = dump_tensors(tensors)
-        full = {**record, "model_sha256": self.manifest.files["model.onnx"].sha256}
+        full = {
+            **record,
+            "model_sha256": self.manifest.files["model.onnx"].sha256,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        }
         with self._writing() as personal:
             number = int(self.versions()[-1]) + 1 if self.versions() else 1
             version = f"{number:04d}"
 
             def fill(folder: Path) -> None:
                 (folder / "weights.safetensors").write_bytes(weights)
-                full["weights_sha256"] = sha256_of(folder / "weights.safetensors")
                 (folder / "record.json").write_text(json.dumps(full, indent=1, allow_nan=False) + "\n")
 
             write_folder_atomic(personal / version, fill)
@@ -311,9 +315,8 @@ def _check_overlay(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray
 
 def _load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDArray[np.float32]]:
     folder = path / "personal" / version
-    fix = "Go back: python -m sdk.finetune BUNDLE --rollback base"
     if not _VERSION.fullmatch(version) or not folder.is_dir():
-        raise BundleError(folder, expected="a personal version", got="no such folder", fix=fix)
+        raise BundleError(folder, expected="a personal version", got="no such folder", fix=_GO_BACK)
     record = _read_record(folder)
     for what, expected, found in (
         ("made for model.onnx of sha256", manifest.files["model.onnx"].sha256, record.get("model_sha256")),
@@ -324,7 +327,7 @@ def _load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDA
         ),
     ):
         if found is None or expected != found:
-            raise BundleError(folder, expected=f"{what} {expected}", got=found, fix=fix)
+            raise BundleError(folder, expected=f"{what} {expected}", got=found, fix=_GO_BACK)
     tensors = load_tensors(folder / "weights.safetensors")
     _check_overlay(folder, manifest, tensors)
     return tensors
@@ -340,7 +343,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
             folder / "record.json",
             expected="a JSON object",
             got=record,
-            fix="Go back: python -m sdk.finetune BUNDLE --rollback base",
+            fix=_GO_BACK,
         )
     return record
 

@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,30 +59,23 @@ def _run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"bundle": bundle.manifest.name, "version": bundle.version, "scores": scores.to_dict()}))
         return DONE
     print_header()
-    print_scores(play(bundle, replay, print_prediction))
+    print(describe_scores(play(bundle, replay, print_prediction)))
     return DONE
-
-
-def predictions(bundle: Bundle, replay: Replay) -> Iterator[tuple[Prediction, str | None]]:
-    """Stream a recording; each prediction comes with the true label of its window, None where there is none."""
-    from runtime import Stream, label_of
-
-    stream = Stream(bundle)
-    for samples, t in replay:
-        for prediction in stream.push(samples, t):
-            yield prediction, label_of(replay.recording, prediction.start_s, prediction.end_s)
 
 
 def play(bundle: Bundle, replay: Replay, show: Callable[[Prediction, str | None], None]) -> Scores:
     """Stream a recording, show every prediction, and score those whose true label the bundle knows."""
+    from runtime import Stream, label_of
     from sdk.scores import score
 
-    labels = bundle.manifest.labels
+    labels, stream = bundle.manifest.labels, Stream(bundle)
     pairs = []
-    for prediction, true in predictions(bundle, replay):
-        show(prediction, true)
-        if true in labels:
-            pairs.append((labels.index(true), labels.index(prediction.label)))
+    for samples, t in replay:
+        for prediction in stream.push(samples, t):
+            true = label_of(replay.recording, prediction.start_s, prediction.end_s)
+            show(prediction, true)
+            if true in labels:
+                pairs.append((labels.index(true), labels.index(prediction.label)))
     return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels))
 
 
@@ -105,13 +98,8 @@ def print_prediction(prediction: Prediction, true: str | None) -> None:
     print(_LINE.format(*cells).rstrip(), flush=True)
 
 
-def print_scores(scores: Scores) -> None:
-    """The last line of the live table."""
-    print(describe_scores(scores))
-
-
 def describe_scores(scores: Scores) -> str:
-    """Accuracy and macro-F1, or why there are none."""
+    """The last line of the live table: accuracy and macro-F1, or why there are none."""
     if scores.accuracy is None or scores.macro_f1 is None:
         return "accuracy, macro-F1: not measured (no window with a true label that the bundle knows)"
     return f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}"

@@ -103,6 +103,13 @@ def fit_head(
     return HeadProblem(features, labels, weight=weight, bias=bias, sample_weights=sample_weights).fit(l2)
 
 
+def log_softmax(logits: Array) -> Array:
+    """Logarithms of the probabilities, shape (n, n_classes)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_p
+
+
 def _newton(
     reduced: Array, start: Array, labels: NDArray[np.int64], weights: Array, l2: float
 ) -> tuple[Array, float, float]:
@@ -110,9 +117,7 @@ def _newton(
     target = np.eye(start.shape[1])[labels]
 
     def evaluate(v: Array) -> tuple[float, Array]:
-        logits = start + reduced @ v
-        logits -= logits.max(axis=1, keepdims=True)
-        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        log_p = log_softmax(start + reduced @ v)
         loss = -float(weights @ (log_p * target).sum(axis=1)) + 0.5 * l2 * float((v * v).sum())
         return loss, np.exp(log_p)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
-from sdk.finetune.head import Array, HeadProblem
+from sdk.finetune.head import Array, HeadProblem, log_softmax
 from sdk.finetune.labels import LabelledSet
 from sdk.meters import Measurement, Meter, measure
 from sdk.scores import score
@@ -181,9 +181,7 @@ def _logits(features: NDArray[np.float32], weight: NDArray[Any], bias: NDArray[A
 
 def _judge(logits: Array, data: LabelledSet) -> HeldOut:
     scores = score(data.labels, logits.argmax(axis=1), logits.shape[1])
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    true = log_p[np.arange(len(data.labels)), data.labels]
+    true = log_softmax(logits)[np.arange(len(data.labels)), data.labels]
     log_loss = -float(np.average(true, weights=data.weights))
     return HeldOut(scores.accuracy or 0.0, scores.macro_f1 or 0.0, log_loss)
 
