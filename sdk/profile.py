@@ -18,8 +18,9 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ from runtime.errors import InputError
 from sdk._command import DONE, Progress, guarded, parser, table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from runtime import Bundle, Stream
     from sdk.meters import Fingerprint, Latency, Measurement, Meter
 
 _EXAMPLES = """\
@@ -38,6 +43,7 @@ _EXAMPLES = """\
 Let the board idle before, and compare only runs of the same machine and governor: the first line says which."""
 
 _WARM_UP_WINDOWS = 50
+_PROGRESS_WINDOWS = 500  # from one sign of life to the next
 _STAGES = ("window", "engine", "decide", "compute")
 
 
@@ -112,31 +118,16 @@ def profile(
         opened = perf_counter()
         engine = open_engine(bundle)
         ready = perf_counter()
-        golden = bundle.golden().windows
-        hop = bundle.manifest.window.hop_samples
-        samples = np.concatenate([*golden, *golden[: 1 + hop // golden.shape[1]]])
-        stream = Stream(bundle, engine)
-        stages = np.zeros((n_windows, len(_STAGES)))
-        first_prediction_s, done = 0.0, -_WARM_UP_WINDOWS - 1
-        at = 0
-        while done < n_windows:
-            chunk = samples[at : at + hop]
-            at = (at + hop) % (len(samples) - hop)
-            pushed = perf_counter()
-            for prediction in stream.push(chunk):
-                if done == -_WARM_UP_WINDOWS - 1:
-                    first_prediction_s = perf_counter() - pushed
-                if 0 <= done < n_windows:
-                    stages[done] = (
-                        prediction.window_s,
-                        prediction.engine_s,
-                        prediction.decide_s,
-                        prediction.compute_s,
-                    )
-                done += 1
-            if done > 0 and done % 500 == 0:
-                progress(min(done, n_windows), n_windows, "predictions")
-    progress(n_windows, n_windows, "predictions")
+        stream, hops = Stream(bundle, engine), cycle(_hops(bundle))
+        stages = np.zeros((_WARM_UP_WINDOWS + n_windows, len(_STAGES)))
+        first_prediction_s = _first_prediction_s(stream, hops)
+        predictions = (prediction for hop in hops for prediction in stream.push(hop))
+        for i, prediction in zip(range(len(stages)), predictions, strict=False):
+            stages[i] = [getattr(prediction, f"{stage}_s") for stage in _STAGES]
+            if i % _PROGRESS_WINDOWS == 0:
+                progress(i, len(stages), "predictions")
+    progress(len(stages), len(stages), "predictions")
+    stages = stages[_WARM_UP_WINDOWS:]
     spec = bundle.manifest.files["model.onnx"]
     return ProfileReport(
         bundle=bundle.manifest.name,
@@ -153,6 +144,23 @@ def profile(
         deadline_misses=int((stages[:, -1] > bundle.manifest.hop_s).sum()),
         cost=measuring.result,
     )
+
+
+def _hops(bundle: Bundle) -> list[NDArray[np.float32]]:
+    """The rows of the golden windows, one window after the other, in pieces of a hop."""
+    import numpy as np
+
+    rows, hop = np.concatenate(bundle.golden().windows), bundle.manifest.window.hop_samples
+    return [rows.take(range(begin, begin + hop), axis=0, mode="wrap") for begin in range(0, len(rows), hop)]
+
+
+def _first_prediction_s(stream: Stream, hops: Iterator[NDArray[np.float32]]) -> float:
+    """Seconds of the push that completes the first window."""
+    while True:
+        hop = next(hops)
+        began = perf_counter()
+        if stream.push(hop):
+            return perf_counter() - began
 
 
 def describe(report: ProfileReport) -> str:
