@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from benchmarks._bench import Options, Result
-from runtime import Bundle, Recording, Signal, WindowSpec, labelled_windows, open_engine
+from runtime import Bundle, Recording, Signal, WindowSpec, labelled_windows
 from runtime.errors import InputError
 from sdk.datasets import dataset_info, load_dataset
-from sdk.finetune import LabelledSet, finetune
+from sdk.finetune import finetune, set_apart
 from sdk.pretrain import PretrainPlan, run_study, subject_folds
 from sdk.pretrain.bundle import export_run
 from sdk.pretrain.study import Task
-from sdk.scores import Scores, score
+from sdk.scores import Scores, score_bundle
 
 N_FOLDS, N_SEEDS, PER_CLASS = 5, 5, 5
 LABELS = {
@@ -96,17 +96,6 @@ def _adapt(bundle: Bundle, own: list[Recording], seed: int) -> tuple[Scores, Sco
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(windows.labels == label) for label in range(len(manifest.labels))]
     drawn = np.sort(np.concatenate([rng.permutation(rows)[:PER_CLASS] for rows in classes]))
-    same = windows.source[:, None] == windows.source[drawn]
-    near = np.abs(windows.start_s[:, None] - windows.start_s[drawn]) < manifest.window_s - 1e-6
-    rest = ~(same & near).any(axis=1)
-    data = LabelledSet(windows.samples[drawn], windows.labels[drawn], np.ones(len(drawn)))
+    data, rest = set_apart(windows, drawn, manifest.window_s)
     adapted, report = finetune(bundle, data)
-    scores = [_score(version, windows.samples[rest], windows.labels[rest]) for version in (bundle, adapted)]
-    return scores[0], scores[1], report.accepted
-
-
-def _score(bundle: Bundle, samples: np.ndarray, labels: np.ndarray) -> Scores:
-    engine = open_engine(bundle)
-    logits = np.concatenate([engine.run(samples[i : i + 64]) for i in range(0, len(samples), 64)])
-    engine.close()
-    return score(labels, logits.argmax(axis=1), len(bundle.manifest.labels))
+    return score_bundle(bundle, rest), score_bundle(adapted, rest), report.accepted

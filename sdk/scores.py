@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, macro-F1 and the confusion matrix, from counts alone."""
+"""How good predictions are: accuracy, macro-F1 and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from runtime.bundle import Bundle
+from runtime.engine import open_engine
+from runtime.window import LabelledWindows
+
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -50,3 +56,12 @@ def score(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Scores:
     """Compare class indices of shape (n,), each from 0 to n_classes - 1."""
     pairs = np.asarray(true, np.int64) * n_classes + np.asarray(predicted, np.int64)
     return Scores(np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes))
+
+
+def score_bundle(bundle: Bundle, windows: LabelledWindows) -> Scores:
+    """Run a bundle over labelled windows and compare."""
+    engine = open_engine(bundle)
+    batches = (windows.samples[i : i + _BATCH] for i in range(0, len(windows.samples), _BATCH))
+    predicted = np.concatenate([np.zeros(0, np.int64), *(engine.run(batch).argmax(axis=1) for batch in batches)])
+    engine.close()
+    return score(windows.labels, predicted, len(bundle.manifest.labels))

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from runtime import Bundle, Recording
-    from runtime.window import LabelledWindows
-    from sdk.finetune import FinetuneReport, LabelledSet
+    from sdk.finetune import FinetuneReport
     from sdk.scores import Scores
 
 DATA = Path(__file__).parent / "data"
@@ -134,15 +132,21 @@ _ROW = "{:<8}  {:>13}  {:>8}  {:>8}  {}"
 
 def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
     """Adapt the base to one person; the scores on that person's other windows before and after."""
-    from runtime import Bundle, Recording
-    from sdk.finetune import finetune
+    import numpy as np
+
+    from runtime import Bundle, Recording, labelled_windows
+    from sdk.finetune import finetune, set_apart
     from sdk.meters import open_meter
+    from sdk.scores import score_bundle
 
     base = Bundle.open(path, "base")
-    labelled, rest = _split(base, Recording.load(_sample(person)))
-    before = _score(base, rest)
+    manifest = base.manifest
+    windows = labelled_windows([Recording.load(_sample(person))], manifest.signal, manifest.window, manifest.labels)
+    chosen = np.concatenate([_spread(np.flatnonzero(windows.labels == label)) for label in range(len(manifest.labels))])
+    labelled, rest = set_apart(windows, chosen, manifest.window_s)
+    before = score_bundle(base, rest)
     adapted, report = finetune(base, labelled, meter=open_meter())
-    return report, before, _score(adapted, rest)
+    return report, before, score_bundle(adapted, rest)
 
 
 def _profile(path: Path, arguments: argparse.Namespace) -> str:
@@ -156,33 +160,9 @@ def _profile(path: Path, arguments: argparse.Namespace) -> str:
     return done.stdout
 
 
-def _split(bundle: Bundle, recording: Recording) -> tuple[LabelledSet, LabelledWindows]:
-    """A few windows per label for the wearer to name, and the others that share no sample with these."""
-    import numpy as np
-
-    from runtime import labelled_windows
-    from sdk.finetune import LabelledSet
-
-    manifest = bundle.manifest
-    windows = labelled_windows([recording], manifest.signal, manifest.window, manifest.labels)
-    chosen = np.concatenate([_spread(np.flatnonzero(windows.labels == label)) for label in range(len(manifest.labels))])
-    distance = np.abs(windows.start_s[:, None] - windows.start_s[chosen])
-    rest = distance.min(axis=1) >= manifest.window_s - 1e-6
-    labelled = LabelledSet(windows.samples[chosen], windows.labels[chosen], np.ones(len(chosen)))
-    return labelled, type(windows)(*(column[rest] for column in windows))
-
-
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """A few rows, evenly spaced over all of them."""
     return rows[:: max(1, len(rows) // _PER_LABEL)][:_PER_LABEL]
-
-
-def _score(bundle: Bundle, windows: LabelledWindows) -> Scores:
-    from runtime import open_engine
-    from sdk.scores import score
-
-    engine = open_engine(bundle)
-    return score(windows.labels, engine.run(windows.samples).argmax(axis=1), len(bundle.manifest.labels))
 
 
 def _next(bundle: Path, sample: Path) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 from runtime.manifest import Manifest
 from runtime.recording import UNLABELLED, Recording
-from runtime.window import cut_windows
+from runtime.window import LabelledWindows, cut_windows
 
 _COLUMNS = ("start_s", "end_s", "label")
 _EDGE_S = 1e-6  # two instants closer than this are one
@@ -46,6 +46,23 @@ class LabelledSet:
         for array in (self.windows, self.labels, self.weights):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def set_apart(
+    windows: LabelledWindows, chosen: NDArray[np.int64], window_s: float
+) -> tuple[LabelledSet, LabelledWindows]:
+    """The chosen windows as a labelled set, and the others that share no sample with them, to score on.
+
+    Args:
+        windows: of one person.
+        chosen: rows of them, those of each class in the order of time.
+        window_s: seconds that a window spans.
+    """
+    same = windows.source[:, None] == windows.source[chosen]
+    near = np.abs(windows.start_s[:, None] - windows.start_s[chosen]) < window_s - _EDGE_S
+    rest = ~(same & near).any(axis=1)
+    labelled = LabelledSet(windows.samples[chosen], windows.labels[chosen], np.ones(len(chosen)))
+    return labelled, LabelledWindows(*(column[rest] for column in windows))
 
 
 @dataclass(frozen=True)

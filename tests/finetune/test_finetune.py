@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 import sdk.demo
 from runtime import Bundle, InputError, Manifest, Modality, Recording, Signal, WindowSpec, labelled_windows, open_engine
 from runtime.manifest import Normalise
-from sdk.finetune import FinetunePlan, LabelledSet, finetune, read_labels
+from sdk.finetune import FinetunePlan, LabelledSet, finetune, read_labels, set_apart
 from sdk.finetune.run import L2_GRID, _chance
+from sdk.scores import score_bundle
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 RATE_HZ, LENGTH, HOP = 10.0, 8, 3
@@ -404,3 +405,24 @@ def test_one_window_per_class_is_enough(bundle, person):
     _, report = finetune(bundle, few)
     assert set(report.windows_per_label.values()) == {1}
     assert np.isfinite([report.after.log_loss, report.after.macro_f1, report.before.log_loss]).all()
+
+
+def test_set_apart_shares_no_sample(bundle):
+    manifest = bundle.manifest
+    recordings = [Recording.load(DATA / f"person_{person}.npz") for person in (6, 12)]
+    windows = labelled_windows(recordings, manifest.signal, manifest.window, manifest.labels)
+    chosen = np.array([0, 5, 200, 400])
+    labelled, rest = set_apart(windows, chosen, manifest.window_s)
+    assert np.array_equal(labelled.windows, windows.samples[chosen])
+    assert np.array_equal(labelled.labels, windows.labels[chosen])
+
+    def samples_of(source, start_s):
+        return {(int(source), round(start_s * 50) + i) for i in range(128)}
+
+    taken = set().union(*(samples_of(windows.source[i], windows.start_s[i]) for i in chosen))
+    free = [i for i in range(len(windows.labels)) if not taken & samples_of(windows.source[i], windows.start_s[i])]
+    assert np.array_equal(rest.samples, windows.samples[free])
+    assert np.array_equal(rest.labels, windows.labels[free])
+    assert score_bundle(bundle, rest).n == len(free)
+    nothing = type(rest)(*(column[:0] for column in rest))
+    assert score_bundle(bundle, nothing).accuracy is None
