@@ -3,7 +3,8 @@
     bundle      a folder with a model and all that one must know to use it   Bundle, BundleError
     manifest    what a bundle says about itself                              Manifest, Signal, Modality, WindowSpec
     recording   samples with their times and labels, in a file               Recording, InputError
-    window      from samples to windows                                      Windower, cut_windows, labelled_windows
+    clock       late, uneven and missing samples; the beat of the model      ClockSpec, Counters
+    window      from samples to windows                                      Windower, Quality, cut_windows
     engine      from windows to logits                                       open_engine
     stream      from samples to predictions                                  Stream, Prediction
     sources     where samples come from                                      Replay
@@ -21,33 +22,38 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
+    from runtime.clock import ClockSpec, Counters
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, SensedgeError
     from runtime.manifest import Manifest, Modality, Signal, WindowSpec
     from runtime.recording import Recording
     from runtime.sources import Replay
     from runtime.stream import Prediction, Stream
-    from runtime.window import Window, Windower, cut_windows, label_of, labelled_windows
+    from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
 
 _PARTS = {
     "bundle": "Bundle",
+    "clock": "ClockSpec Counters",
     "engine": "Engine open_engine",
     "errors": "BundleError InputError SensedgeError",
     "manifest": "Manifest Modality Signal WindowSpec",
     "recording": "Recording",
     "sources": "Replay",
     "stream": "Prediction Stream",
-    "window": "Window Windower cut_windows label_of labelled_windows",
+    "window": "Quality Window Windower cut_windows label_of labelled_windows",
 }
 
 __all__ = [
     "Bundle",
     "BundleError",
+    "ClockSpec",
+    "Counters",
     "Engine",
     "InputError",
     "Manifest",
     "Modality",
     "Prediction",
+    "Quality",
     "Recording",
     "Replay",
     "SensedgeError",

@@ -5,6 +5,7 @@
       name          short name of the model
       signal        modalities in order, each with channels in order, unit and nominal rate
       window        length and hop, in samples
+      clock         what a stream does about gaps and time stamps that are late or uneven, unless told otherwise
       labels        one name per class, in the order of the logits
       normalise     mean and standard deviation per channel (for the reader: the graph applies them)
       features      number of features that the encoder gives per window
@@ -22,14 +23,17 @@ import dataclasses
 import hashlib
 import json
 import math
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.clock import ClockSpec
 from runtime.errors import BundleError
 
 SCHEMA = 1
+_WHOLE = 1e-6  # samples; rates such as 50/3 Hz are rounded
 _LARGEST = 1e300  # of a number; an integer beyond it has no float
 
 
@@ -41,38 +45,54 @@ class Modality:
     unit: str  # SI where there is one: "m/s^2", "rad/s", "uT"
     channels: tuple[str, ...]  # ("x", "y", "z")
     rate_hz: float  # nominal samples per second
+    full_scale: float | None = None  # a sample at least so far from 0 is saturated; None: not known
 
     def __post_init__(self) -> None:
-        if not self.channels or not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+        scale = 1.0 if self.full_scale is None else self.full_scale
+        if not self.channels or not all(math.isfinite(number) and number > 0 for number in (self.rate_hz, scale)):
             raise BundleError(
                 f"modality {self.name!r}",
-                expected="at least one channel and a rate above 0 Hz",
-                got=f"{len(self.channels)} channels at {self.rate_hz} Hz",
+                expected="at least one channel, a rate above 0 Hz and a full scale above 0",
+                got=f"{len(self.channels)} channels at {self.rate_hz} Hz, full scale {self.full_scale}",
                 fix="Correct `signal` in the manifest.",
             )
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What one row of samples means: the channels of all modalities side by side."""
+    """What a model is fed: its modalities, in order.
+
+    Modalities of one rate lie side by side: a row holds the channels of all of them. Where rates differ there are no
+    common rows, and a window is flat: the rows of the first modality, one after the other, then those of the second.
+    """
 
     modalities: tuple[Modality, ...]
 
     def __post_init__(self) -> None:
-        rates = {modality.rate_hz for modality in self.modalities}
         names = self.channel_names
-        if len(rates) != 1 or len(set(names)) != len(names):
+        if not names or len(set(names)) != len(names) or len({m.name for m in self.modalities}) != len(self.modalities):
             raise BundleError(
                 "signal",
-                expected="modalities of one rate, with channel names that differ",
-                got=f"rates {sorted(rates)} Hz and channels {', '.join(names) or 'none'}",
-                fix="Resample the modalities to one rate and name each channel once.",
+                expected="at least one modality, with names of modalities and of channels that differ",
+                got=f"the channels {', '.join(names) or 'none'}",
+                fix="Name each modality and each channel once.",
             )
 
     @property
     def rate_hz(self) -> float:
-        """Nominal rows per second."""
+        """Nominal rows per second; of the first modality, where rates differ."""
         return self.modalities[0].rate_hz
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all modalities have one rate."""
+        return len({modality.rate_hz for modality in self.modalities}) == 1
+
+    def names_of(self, modality: str | None) -> tuple[str, ...]:
+        """Channel names of one modality, or of all."""
+        if modality is None:
+            return self.channel_names
+        return tuple(f"{m.name}_{channel}" for m in self.modalities if m.name == modality for channel in m.channels)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -100,6 +120,27 @@ class WindowSpec:
                 got=f"length {self.length_samples}, hop {self.hop_samples}",
                 fix="Correct `window` in the manifest.",
             )
+
+    @classmethod
+    def from_seconds(cls, length_s: float, hop_s: float, rate_hz: float) -> WindowSpec:
+        """The window of so many seconds: `round(seconds * rate_hz)` samples."""
+        return cls(round(length_s * rate_hz), round(hop_s * rate_hz))
+
+    def at(self, rate_hz: float, of_hz: float) -> tuple[int, int]:
+        """Length and hop in samples of a modality with another rate.
+
+        Raises:
+            BundleError: they are not whole numbers.
+        """
+        length, hop = (samples * rate_hz / of_hz for samples in (self.length_samples, self.hop_samples))
+        if min(length, hop) < 0.5 or any(abs(samples - round(samples)) > _WHOLE for samples in (length, hop)):
+            raise BundleError(
+                "window",
+                expected=f"a length and a hop of whole samples at {rate_hz:g} Hz too",
+                got=f"{length:g} and {hop:g} samples",
+                fix="Choose a length and a hop that are whole numbers of samples at every modality's rate.",
+            )
+        return round(length), round(hop)
 
 
 @dataclass(frozen=True)
@@ -145,6 +186,7 @@ class Manifest:
     window: WindowSpec
     labels: tuple[str, ...]
     normalise: Normalise
+    clock: ClockSpec = field(default_factory=ClockSpec)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     # The exporter fills in what follows; a manifest that is still being written does without.
     features: int = 0
@@ -155,6 +197,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         channels = len(self.signal.channel_names)
+        for modality in self.signal.modalities:
+            self.window.at(modality.rate_hz, self.signal.rate_hz)
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise BundleError(
                 "labels",
@@ -171,9 +215,12 @@ class Manifest:
             )
 
     @property
-    def window_shape(self) -> tuple[int, int]:
-        """(length_samples, n_channels) of one window."""
-        return self.window.length_samples, len(self.signal.channel_names)
+    def window_shape(self) -> tuple[int, ...]:
+        """(length_samples, n_channels) of one window; (n_values,) where the modalities' rates differ."""
+        if self.signal.is_even:
+            return self.window.length_samples, len(self.signal.channel_names)
+        parts = [(self.window.at(m.rate_hz, self.signal.rate_hz)[0], len(m.channels)) for m in self.signal.modalities]
+        return (sum(length * channels for length, channels in parts),)
 
     @property
     def window_s(self) -> float:
@@ -249,6 +296,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             got=f"missing or unknown: {', '.join(wrong)}",
             fix="Export the bundle again.",
         )
+    if origin in (types.UnionType, typing.Union) and value is None:
+        return None
+    if origin in (types.UnionType, typing.Union):
+        return _build(arguments[0], value, where)
+    if origin is typing.Literal and value in arguments:
+        return value
     if origin is tuple and isinstance(value, list):
         return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Mapping and isinstance(value, dict):
