@@ -53,3 +53,23 @@ def small_parts(name, seed=1):
     with torch.no_grad():
         head.bias -= head(encoder(torch.randn(64, LENGTH, CHANNELS))).mean(0)  # so that every label occurs
     return encoder, head.eval()
+
+
+def export_small(name, path):
+    """A bundle of one encoder, with the module that it was made of."""
+    import torch
+
+    from exporters import export_bundle
+
+    encoder, head = small_parts(name)
+    manifest, windows = small_manifest(), small_windows(4)
+    export_bundle(path, encoder, head, manifest, windows)
+    mean, std = torch.tensor(manifest.normalise.mean), torch.tensor(manifest.normalise.std)
+
+    @torch.inference_mode()
+    def module(samples):
+        features = encoder((torch.from_numpy(samples) - mean) / std)
+        return features.numpy(), head(features).numpy()
+
+    module.encoder, module.head = encoder, head
+    return Exported(path, module, windows)
