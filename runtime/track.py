@@ -198,7 +198,12 @@ class Track:
 
     def _accept(self, piece: Piece) -> Out:
         """Samples in order, of a source whose rate is known: find the gaps between them."""
-        gaps = np.flatnonzero(np.diff(piece.t, prepend=self._last_s) > self._gap_s + _SLACK_S)
+        longest_s = self._gap_s + _SLACK_S
+        steps = piece.t[1:] - piece.t[:-1]
+        first_is_near = not piece.t[0] - self._last_s > longest_s  # nothing came before: no gap
+        if first_is_near and not (steps > longest_s).any():
+            return self._run(piece)
+        gaps = np.flatnonzero(np.concatenate([[not first_is_near], steps > longest_s]))
         out: Out = []
         for begin, end in pairwise([0, *gaps[gaps > 0].tolist(), len(piece.t)]):
             if begin in gaps:

@@ -12,8 +12,8 @@ with clocks of their own each have a track and a buffer; a window is cut when al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from math import inf, isfinite
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,8 +35,8 @@ class Quality(NamedTuple):
     filled: int = 0  # rows inside a hole of the samples
     saturated: int = 0  # rows at the end of the sensor's range
     padded: int = 0  # rows that `flush` added
-    source_hz: tuple[float, ...] = ()  # true samples per second over the window, per clock; () without time stamps
-    jitter_s: float | None = None  # rms by which the source's beat was off an even one; None without time stamps
+    source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
+    jitter_s: float | None = None  # rms by which they were off an even beat; None without time stamps
 
 
 _PERFECT = Quality()
@@ -61,19 +61,22 @@ class _Buffer:
         self._rows = np.zeros((length * _CAPACITY_WINDOWS, channels), np.float32)
         self._flags = np.zeros(len(self._rows), np.uint8)
         self._places = np.zeros(len(self._rows), np.float64)
+        self._steps = np.arange(length) - (length - 1) / 2
+        self._steps_squared = float(np.dot(self._steps, self._steps))
         self.clear(0)
 
     def clear(self, first: int = 0) -> None:
         """Empty; the next row has this place on the grid."""
         self.base = self.end = first  # places of the first row held, and of the row that comes next
         self._flagged = self._unplaced = first  # no row from here on has a flag; no row before here has a place
+        self._written = first  # flags of the rows before here are in place; those from here on are none
         self.queue: list[Stretch] = []
 
     def append(self, rows: Rows, begin: int) -> bool:
         """The short way for rows of which there is nothing to say; whether there was room. `begin` and on are kept."""
         at, n = self.end - self.base, len(rows)
         if at + n > len(self._rows):
-            self._forget(min(begin, self.end))
+            self._forget(max(min(begin, self.end), self.base))
             at = self.end - self.base
             if at + n > len(self._rows):
                 return False
@@ -98,25 +101,26 @@ class _Buffer:
         """Append as many rows as there is room for; the others go back into the queue."""
         n, at = len(stretch.rows), self.end - self.base
         if at + n > len(self._rows):
-            self._forget(min(begin, self.end))
+            self._forget(max(min(begin, self.end), self.base))
             at = self.end - self.base
             n = min(n, len(self._rows) - at)
             if n < len(stretch.rows):
                 self.queue.insert(0, after(stretch, n))
         self._rows[at : at + n] = stretch.rows[:n]
         if stretch.flags is not None:
-            self._settle_flags(at)
+            self._write_flags(self.end)
             self._flags[at : at + n] = stretch.flags[:n]
-            self._flagged = self.end + n
+            self._flagged = self._written = self.end + n
         if stretch.places is not None:
             self._places[at : at + n] = stretch.places[:n]
         self.end += n
         if stretch.places is None:
             self._unplaced = self.end
 
-    def _settle_flags(self, until: int) -> None:
-        """Rows that came after the last flagged one have none; that is written only when somebody asks."""
-        self._flags[max(self._flagged - self.base, 0) : until] = 0
+    def _write_flags(self, until: int) -> None:
+        """Rows that came by the short way have no flags; that is written only when somebody asks."""
+        self._flags[max(self._written - self.base, 0) : until - self.base] = 0
+        self._written = max(self._written, until)
 
     def _forget(self, first: int) -> None:
         keep, left = slice(first - self.base, self.end - self.base), self.end - first
@@ -144,19 +148,26 @@ class _Buffer:
         """The window that begins here; a view."""
         return self._rows[begin - self.base : begin - self.base + self.length]
 
-    def is_clean(self, begin: int) -> bool:
-        """Whether nothing is to be said of the window that begins here."""
-        return self._flagged <= begin and self._unplaced >= begin + self.length
+    def has_flags(self, begin: int) -> bool:
+        """Whether there may be something to say of a row of the window that begins here."""
+        return self._flagged > begin
+
+    def has_places(self, begin: int) -> bool:
+        """Whether it is known at which sample each row of the window lies."""
+        return self._unplaced <= begin
 
     def flags(self, begin: int) -> Flags:
         """What is to be said of each row."""
-        self._settle_flags(self.end - self.base)
-        self._flagged = max(self._flagged, self.end)
+        self._write_flags(self.end)
         return self._flags[begin - self.base : begin - self.base + self.length]
 
-    def places(self, begin: int) -> Times | None:
-        """At which sample each row lies; None if one of them has no place."""
-        return None if begin < self._unplaced else self._places[begin - self.base : begin - self.base + self.length]
+    def line(self, begin: int) -> tuple[float, float]:
+        """Samples per row, and the rms in samples by which rows lie off that line."""
+        places = self._places[begin - self.base : begin - self.base + self.length]
+        off = places - places.sum() / self.length
+        slope = float(np.dot(self._steps, off)) / self._steps_squared if self.length > 1 else 1.0
+        off -= slope * self._steps
+        return slope, math.sqrt(float(np.dot(off, off)) / self.length)
 
 
 class Windower:
@@ -231,7 +242,7 @@ class Windower:
         """The short way for a perfect clock: samples go into the buffer as they are. Whether they could."""
         if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.ndim != 2:
             return False
-        if samples.shape[1] != self._channels or not isfinite(np.vdot(samples, samples)):  # of huge values it is not
+        if samples.shape[1] != self._channels or not math.isfinite(np.vdot(samples, samples)):
             return False
         buffer = self._buffers[0]
         if not len(samples) or not buffer.append(samples, self._beat * buffer.hop):
@@ -248,7 +259,7 @@ class Windower:
                 hold, zero: the last row, or zeros, are added until the window is full. Its quality says how many.
         """
         windows = [w for i, track in enumerate(self._tracks) for w in self._take(i, track.flush())]
-        if pad is not None and any([self._unused(buffer) > 0 for buffer in self._buffers]):
+        if pad is not None and any([buffer.end > self._first_unused(buffer) for buffer in self._buffers]):
             for buffer in self._buffers:
                 buffer.pad(self._beat * buffer.hop + buffer.length, pad)
             windows += self._cut()
@@ -280,7 +291,7 @@ class Windower:
             modalities = (part,) if part else self.signal.modalities
             rate_hz = modalities[0].rate_hz
             length, hop = self.window.at(rate_hz, self.signal.rate_hz)
-            full_scale = [m.full_scale or inf for m in modalities for _ in m.channels]
+            full_scale = [m.full_scale or math.inf for m in modalities for _ in m.channels]
             self._tracks.append(
                 Track(
                     rate_hz,
@@ -389,19 +400,22 @@ class Windower:
         return True
 
     def _skip(self) -> None:
-        """This beat has no window, and so the rows up to the next beat may have none."""
+        """This beat has no window, and so the rows up to the next beat have none."""
         self.counters.windows_skipped += 1
         for buffer in self._buffers:
-            self.counters.rows_dropped += min(self._unused(buffer), buffer.hop)
+            self._count_dropped(buffer, self._beat * buffer.hop + min(buffer.hop, buffer.length))
 
     def _lose(self, buffer: _Buffer) -> None:
         """The rows that wait for a window will have none."""
-        self.counters.rows_dropped += self._unused(buffer)
+        self._count_dropped(buffer, buffer.end)
 
-    def _unused(self, buffer: _Buffer) -> int:
-        """Rows that are here for the next window and in no other."""
+    def _count_dropped(self, buffer: _Buffer, until: int) -> None:
+        self.counters.rows_dropped += max(until - self._first_unused(buffer), 0)
+
+    def _first_unused(self, buffer: _Buffer) -> int:
+        """The first row here that is for the next window and in no other."""
         used = self._covered * buffer.hop + buffer.length if self._covered >= 0 else 0
-        return max(buffer.end - max(used, self._beat * buffer.hop, buffer.base), 0)
+        return max(used, self._beat * buffer.hop, buffer.base)
 
     def _window(self) -> Window | None:
         """The window of this beat; None if rows of it were left out, or too few of them are real."""
@@ -409,7 +423,7 @@ class Windower:
         for buffer in self._buffers:
             if buffer.base > beat * buffer.hop:
                 return None
-            clean = clean and buffer.is_clean(beat * buffer.hop)
+            clean = clean and not buffer.has_flags(beat * buffer.hop) and not buffer.has_places(beat * buffer.hop)
         quality = _PERFECT if clean else self._quality()
         if quality.real < self.clock.least_real and self.clock.gap == "mark":
             return None
@@ -427,35 +441,19 @@ class Windower:
         return joint
 
     def _quality(self) -> Quality:
-        flags = [buffer.flags(self._beat * buffer.hop) for buffer in self._buffers]
+        """What there is to say of the rows of this beat."""
+        beats = [(buffer, self._beat * buffer.hop) for buffer in self._buffers]
+        flags = [buffer.flags(begin) for buffer, begin in beats if buffer.has_flags(begin)]
         filled, saturated, padded = (
             [int(np.count_nonzero(part & kind)) for part in flags] for kind in (FILLED, SATURATED, PADDED)
         )
         self.counters.rows_filled += sum(filled)
-        real = min(1 - (f + p) / len(part) for f, p, part in zip(filled, padded, flags, strict=True))
-        beats = [buffer.places(self._beat * buffer.hop) for buffer in self._buffers]
+        real = min((1 - (f + p) / len(part) for f, p, part in zip(filled, padded, flags, strict=True)), default=1.0)
+        lines = [buffer.line(begin) for buffer, begin in beats if buffer.has_places(begin)]
         rates = [m.rate_hz for m in self.signal.modalities] if len(beats) > 1 else [self.signal.rate_hz]
-        lines = [_line(beat, rate_hz) for beat, rate_hz in zip(beats, rates, strict=True) if beat is not None]
-        return Quality(
-            real,
-            sum(filled),
-            sum(saturated),
-            sum(padded),
-            tuple(source_hz for source_hz, _ in lines),
-            max((jitter_s for _, jitter_s in lines), default=None),
-        )
-
-
-def _line(places: Times, rate_hz: float) -> tuple[float, float]:
-    """Samples per second and the rms by which they were off that beat, from which sample each row lies at."""
-    if len(places) < 2:
-        return rate_hz, 0.0
-    k = np.arange(len(places)) - (len(places) - 1) / 2
-    off = places - places[0]
-    off -= off.mean()
-    slope = float((k * off).sum() / (k * k).sum())
-    source_hz = slope * rate_hz
-    return source_hz, float(np.sqrt(((off - slope * k) ** 2).mean())) / max(source_hz, 1e-12)
+        source_hz = tuple([slope * rate_hz for (slope, _), rate_hz in zip(lines, rates, strict=False)])
+        jitters_s = [rms / hz for (_, rms), hz in zip(lines, source_hz, strict=True) if hz > 0]
+        return Quality(real, sum(filled), sum(saturated), sum(padded), source_hz, max(jitters_s, default=None))
 
 
 def _as_array(values: ArrayLike) -> NDArray[Any]:
