@@ -30,7 +30,7 @@ from exporters.offsets import initializer_offsets
 from exporters.parity import TOLERANCE, check_parity
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.errors import InputError
-from runtime.manifest import Head, Manifest, Normalise, TensorSpec
+from runtime.manifest import Head, Manifest, TensorSpec
 
 OPSET = 18
 
@@ -40,7 +40,7 @@ class _Deployed(nn.Module):
 
     def __init__(self, encoder: nn.Module, head: nn.Linear, manifest: Manifest) -> None:
         super().__init__()
-        self.normalise = _Normalise(manifest.normalise)
+        self.normalise = _Normalise(manifest)
         self.encoder, self.head = copy.deepcopy(encoder), copy.deepcopy(head)  # the caller's may go on training
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,10 +54,10 @@ class _Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, normalise: Normalise) -> None:
+    def __init__(self, manifest: Manifest) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(normalise.mean))
-        self.register_buffer("std", torch.tensor(normalise.std))
+        self.register_buffer("mean", torch.tensor(manifest.spread(manifest.normalise.mean)))
+        self.register_buffer("std", torch.tensor(manifest.spread(manifest.normalise.std)))
 
     def forward(self, windows: Tensor) -> Tensor:
         return (windows - self.mean) / self.std
@@ -79,18 +79,18 @@ def export_bundle(
         encoder: normalised windows (n, length_samples, n_channels) to features (n, n_features).
         head: features to logits.
         manifest: signal, window, labels, normalisation and provenance; the rest is filled in.
-        windows: real ones, shape (n, length_samples, n_channels), float32, in the units of the signal. They become
-            the golden windows.
+        windows: real ones, shape (n, *manifest.window_shape), float32, in the units of the signal. They become the
+            golden windows.
         tolerance: of the parity check, as a share of the largest value of an output.
 
     Raises:
         InputError: windows of another shape, or a trainable tensor that did not survive the export by its name.
         ParityError: the engine's answers differ from the module's.
     """
-    if windows.ndim != 3 or windows.shape[1:] != manifest.window_shape or not len(windows):
+    if windows.shape[1:] != manifest.window_shape or not len(windows):
         raise InputError(
             "windows",
-            expected=f"shape (n, *{manifest.window_shape})",
+            expected=f"shape (n, {', '.join(map(str, manifest.window_shape))}), n at least 1",
             got=windows.shape,
             fix="Cut them with the manifest.",
         )

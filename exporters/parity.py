@@ -41,8 +41,9 @@ def check_parity(
     Raises:
         ParityError: an output is further off; the message says which, by how much and at which batch size.
     """
-    normalise = bundle.manifest.normalise
-    noise = np.random.default_rng(0).normal(normalise.mean, normalise.std, (_RANDOM_WINDOWS, *windows.shape[1:]))
+    manifest = bundle.manifest
+    mean, std = manifest.spread(manifest.normalise.mean), manifest.spread(manifest.normalise.std)
+    noise = np.random.default_rng(0).normal(mean, std, (_RANDOM_WINDOWS, *windows.shape[1:]))
     everything = np.concatenate([windows, noise.astype(np.float32)])
     engine = open_engine(bundle)
     with torch.inference_mode():

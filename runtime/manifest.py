@@ -222,6 +222,16 @@ class Manifest:
         parts = [(self.window.at(m.rate_hz, self.signal.rate_hz)[0], len(m.channels)) for m in self.signal.modalities]
         return (sum(length * channels for length, channels in parts),)
 
+    def spread(self, per_channel: tuple[float, ...]) -> tuple[float, ...]:
+        """A number per channel as a number per place of a window's last axis: the same, unless windows are flat."""
+        if self.signal.is_even:
+            return per_channel
+        spread: list[float] = []
+        for m in self.signal.modalities:
+            mine, per_channel = per_channel[: len(m.channels)], per_channel[len(m.channels) :]
+            spread += mine * self.window.at(m.rate_hz, self.signal.rate_hz)[0]
+        return tuple(spread)
+
     @property
     def window_s(self) -> float:
         """Seconds that one window spans."""
