@@ -1,6 +1,6 @@
 """The spectrogram of `runtime.spectrogram` inside the graph, for engines that know no Fourier transform.
 
-    window -> pieces of n_fft rows -> matrix product -> |.|^2 -> scale -> range -> two matrix products -> colour -> image
+    window -> pieces of n_fft rows -> matrix product -> |.|^2 -> scale -> range -> two matrix products -> image
 
 Everything is float32, because TensorRT computes in nothing wider. A plain float32 product loses what a window is about
 to show: against gravity, or against a loud frequency, the quiet cells drown in rounding, and the logarithm draws them.
@@ -30,7 +30,7 @@ _BITS = 24  # of a float32's fraction
 
 
 class SpectrogramImages(nn.Module):
-    """Windows (n, length_samples, n_channels) to images (n, 3, height_px, width_px), as `Spectrogram.images` draws them.
+    """Windows (n, length_samples, n_channels) to the images (n, 3, height_px, width_px) of `Spectrogram.images`.
 
     Args:
         manifest: with a spectrogram.
@@ -55,6 +55,7 @@ class SpectrogramImages(nn.Module):
         self.spec = spec = manifest.spectrogram
         n_columns = spec.n_columns(manifest.window.length_samples)
         basis = _basis(spec.n_fft)
+        self._unit = float(hann(spec.n_fft).max()) ** 2
         bits = _BITS - math.ceil(math.log2(np.abs(basis).sum(axis=0).max()))  # of both factors of an exact product
         self._lift = 2.0 ** (_BITS - bits // 2)  # x + lift * m, in float32, keeps the upper bits // 2 bits of m of x
         coarse = np.round(basis * 2.0 ** (bits - bits // 2)) / 2.0 ** (bits - bits // 2)
@@ -91,7 +92,7 @@ class SpectrogramImages(nn.Module):
         coarse = (pieces + lift) - lift
         parts = coarse @ self.coarse + torch.cat([coarse, pieces - coarse], 3) @ self.rest
         real, imaginary = parts[..., : self.spec.n_bins], parts[..., self.spec.n_bins :]
-        return (real * real + imaginary * imaginary) * hann(self.spec.n_fft).max() ** 2
+        return self._unit * (real * real + imaginary * imaginary)
 
     def _scaled(self, power: Tensor) -> Tensor:
         if self.spec.scale == "power":

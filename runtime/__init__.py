@@ -4,6 +4,7 @@
     manifest    what a bundle says about itself                              Manifest, Signal, Modality, WindowSpec
     recording   samples with their times and labels, in a file               Recording, InputError
     window      from samples to windows                                      Windower, cut_windows, labelled_windows
+    spectrogram from windows to images, for a model that looks at images     Spectrogram, RollingSpectrogram
     engine      from windows to logits                                       open_engine
     stream      from samples to predictions                                  Stream, Prediction
     sources     where samples come from                                      Replay
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, SensedgeError
-    from runtime.manifest import Manifest, Modality, Signal, WindowSpec
+    from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
     from runtime.recording import Recording
     from runtime.sources import Replay
+    from runtime.spectrogram import RollingSpectrogram, Spectrogram
     from runtime.stream import Prediction, Stream
     from runtime.window import Window, Windower, cut_windows, label_of, labelled_windows
 
@@ -33,9 +35,10 @@ _PARTS = {
     "bundle": "Bundle",
     "engine": "Engine open_engine",
     "errors": "BundleError InputError SensedgeError",
-    "manifest": "Manifest Modality Signal WindowSpec",
+    "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
     "recording": "Recording",
     "sources": "Replay",
+    "spectrogram": "RollingSpectrogram Spectrogram",
     "stream": "Prediction Stream",
     "window": "Window Windower cut_windows label_of labelled_windows",
 }
@@ -50,8 +53,11 @@ __all__ = [
     "Prediction",
     "Recording",
     "Replay",
+    "RollingSpectrogram",
     "SensedgeError",
     "Signal",
+    "Spectrogram",
+    "SpectrogramSpec",
     "Stream",
     "Window",
     "WindowSpec",

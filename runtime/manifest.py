@@ -145,7 +145,7 @@ class SpectrogramSpec:
             ("hop_samples", "at least 1", self.hop_samples >= 1),
             ("channels", "three names", len(self.channels) == 3),
             ("window", "hann", self.window == "hann"),
-            ("scale", "power, db or log10", self.scale in ("power", "db", "log10")),
+            ("scale", "power or db or log10", self.scale in ("power", "db", "log10")),
             ("floor", "a power above 1e-37", 1e-37 < self.floor < math.inf),
             ("fixed_range", "two finite numbers that rise", self.fixed_range is None or _rises(self.fixed_range)),
             ("width_px", f"1 to {_LARGEST_SIDE_PX}", 1 <= self.width_px <= _LARGEST_SIDE_PX),
@@ -348,11 +348,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
+    if isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
         return value
-    raise BundleError(
-        where, expected=getattr(kind, "__name__", str(kind)), got=repr(value)[:60], fix="Export the bundle again."
-    )
+    expected = " or ".join(arguments) if origin is Literal else getattr(kind, "__name__", str(kind))
+    raise BundleError(where, expected=expected, got=repr(value)[:60], fix="Export the bundle again.")
 
 
 def _is_required(entry: dataclasses.Field[Any]) -> bool:

@@ -94,7 +94,7 @@ class Spectrogram:
         power = np.empty((len(windows), self._plan.n_columns, 3, self._plan.spec.n_bins))
         for window, found in zip(windows, power, strict=True):
             found[:] = self._desk.power(window)
-        return power.transpose(0, 2, 3, 1)
+        return np.moveaxis(power, 1, 3)
 
     def images(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Draw windows of shape (n, length_samples, n_channels): images of shape (n, 3, height_px, width_px).

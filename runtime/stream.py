@@ -1,6 +1,8 @@
 """A stream: samples go in, predictions come out.
 
-    push(samples)  ->  Windower  ->  Engine  ->  softmax  ->  Prediction
+    push(samples)  ->  Windower  ->  front-end  ->  Engine  ->  softmax  ->  Prediction
+
+The front-end is the spectrogram of a model that takes images; any other model takes the window as it is.
 
 The engine may be shared; everything that belongs to one stream of samples is here.
 """
@@ -12,10 +14,12 @@ from math import exp
 from pathlib import Path
 from time import perf_counter
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
+from runtime.spectrogram import RollingSpectrogram
 from runtime.window import Window, Windower
 
 
@@ -28,7 +32,7 @@ class Prediction:
     probabilities: tuple[float, ...]  # of every class, in the order of the manifest's labels
     start_s: float  # the window's span in the stream's own time
     end_s: float
-    window_s: float  # seconds of computing: this push's share for checking, storing and cutting samples
+    window_s: float  # seconds of computing: this push's share for checking, storing and cutting, and the front-end
     engine_s: float  # the graph
     decide_s: float  # from logits to this answer
 
@@ -55,6 +59,8 @@ class Stream:
         self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
         self._labels = self.bundle.manifest.labels
         self.windower = Windower(self.bundle.manifest.signal, self.bundle.manifest.window)
+        draws = self.bundle.manifest.input_name == "images"
+        self._spectrogram = RollingSpectrogram(self.bundle.manifest) if draws else None
 
     def push(self, samples: ArrayLike, t: ArrayLike | None = None) -> list[Prediction]:
         """Take samples and return the predictions that became due.
@@ -78,7 +84,9 @@ class Stream:
 
     def _predict(self, window: Window, window_s: float) -> Prediction:
         began = perf_counter()
-        logits = self._engine.run(window.samples[None])[0].tolist()
+        model_input = self._front_end(window)
+        drawn = perf_counter()
+        logits = self._engine.run(model_input[None])[0].tolist()
         ran = perf_counter()
         highest = max(logits)
         weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
@@ -91,11 +99,16 @@ class Stream:
             probabilities,
             window.start_s,
             window.end_s,
-            window_s,
-            ran - began,
+            window_s + drawn - began,
+            ran - drawn,
             perf_counter() - ran,
         )
+
+    def _front_end(self, window: Window) -> NDArray[np.float32]:
+        return window.samples if self._spectrogram is None else self._spectrogram.push(window.samples, window.row)
 
     def reset(self) -> None:
         """Forget the samples that wait for a window; the next one starts a new stream."""
         self.windower.reset()
+        if self._spectrogram is not None:
+            self._spectrogram.reset()

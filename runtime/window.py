@@ -32,6 +32,7 @@ class Window(NamedTuple):
     samples: NDArray[np.float32]  # shape (length_samples, n_channels)
     start_s: float  # time of the first sample
     end_s: float  # time of the last sample, plus one sample period
+    row: int  # place of the first sample in the stream
 
 
 class Windower:
@@ -160,7 +161,7 @@ class Windower:
             start_s, end_s = float(self._times[begin]), float(self._times[end - 1]) + 1 / rate_hz
         else:
             start_s, end_s = (self._first + begin) / rate_hz, (self._first + end) / rate_hz
-        return Window(self._samples[begin:end].copy(), start_s, end_s)
+        return Window(self._samples[begin:end].copy(), start_s, end_s, self._first + begin)
 
     def _move_to_front(self) -> None:
         keep = min(self._start, self._fill)
