@@ -16,9 +16,9 @@ the columns that the last window did not have:
     window 1             [c2][c3][c4][c5][c6][c7][c8][c9]        c8 and c9 are new, the others lie ready
 
 Both give the same image, bit for bit: every step treats one column, or one window, without regard to what else is
-computed with it. No product of matrices is in it, for those round according to their size. Two facts make it fast:
-the range is linear, so that a column can be resized in frequency, and kept so, before the range of its window is known;
-and the resize reads two neighbours, so that its cost does not grow with the number of columns.
+computed with it. No product of matrices is in it: those round according to their size, and they wake the other cores.
+Two facts make it fast: the range is linear, so that a column can be resized in frequency, and kept so, before the range
+of its window is known; and the resize reads two neighbours, so that its cost hardly grows with the number of columns.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class _Desk:
         n_fft, hop = plan.spec.n_fft, plan.spec.hop_samples
         end = n_fft + (plan.n_columns - 1) * hop  # the rows after it are in no column
         self._rows = slice(end - n_fft - (n - 1) * hop, end)
-        self._samples = np.empty((3, end - self._rows.start), np.float32)
+        self._samples = np.empty((3, end - self._rows.start))
         pieces = np.lib.stride_tricks.sliding_window_view(self._samples, n_fft, axis=1)[:, ::hop]
         self._pieces = pieces.transpose(1, 0, 2)
         self._weighted = np.empty((n, 3, n_fft))
@@ -242,8 +242,8 @@ class _Desk:
         cells = self._cells
         cells[:] = self._scaled(self.power(window))
         if self._plan.spec.fixed_range is None:
-            cells.min(axis=2, out=self._ranges[:, 0])
-            np.negative(cells.max(axis=2), out=self._ranges[:, 1])
+            np.minimum.reduce(cells, axis=2, out=self._ranges[:, 0])
+            np.negative(np.maximum.reduce(cells, axis=2), out=self._ranges[:, 1])
         else:
             low, high = self._plan.spec.fixed_range
             np.clip(cells, low, high, out=cells)
@@ -275,7 +275,7 @@ class _Brush:
 
     def paint(self, columns: NDArray[np.float32], ranges: NDArray[np.float32], image: NDArray[np.float32]) -> None:
         """Columns (n_columns, 3, height_px) with their ranges (n_columns, 2, 3) into image (3, height_px, width_px)."""
-        low, minus_high = ranges.min(axis=0) if self._fixed is None else self._fixed
+        low, minus_high = np.minimum.reduce(ranges) if self._fixed is None else self._fixed
         scale = 1 / (np.maximum(-minus_high - low, LEAST_RANGE) * self._std)
         few = len(columns) <= self._plan.spec.width_px  # the colours are worked out where there are fewer cells
         if few:

@@ -3,6 +3,8 @@
 import copy
 import json
 import shutil
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -213,6 +215,27 @@ def test_both_forms_stream_to_the_same_predictions(bundles, gap):
     logits = np.concatenate([engine.run(rows[None, b : b + 32]) for b in begins])
     whole = torch.softmax(torch.from_numpy(logits.astype(np.float64)), 1).numpy()
     np.testing.assert_allclose(probabilities["outside"], whole, rtol=1e-12)
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules |= dict.fromkeys(("torch", "onnx", "scipy", "exporters", "sdk"))  # an import of None fails
+import numpy
+from runtime import Stream
+stream = Stream(sys.argv[1])
+print([p.probabilities for p in stream.push(numpy.load(sys.argv[2]))])
+"""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_device_without_torch_and_scipy_streams_them(bundles, form, tmp_path):
+    rows, path = tmp_path / "rows.npy", getattr(bundles, form).path
+    np.save(rows, rows_of(100))
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(path), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = [p.probabilities for p in Stream(path).push(rows_of(100))]
+    assert len(expected) == 6
+    assert done.stdout.strip() == str(expected)
 
 
 def test_a_reset_stream_starts_anew(bundles):
