@@ -20,6 +20,8 @@ from exporters import ParityError, SpectrogramImages, check_parity, export_bundl
 from runtime import Bundle, Modality, RollingSpectrogram, Signal, Spectrogram, SpectrogramSpec, Stream, WindowSpec
 from runtime.engine import open_engine
 from runtime.errors import BundleError, InputError
+from sdk.finetune import LabelledSet, finetune
+from sdk.profile import profile
 
 FORMS = ("outside", "inside")
 RATE_HZ, LENGTH = 50.0, 300
@@ -215,6 +217,21 @@ def test_both_forms_stream_to_the_same_predictions(bundles, gap):
     logits = np.concatenate([engine.run(rows[None, b : b + 32]) for b in begins])
     whole = torch.softmax(torch.from_numpy(logits.astype(np.float64)), 1).numpy()
     np.testing.assert_allclose(probabilities["outside"], whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_profile_and_fine_tuning_work_on_windows_as_for_any_bundle(bundles, form, tmp_path):
+    path = shutil.copytree(getattr(bundles, form).path, tmp_path / "b")
+    assert profile(path, 3).latency["window"].p50_s > 0
+    rng = np.random.default_rng(0)
+    labels = np.arange(36) % 3
+    windows = small_windows(36, seed=7) * 0.1
+    beat = np.sin(2 * np.pi * np.outer(np.arange(32), (2, 6, 12)) / 32)  # one frequency per label
+    windows += beat.T[labels][:, :, None] * rng.uniform(1, 2, (36, 1, 3))
+    data = LabelledSet(windows.astype(np.float32), labels, np.ones(36))
+    personal, report = finetune(Bundle.open(path), data)
+    assert report.accepted
+    assert (open_engine(personal).run(data.windows).argmax(1) == labels).all()
 
 
 WITHOUT_TORCH = """
