@@ -5,6 +5,7 @@
     recording   samples with their times and labels, in a file               Recording, InputError
     clock       late, uneven and missing samples; the beat of the model      ClockSpec, Counters
     window      from samples to windows                                      Windower, Quality, cut_windows
+    spectrogram from windows to images, for a model that looks at images     Spectrogram, RollingSpectrogram
     engine      from windows to logits                                       open_engine
     stream      from samples to predictions                                  Stream, Prediction
     sources     where samples come from                                      Replay
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from runtime.clock import ClockSpec, Counters
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, SensedgeError
-    from runtime.manifest import Manifest, Modality, Signal, WindowSpec
+    from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
     from runtime.recording import Recording
     from runtime.sources import Replay
+    from runtime.spectrogram import RollingSpectrogram, Spectrogram
     from runtime.stream import Prediction, Stream
     from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
 
@@ -36,9 +38,10 @@ _PARTS = {
     "clock": "ClockSpec Counters",
     "engine": "Engine open_engine",
     "errors": "BundleError InputError SensedgeError",
-    "manifest": "Manifest Modality Signal WindowSpec",
+    "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
     "recording": "Recording",
     "sources": "Replay",
+    "spectrogram": "RollingSpectrogram Spectrogram",
     "stream": "Prediction Stream",
     "window": "Quality Window Windower cut_windows label_of labelled_windows",
 }
@@ -56,8 +59,11 @@ __all__ = [
     "Quality",
     "Recording",
     "Replay",
+    "RollingSpectrogram",
     "SensedgeError",
     "Signal",
+    "Spectrogram",
+    "SpectrogramSpec",
     "Stream",
     "Window",
     "WindowSpec",
