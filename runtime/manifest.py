@@ -7,6 +7,7 @@
       window        length and hop, in samples
       labels        one name per class, in the order of the logits
       normalise     mean and standard deviation per channel (for the reader: the graph applies them)
+      events        optional: how predictions become events (see runtime.events)
       features      number of features that the encoder gives per window
       head          names of the two tensors of the linear head: logits = features @ weight.T + bias
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx
@@ -22,12 +23,14 @@ import dataclasses
 import hashlib
 import json
 import math
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import BundleError
+from runtime.events import EventRule
 
 SCHEMA = 1
 _LARGEST = 1e300  # of a number; an integer beyond it has no float
@@ -146,6 +149,7 @@ class Manifest:
     labels: tuple[str, ...]
     normalise: Normalise
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    events: EventRule | None = None
     # The exporter fills in what follows; a manifest that is still being written does without.
     features: int = 0
     head: Head = Head("head.weight", "head.bias")
@@ -169,6 +173,8 @@ class Manifest:
                 got=f"{len(self.normalise.mean)} and {len(self.normalise.std)}",
                 fix="Give one of each per channel of `signal`.",
             )
+        if self.events is not None:
+            self.events.check_labels(self.labels)
 
     @property
     def window_shape(self) -> tuple[int, int]:
@@ -231,6 +237,8 @@ def _finite(text: str) -> float:
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the annotated type `kind`, naming the field that does not fit."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):  # of one type and None
+        return None if value is None else _build(arguments[0], value, where)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
@@ -253,15 +261,14 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Mapping and isinstance(value, dict):
         return {key: _build(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
-    if kind is Any:
+    if kind is Any or (origin is typing.Literal and value in arguments):
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
     if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
         return value
-    raise BundleError(
-        where, expected=getattr(kind, "__name__", str(kind)), got=repr(value)[:60], fix="Export the bundle again."
-    )
+    expected = " or ".join(arguments) if origin is typing.Literal else getattr(kind, "__name__", str(kind))
+    raise BundleError(where, expected=expected, got=repr(value)[:60], fix="Export the bundle again.")
 
 
 def _is_required(entry: dataclasses.Field[Any]) -> bool:
