@@ -300,7 +300,7 @@ class EventTracker:
         if self._open is None and label != _NOBODY:
             mine = [vote for vote in self._votes if vote[0] == label]
             if len(mine) >= self.rule.votes_needed:
-                start_s = max(mine[0][1], *self._ended_s.values(), -math.inf)
+                start_s = max((mine[0][1], *self._ended_s.values()))
                 total, against = sum(vote[2] for vote in mine), deque[bool](maxlen=self.rule.votes_of)
                 self._open = _Open(label, start_s, until_s, total, len(mine), against)
         event = self._open

@@ -7,6 +7,7 @@ The engine may be shared; everything that belongs to one stream of samples is he
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
@@ -36,6 +37,36 @@ class Prediction:
     def compute_s(self) -> float:
         """Seconds of computing from push to prediction."""
         return self.window_s + self.engine_s + self.decide_s
+
+
+def decide(
+    labels: Sequence[str], logits: list[float], window: Window, *, window_s: float, engine_s: float
+) -> Prediction:
+    """From the logits of one window to what the model says of it.
+
+    Args:
+        labels: names of the classes.
+        logits: one number per class.
+        window: where they came from.
+        window_s: seconds that cutting it took.
+        engine_s: seconds that the graph took.
+    """
+    began = perf_counter()
+    highest = max(logits)
+    weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
+    total = sum(weights)
+    probabilities = tuple([weight / total for weight in weights])
+    best = logits.index(highest)
+    return Prediction(
+        labels[best],
+        probabilities[best],
+        probabilities,
+        window.start_s,
+        window.end_s,
+        window_s,
+        engine_s,
+        perf_counter() - began,
+    )
 
 
 class Stream:
@@ -79,22 +110,7 @@ class Stream:
     def _predict(self, window: Window, window_s: float) -> Prediction:
         began = perf_counter()
         logits = self._engine.run(window.samples[None])[0].tolist()
-        ran = perf_counter()
-        highest = max(logits)
-        weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
-        total = sum(weights)
-        probabilities = tuple([weight / total for weight in weights])
-        best = logits.index(highest)
-        return Prediction(
-            self._labels[best],
-            probabilities[best],
-            probabilities,
-            window.start_s,
-            window.end_s,
-            window_s,
-            ran - began,
-            perf_counter() - ran,
-        )
+        return decide(self._labels, logits, window, window_s=window_s, engine_s=perf_counter() - began)
 
     def reset(self) -> None:
         """Forget the samples that wait for a window; the next one starts a new stream."""
