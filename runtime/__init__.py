@@ -6,6 +6,9 @@
     window      from samples to windows                                      Windower, cut_windows, labelled_windows
     engine      from windows to logits                                       open_engine
     stream      from samples to predictions                                  Stream, Prediction
+    hub         many streams over one engine                                 Hub, HubCore, HubCounters
+    events      from predictions to events                                   EventRule, EventTracker, Event
+    event_scores  events against what was true                               score_events, Interval
     sources     where samples come from                                      Replay
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, SensedgeError
+    from runtime.event_scores import EventScores, Interval, found_intervals, score_events, true_intervals
+    from runtime.events import Delay, Event, EventRule, EventTracker
+    from runtime.hub import Hub, HubCore, HubCounters
     from runtime.manifest import Manifest, Modality, Signal, WindowSpec
     from runtime.recording import Recording
     from runtime.sources import Replay
@@ -33,6 +39,9 @@ _PARTS = {
     "bundle": "Bundle",
     "engine": "Engine open_engine",
     "errors": "BundleError InputError SensedgeError",
+    "event_scores": "EventScores Interval found_intervals score_events true_intervals",
+    "events": "Delay Event EventRule EventTracker",
+    "hub": "Hub HubCore HubCounters",
     "manifest": "Manifest Modality Signal WindowSpec",
     "recording": "Recording",
     "sources": "Replay",
@@ -43,8 +52,17 @@ _PARTS = {
 __all__ = [
     "Bundle",
     "BundleError",
+    "Delay",
     "Engine",
+    "Event",
+    "EventRule",
+    "EventScores",
+    "EventTracker",
+    "Hub",
+    "HubCore",
+    "HubCounters",
     "InputError",
+    "Interval",
     "Manifest",
     "Modality",
     "Prediction",
@@ -57,9 +75,12 @@ __all__ = [
     "WindowSpec",
     "Windower",
     "cut_windows",
+    "found_intervals",
     "label_of",
     "labelled_windows",
     "open_engine",
+    "score_events",
+    "true_intervals",
 ]
 
 

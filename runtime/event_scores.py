@@ -13,7 +13,8 @@ first, each interval once. Then
     miss           a true interval without                 precision  = hits / found intervals
     false alarm    a found interval that shares no time with a true one of its label
     fragment       a found interval without a match that is no false alarm: it lowers the precision only
-    delay          from a hit's true start to the telling of its match's start; below 0 where it was told too early
+    delay          from a hit's true start to the first telling of a start among its match and its fragments; below 0
+                   where it was told too early
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def score_events(
         raise InputError("recorded_s", expected="above 0 s", got=recorded_s, fix="Give the length of the stream.")
     matches = _match(true, found, min_iou)
     false_alarms = sum(not any(_shared_s(interval, other) > 0 for other in true) for interval in found)
-    delays = [told_s - true[i].start_s for i, j in matches if (told_s := found[j].told_s) is not None]
+    delays = _delays_s(true, found, matches)
     return EventScores(
         len(true),
         len(found),
@@ -93,6 +94,16 @@ def score_events(
         float(np.percentile(delays, 50)) if delays else None,
         float(np.percentile(delays, 95)) if delays else None,
     )
+
+
+def _delays_s(true: Sequence[Interval], found: Sequence[Interval], matches: list[tuple[int, int]]) -> list[float]:
+    matched, delays = {j for _, j in matches}, []
+    for i, match in matches:
+        own = [b for j, b in enumerate(found) if j == match or (j not in matched and _shared_s(true[i], b) > 0)]
+        told_s = [interval.told_s for interval in own if interval.told_s is not None]
+        if told_s:
+            delays.append(min(told_s) - true[i].start_s)
+    return delays
 
 
 def _match(true: Sequence[Interval], found: Sequence[Interval], min_iou: float) -> list[tuple[int, int]]:
@@ -137,18 +148,21 @@ def found_intervals(events: Iterable[Event]) -> list[Interval]:
     return intervals
 
 
-def true_intervals(recording: Recording) -> list[Interval]:
+def true_intervals(recording: Recording, *, longest_hole_s: float = 1.0) -> list[Interval]:
     """The intervals of a recording's labels: each run of samples with one label, unlabelled ones left out.
 
-    A run goes on over a hole in the time stamps. A recording without labels has none.
+    Args:
+        recording: without labels it has no intervals.
+        longest_hole_s: a longer step between two time stamps, or one backward, ends the interval.
     """
     if recording.labels is None or not len(recording.labels):
         return []
     period_s = 1 / recording.rate_hz
     times = np.arange(len(recording.labels)) * period_s if recording.t is None else recording.t
-    changes = np.flatnonzero(np.diff(recording.labels)) + 1
+    steps_s = np.diff(times)
+    ends = np.flatnonzero((np.diff(recording.labels) != 0) | (steps_s > longest_hole_s) | (steps_s < 0))
     return [
         Interval(recording.label_names[recording.labels[first]], float(times[first]), float(times[last]) + period_s)
-        for first, last in zip((0, *changes), (*(changes - 1), len(times) - 1), strict=True)
+        for first, last in zip((0, *(ends + 1)), (*ends, len(times) - 1), strict=True)
         if recording.labels[first] != UNLABELLED
     ]

@@ -60,6 +60,14 @@ def test_one_found_interval_is_one_hit_and_the_best_overlap_wins():
     assert scores.delay_median_s == 7 - 12
 
 
+def test_the_first_fragment_tells():
+    true = [Interval("walking", 0, 30), Interval("walking", 40, 60)]
+    found = [Interval("walking", 2, 5, 4), Interval("walking", 10, 29, 12), Interval("walking", 28, 55, 31)]
+    scores = score_events(true, found, recorded_s=60)
+    assert (scores.hits, scores.fragments) == (2, 1)
+    assert scores.delay_median_s == (4 + (31 - 40)) / 2  # the third tells of its own match only
+
+
 def test_what_only_touches_shares_no_time():
     scores = score_events([Interval("walking", 0, 10)], [Interval("walking", 10, 20, 12)], recorded_s=7200)
     assert (scores.hits, scores.false_alarms, scores.false_alarms_per_hour) == (0, 1, 0.5)
@@ -118,8 +126,10 @@ def test_intervals_of_a_recording():
         Interval("walking", 4.0, 4.5),
         Interval("running", 4.5, 5.0),
     ]
-    timed = recording([0, 0, 0, 1], [100, 100.5, 190, 190.5])
-    assert true_intervals(timed) == [Interval("sitting", 100, 190.5), Interval("walking", 190.5, 191)]
+    timed = recording([0, 0, 0, 1, 1], [100, 100.5, 190, 190.5, 10])
+    after = [Interval("walking", 190.5, 191), Interval("walking", 10, 10.5)]
+    assert true_intervals(timed) == [Interval("sitting", 100, 101), Interval("sitting", 190, 190.5), *after]
+    assert true_intervals(timed, longest_hole_s=90) == [Interval("sitting", 100, 190.5), *after]
     assert true_intervals(recording([-1, -1])) == true_intervals(recording([])) == []
     assert true_intervals(Recording(np.zeros((4, 1), np.float32), ("acc_x",), 2.0)) == []
 
