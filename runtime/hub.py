@@ -21,7 +21,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Lock, Thread, current_thread
+from threading import Event as Flag
+from threading import Lock, Thread, current_thread
 from time import monotonic, perf_counter
 from typing import NamedTuple
 
@@ -342,7 +343,7 @@ class Hub:
         )
         self._on_prediction = on_prediction
         self.errors = 0  # raised by the callback or by the engine
-        self._wake, self._closing = Event(), False
+        self._wake, self._closing = Flag(), False
         self._thread = Thread(target=self._work, name="sensedge-hub", daemon=True)
         self._thread.start()
 

@@ -443,7 +443,7 @@ def test_closing_while_others_push(bundle):
     time.sleep(0.1)
     began = time.monotonic()
     hub.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.5
     for thread in threads:
         thread.join(5)
     assert refused == ["hub: expected an open hub, got a closed one. Open another one."] * 6
@@ -466,7 +466,7 @@ def test_what_cannot_be_run_in_time_is_dropped(bundle):
     with Hub(bundle, lambda *_: None, engine=FakeEngine(seconds=0.3), max_batch=1, max_queue=50) as hub:
         hub.push("a", rows_for(40))
         began = time.monotonic()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.5
     hub._thread.join(5)
     counters = hub.counters()
     assert (counters.windows, counters.queued) == (40, 0)
@@ -482,7 +482,7 @@ def test_an_engine_that_hangs_does_not_hold_up_closing(bundle):
         time.sleep(0.001)
     began = time.monotonic()
     hub.close()
-    assert time.monotonic() - began < 1.1
+    assert time.monotonic() - began < 1.5
     fake.free.set()
     hub._thread.join(5)
     assert not hub._thread.is_alive()
@@ -538,7 +538,7 @@ def test_a_lone_window_comes_after_the_delay(bundle):
         began = time.monotonic()
         hub.push("a", rows_for(1))
         assert came.wait(5)
-        assert 0.19 < time.monotonic() - began < 1
+        assert 0.19 < time.monotonic() - began < 2
         came.clear()
         hub.remove("a")
         hub.push("a", rows_for(1))  # again from sleep
