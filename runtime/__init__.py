@@ -8,6 +8,9 @@
     spectrogram from windows to images, for a model that looks at images     Spectrogram, RollingSpectrogram
     engine      from windows to logits                                       open_engine
     stream      from samples to predictions                                  Stream, Prediction
+    hub         many streams over one engine                                 Hub, HubCore, HubCounters
+    events      from predictions to events                                   EventRule, EventTracker, Event
+    event_scores  events against what was true                               score_events, Interval
     sources     where samples come from                                      Replay
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from runtime.clock import ClockSpec, Counters
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, SensedgeError
+    from runtime.event_scores import EventScores, Interval, found_intervals, score_events, true_intervals
+    from runtime.events import Delay, Event, EventRule, EventTracker
+    from runtime.hub import Hub, HubCore, HubCounters
     from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
     from runtime.recording import Recording
     from runtime.sources import Replay
@@ -38,6 +44,9 @@ _PARTS = {
     "clock": "ClockSpec Counters",
     "engine": "Engine open_engine",
     "errors": "BundleError InputError SensedgeError",
+    "event_scores": "EventScores Interval found_intervals score_events true_intervals",
+    "events": "Delay Event EventRule EventTracker",
+    "hub": "Hub HubCore HubCounters",
     "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
     "recording": "Recording",
     "sources": "Replay",
@@ -51,8 +60,17 @@ __all__ = [
     "BundleError",
     "ClockSpec",
     "Counters",
+    "Delay",
     "Engine",
+    "Event",
+    "EventRule",
+    "EventScores",
+    "EventTracker",
+    "Hub",
+    "HubCore",
+    "HubCounters",
     "InputError",
+    "Interval",
     "Manifest",
     "Modality",
     "Prediction",
@@ -69,9 +87,12 @@ __all__ = [
     "WindowSpec",
     "Windower",
     "cut_windows",
+    "found_intervals",
     "label_of",
     "labelled_windows",
     "open_engine",
+    "score_events",
+    "true_intervals",
 ]
 
 

@@ -9,6 +9,7 @@
       labels        one name per class, in the order of the logits
       normalise     mean and standard deviation per channel (for the reader: the graph applies them)
       spectrogram   how a window becomes an image, for a model that looks at images; not there for others
+      events        how predictions become events (see runtime.events); not there where nobody said
       features      number of features that the encoder gives per window
       head          names of the two tensors of the linear head: logits = features @ weight.T + bias
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx
@@ -32,6 +33,7 @@ from typing import Any, Literal
 
 from runtime.clock import ClockSpec
 from runtime.errors import BundleError
+from runtime.events import EventRule
 
 SCHEMA = 1
 _WHOLE = 1e-6  # samples; rates such as 50/3 Hz are rounded
@@ -252,6 +254,7 @@ class Manifest:
     clock: ClockSpec = field(default_factory=ClockSpec)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     spectrogram: SpectrogramSpec | None = None  # None: the model takes the samples themselves
+    events: EventRule | None = None  # None: predictions are taken as they come
     # The exporter fills in what follows; a manifest that is still being written does without.
     features: int = 0
     head: Head = Head("head.weight", "head.bias")
@@ -279,6 +282,8 @@ class Manifest:
             )
         if self.spectrogram is not None:
             self._check_spectrogram(self.spectrogram)
+        if self.events is not None:
+            self.events.check_labels(self.labels)
 
     def _check_spectrogram(self, spec: SpectrogramSpec) -> None:
         names, length = self.signal.channel_names, self.window.length_samples
@@ -376,6 +381,8 @@ def _finite(text: str) -> float:
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the annotated type `kind`, naming the field that does not fit."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):  # of one type and None
+        return None if value is None else _build(arguments[0], value, where)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
