@@ -98,7 +98,8 @@ class Recording:
         Raises:
             InputError: a channel is missing, the rate is another, a value is not finite.
         """
-        missing = [name for name in signal.channel_names if name not in self.channels]
+        column_of = {name: i for i, name in enumerate(self.channels)}
+        missing = [name for name in signal.channel_names if name not in column_of]
         if missing:
             raise InputError(
                 self.name or "recording",
@@ -116,7 +117,7 @@ class Recording:
                 got=f"{rate_hz:g}",
                 fix="Resample the recording to the model's rate first.",
             )
-        columns = [self.channels.index(name) for name in signal.channel_names]
+        columns = [column_of[name] for name in signal.channel_names]
         samples = np.ascontiguousarray(self.samples[:, columns])
         check_finite(samples, signal.channel_names, self.name or "recording")
         return replace(self, samples=samples, channels=signal.channel_names)

@@ -108,9 +108,10 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
 
 
 def iter_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = False) -> Iterator[Recording]:
-    """As `load_dataset`, but one recording after the other: no more than a person's is held in memory.
+    """As `load_dataset`, but one recording after the other, as the archive is read.
 
-    Of the four oldest readers (hapt, motionsense, seglearn_watch, uci_har) all is read before the first comes out.
+    Readers of archives that are larger than memory hold one person's part at a time (HHAR: all phones, then all
+    watches). Errors come when the first recording is asked for, or later.
     """
     from sdk.datasets import _archive
     from sdk.datasets._registry import entries_of

@@ -274,7 +274,7 @@ def no_archive(name: str, folder: Path, access: str = "") -> InputError:
         folder,
         expected=f"there or in a direct subfolder one of {', '.join(accepted)}",
         got="none of them",
-        fix=get if url else f"{access} Put the file there.",
+        fix=get if url else f"{access or 'Get the archive from its authors.'} Put the file there.",
     )
 
 

@@ -65,7 +65,7 @@ def _recording(line: str, form: str, trial: str, where: str) -> Recording:
     try:
         rows = [[float(value) for value in row.split(",")] for row in values.strip("'\"").split(separator)]
         samples = np.array(rows).T
-        activity = INFO.labels.index(label.lower())
+        activity = list(INFO.labels).index(label.lower())
     except ValueError as error:  # no number, rows of different lengths, another label
         raise InputError(
             where, expected=f"6 dimensions of numbers and one of {', '.join(INFO.labels)}", got=error, fix=AGAIN

@@ -9,16 +9,14 @@ from 1 in the order of the paper, which is that of `INFO.labels`. Depth and rada
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
-
-import numpy as np
 
 from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
+from sdk.datasets._arrays import read_npy
 from sdk.datasets._info import DatasetInfo, modality
 
 CLIP = (200, 9)
@@ -71,10 +69,5 @@ def read(archive: Archive) -> Iterator[Recording]:
         where, match = f"{archive.path.name}: {name}", re.fullmatch(r"imu/(s(\d+)_a(\d+)_c\d+)\.npy", name)
         if match is None or not 1 <= int(match[3]) <= len(INFO.labels):
             raise InputError(where, expected="imu/s<s>_a<1 to 14>_c<c>.npy", got="another name", fix=AGAIN)
-        try:
-            clip = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(where, expected="an array of numbers", got=error, fix=AGAIN) from None
-        if clip.shape != CLIP or clip.dtype.kind != "f":
-            raise InputError(where, expected=f"floats of shape {CLIP}", got=f"{clip.dtype} of {clip.shape}", fix=AGAIN)
+        clip = read_npy(content, where, CLIP)
         yield INFO.recording(match[1], clip, int(match[3]) - 1, match[2])

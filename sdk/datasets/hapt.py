@@ -49,6 +49,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing", "laying"),
     n_subjects=30,
     placement="Samsung Galaxy S II on a belt at the waist",
+    tested_on_archive=True,
 )
 
 _NAME = re.compile(r"RawData/(acc|gyro)_exp(\d+)_user(\d+)\.txt")

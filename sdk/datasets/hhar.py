@@ -35,7 +35,7 @@ INFO = DatasetInfo(
     name="hhar",
     title="Heterogeneity Human Activity Recognition",
     licence="CC BY 4.0 (as the UCI page is said to list)",
-    commercial_use=True,
+    commercial_use=False,
     citation="A. Stisen, H. Blunck, S. Bhattacharya, T. S. Prentow, M. B. Kjaergaard, A. Dey, T. Sonne, M. M. Jensen, "
     "Smart Devices are Different: Assessing and Mitigating Mobile Sensing Heterogeneities for Activity Recognition, "
     "SenSys 2015",

@@ -46,6 +46,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=24,
     placement="iPhone 6s in the front trouser pocket",
+    tested_on_archive=True,
 )
 
 _LABEL_OF_CODE = dict(zip(("dws", "ups", "wlk", "jog", "sit", "std"), range(6), strict=True))

@@ -2,24 +2,23 @@
 
 Read is `features/radar/subject<n>_featuremap.npy`, shape (frames, 14, 14, 5): the points that the radar saw, sorted,
 each with x, y, z (m), Doppler velocity (m/s) and intensity (standardised over the person's recording), 0 where there
-were fewer. Its first frame is that of "T pose". A recording has the name of that of the inertial sensors
-(`mri/subject1`, `mri_radar/subject1`).
+were fewer. Columns are all x, then all y and so on: `samples.reshape(-1, 5, *MAP)`. The first frame is that of "T pose".
+A recording has the name of that of the inertial sensors (`mri/subject1`, `mri_radar/subject1`).
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from runtime.errors import InputError
 from runtime.manifest import Modality, Signal
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import mri
-from sdk.datasets._archive import AGAIN, Archive
+from sdk.datasets._archive import Archive
+from sdk.datasets._arrays import read_npy
 
 MAP = (14, 14)
 _UNITS = {"x": "m", "y": "m", "z": "m", "doppler": "m/s", "intensity": "1"}
@@ -30,9 +29,9 @@ INFO = replace(
     title="mRI: Multi-modal 3D Human Pose Estimation Dataset, radar",
     signal=Signal(
         tuple(
-            Modality(f"p{row:02}{column:02}_{name}", unit, ("value",), mri.FRAMES_HZ)
-            for row in range(MAP[0])
-            for column in range(MAP[1])
+            Modality(
+                name, unit, tuple(f"r{row:02}c{column:02}" for row in range(MAP[0]) for column in range(MAP[1])), 10.0
+            )
             for name, unit in _UNITS.items()
         )
     ),
@@ -53,15 +52,10 @@ def read(archive: Archive) -> Iterator[Recording]:
     for name, content in archive.files("features/radar/subject*_featuremap.npy"):
         person = re.findall(r"\d+", name)[-1]
         where = f"{archive.path.name}: {name}"
-        try:
-            points = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(where, expected="an array of numbers", got=error, fix=AGAIN) from None
-        if points.shape[1:] != (*MAP, len(_UNITS)) or points.dtype.kind != "f":
-            raise InputError(where, expected="shape (n, 14, 14, 5)", got=f"shape {points.shape}", fix=AGAIN)
+        points = read_npy(content, where, (None, *MAP, len(_UNITS)))
         if person not in frames:
             raise archive.missing(f"videolabels/subject{person}.json")
         labels = np.full(len(points), UNLABELLED, np.int16)
         known = frames[person][: len(points)]
         labels[: len(known)] = known
-        yield INFO.recording(f"subject{person}", points.reshape(len(points), -1), labels, person)
+        yield INFO.recording(f"subject{person}", points.transpose(0, 3, 1, 2).reshape(len(points), -1), labels, person)

@@ -41,6 +41,7 @@ INFO = DatasetInfo(
     resting=(),
     n_subjects=10,
     placement="smartwatch on the wrist of the exercising arm",
+    tested_on_archive=True,
 )
 
 _COLUMNS = ["ax", "ay", "az", "wx", "wy", "wz"]

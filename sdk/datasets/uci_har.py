@@ -38,6 +38,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing", "laying"),
     n_subjects=30,
     placement="Samsung Galaxy S II on a belt at the waist",
+    tested_on_archive=True,
     test_subjects=("2", "4", "9", "10", "12", "13", "18", "20", "24"),
 )
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime.manifest import Signal
+from runtime.manifest import Modality, Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import Archive
-from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._info import DatasetInfo
 from sdk.datasets.utd_mhad import ACTIONS, CITATION, HOME_PAGE, LICENCE, TITLE, clips
 
 JOINTS = (
@@ -44,7 +44,7 @@ INFO = DatasetInfo(
     commercial_use=False,
     citation=CITATION,
     home_page=HOME_PAGE,
-    signal=Signal(tuple(modality(joint, "m", rate_hz=30.0) for joint in JOINTS)),
+    signal=Signal((Modality("skeleton", "m", tuple(f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"), 30.0),)),
     labels=ACTIONS,
     resting=(),
     n_subjects=8,

@@ -20,6 +20,7 @@ from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._text import code_words
 
 MAX_CUT = 0.01  # of the records
 
@@ -37,6 +38,8 @@ INFO = DatasetInfo(
     n_subjects=36,
     placement="an Android phone in the front trouser pocket",
 )
+
+_CODES = {label: i for i, label in enumerate(INFO.labels)}
 
 
 def read(archive: Archive) -> Iterator[Recording]:
@@ -68,7 +71,7 @@ def _records(text: str, where: str) -> tuple[NDArray[np.int64], NDArray[np.int16
         )
     try:
         people = np.array([int(row[0]) for row in whole])
-        activities = np.array([INFO.labels.index(row[1].lower()) for row in whole], np.int16)
-        return people, activities, np.array([[float(value) for value in row[2:]] for row in whole])
+        table = np.array([[float(value) for value in row[2:]] for row in whole])
     except ValueError as error:
         raise InputError(where, expected="whole records", got=error, fix=AGAIN) from None
+    return people, code_words(np.array([row[1].lower() for row in whole]), _CODES, where), table

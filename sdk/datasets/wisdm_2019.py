@@ -52,7 +52,7 @@ INFO = DatasetInfo(
     name="wisdm_2019",
     title="WISDM Smartphone and Smartwatch Activity and Biometrics (2019), raw signals",
     licence="CC BY 4.0 (as the UCI page is said to list)",
-    commercial_use=True,
+    commercial_use=False,
     citation="G. M. Weiss, K. Yoneda, T. Hayajneh, Smartphone and Smartwatch-Based Biometrics Using Activities of "
     "Daily "
     "Living, IEEE Access 7, 2019",
