@@ -2,8 +2,8 @@
 
 Read is `features/radar/subject<n>_featuremap.npy`, shape (frames, 14, 14, 5): the points that the radar saw, sorted,
 each with x, y, z (m), Doppler velocity (m/s) and intensity (standardised over the person's recording), 0 where there
-were fewer. Columns are all x, then all y and so on: `samples.reshape(-1, 5, *MAP)`. The first frame is that of "T pose".
-A recording has the name of that of the inertial sensors (`mri/subject1`, `mri_radar/subject1`).
+were fewer. Columns are all x, then all y and so on: `samples.reshape(-1, 5, *MAP)`. The first frame is that of "T
+pose". A recording has the name of that of the inertial sensors (`mri/subject1`, `mri_radar/subject1`).
 """
 
 from __future__ import annotations

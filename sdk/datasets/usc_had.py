@@ -19,8 +19,8 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._arrays import read_mat
+from sdk.datasets._info import RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
 
 INFO = DatasetInfo(
     name="usc_had",

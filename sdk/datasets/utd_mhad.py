@@ -27,8 +27,8 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._arrays import read_mat
+from sdk.datasets._info import RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
 
 TITLE = "UTD Multimodal Human Action Dataset"
 LICENCE = "none stated; offered freely for research, with a request to cite"

@@ -112,7 +112,7 @@ def test_goat(read):
     assert words(tag) == ["trotting"] * 3 + [None]
     assert tag.t.tolist() == [0, 0.005, 0.01, 0.015]
     assert tag.samples[0].tolist() == pytest.approx([0.5, 0, 9.8])
-    with pytest.raises(InputError, match="line 1: expected a header with timestamp_ms, ax, .* got 'time,accx'"):
+    with pytest.raises(InputError, match=r"line 1: expected a header with timestamp_ms, ax, .* got 'time,accx'"):
         read("goat", {"goats/a.csv": b"time,accx\n1,2\n"})
 
 
@@ -231,7 +231,7 @@ def test_mri_with_a_missing_file(read, member, message):
 
 
 def test_mri_with_wrong_labels(read):
-    with pytest.raises(InputError, match="subject1.json: expected the frames of T pose, pose_1"):
+    with pytest.raises(InputError, match=r"subject1.json: expected the frames of T pose, pose_1"):
         read("mri", mri() | {"dataset_release/raw_data/videolabels/subject1.json": b'{"labels": {"T pose": [1, 2]}}'})
 
 
@@ -278,10 +278,10 @@ def test_pvs(read):
 def test_pvs_with_a_wrong_file(read):
     members = pvs()
     members["PVS 6/dataset_mpu_right.csv"] = b"\n".join(members["PVS 6/dataset_mpu_right.csv"].splitlines()[:3])
-    with pytest.raises(InputError, match="PVS 6/dataset_mpu_right.csv: expected 3 rows, one per label, got 2"):
+    with pytest.raises(InputError, match=r"PVS 6/dataset_mpu_right.csv: expected 3 rows, one per label, got 2"):
         read("pvs", members)
     del members["PVS 6/dataset_mpu_right.csv"]
-    with pytest.raises(InputError, match="expected a member PVS 6/dataset_mpu_right.csv"):
+    with pytest.raises(InputError, match=r"expected a member PVS 6/dataset_mpu_right.csv"):
         read("pvs", members)
 
 
@@ -418,5 +418,5 @@ def test_line_numbers_are_those_of_the_file(read):
     content = SMALL["sp_sw_har"]()["GeoTecINIT-sp-sw-har-dataset-25bcf90/DATA/s01/s01_01_sp.csv"]
     header, first, _ = content.splitlines()
     lines = [header, *[first] * 5, first.replace(b"-3.5", b"inf")]
-    with pytest.raises(InputError, match="s01_01_sp.csv: line 7: expected finite numbers, got inf"):
+    with pytest.raises(InputError, match=r"s01_01_sp.csv: line 7: expected finite numbers, got inf"):
         read("sp_sw_har", {"DATA/s01/s01_01_sp.csv": b"\n".join(lines)})
