@@ -112,7 +112,7 @@ def _info(arguments: argparse.Namespace) -> int:
             "gravity": "in the acceleration" if info.has_gravity else "none",
             "labels": ", ".join(info.labels),
             "test people": ", ".join(info.test_subjects) or "no published split",
-            "tested on": "the archive" if info.tested_on_archive else "small files written in its format",
+            "tested on": info.tested_on,
             "access": info.access or "download",
         },
     )

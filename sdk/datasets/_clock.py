@@ -32,7 +32,8 @@ def side_by_side(first: Timed, second: Timed, *, gap_s: float) -> tuple[NDArray[
     Args:
         first: rising times.
         second: rising times.
-        gap_s: the longest step between two samples of `second` that is interpolated over.
+        gap_s: the longest step between two samples of `second` that is interpolated over; a row at the time of a sample
+            is kept in any case.
 
     Returns:
         Which rows of `first` are kept, shape (n,); both sensors at those rows, shape (n_kept, channels of both).
@@ -40,10 +41,13 @@ def side_by_side(first: Timed, second: Timed, *, gap_s: float) -> tuple[NDArray[
     columns = first.samples.shape[1] + second.samples.shape[1]
     if not len(second.t):
         return np.zeros(len(first.t), bool), np.empty((0, columns), np.float32)
-    after = np.searchsorted(second.t, first.t).clip(1, max(len(second.t) - 1, 1))
     last = len(second.t) - 1
-    step_s = second.t[np.minimum(after, last)] - second.t[after - 1]
-    keep = (first.t >= second.t[0]) & (first.t <= second.t[-1]) & (step_s <= gap_s)
+    after = np.searchsorted(second.t, first.t).clip(min(1, last), last)  # the sample of `second` at or behind each row
+    before = np.maximum(after - 1, 0)
+    covered = (first.t >= second.t[before]) & (first.t <= second.t[after])
+    close = second.t[after] - second.t[before] <= gap_s
+    same = (second.t[after] == first.t) | (second.t[before] == first.t)
+    keep = (covered & close) | same
     t = first.t[keep]
     moved = [np.interp(t, second.t, column) for column in second.samples.T]
     return keep, np.column_stack([first.samples[keep], *moved]).astype(np.float32)

@@ -14,6 +14,11 @@ from runtime.recording import Recording, check_finite
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g, by definition
 RADIAN = np.pi / 180  # rad in one degree
 
+# what a reader was run on
+ARCHIVE = "archive"  # the official one, or a copy whose members were not changed
+FORMAT = "files in its format"  # small ones that the tests write as the authors describe theirs
+ASSUMED = "files in an assumed format"  # the published layout could not be established, in part or in full
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -36,7 +41,7 @@ class DatasetInfo:
     has_gravity: bool = True  # False: the acceleration is without gravity, or there is none
     names_subjects: bool = True  # False: upstream does not say who is in which recording
     access: str = ""  # where to ask and what to do, where no archive can simply be downloaded
-    tested_on_archive: bool = False  # False: the reader was only run on small files written in the published format
+    tested_on: str = FORMAT  # ARCHIVE, FORMAT or ASSUMED
 
     def recording(
         self,

@@ -19,7 +19,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, DatasetInfo, modality
 
 INFO = DatasetInfo(
     name="basicmotions",
@@ -35,7 +35,7 @@ INFO = DatasetInfo(
     placement="a smartwatch on the wrist",
     has_gravity=False,
     names_subjects=False,
-    tested_on_archive=True,
+    tested_on=ARCHIVE,
 )
 
 _SPLITS = ("TRAIN", "TEST")

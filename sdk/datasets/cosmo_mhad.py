@@ -17,7 +17,7 @@ from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._arrays import read_npy
-from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._info import ASSUMED, DatasetInfo, modality
 
 CLIP = (200, 9)
 
@@ -54,6 +54,7 @@ INFO = DatasetInfo(
     resting=("laying",),
     n_subjects=30,
     placement="one inertial sensor on the person (the paper shows where)",
+    tested_on=ASSUMED,
     access="Ask the authors of Cosmo (home page), and write the clips as the reader's docstring says into "
     "cosmo_mhad.zip.",
 )

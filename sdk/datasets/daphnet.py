@@ -19,7 +19,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import read_table
 
 _POSITIONS = ("ankle", "thigh", "trunk")
@@ -39,7 +39,7 @@ INFO = DatasetInfo(
     n_subjects=10,
     placement="accelerometers at the ankle (shank), above the knee and at the lower back",
     positions=_POSITIONS,
-    tested_on_archive=True,
+    tested_on=ARCHIVE,
 )
 
 

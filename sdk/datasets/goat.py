@@ -20,7 +20,7 @@ import numpy as np
 from runtime.manifest import Signal
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets._archive import Archive
-from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._info import ASSUMED, DatasetInfo, modality
 from sdk.datasets._text import read_columns
 
 INFO = DatasetInfo(
@@ -36,6 +36,7 @@ INFO = DatasetInfo(
     resting=("stationary",),
     n_subjects=5,
     placement="six ProMove-mini tags around the collar, in different orientations",
+    tested_on=ASSUMED,
     access="Download the data set from its page at DANS and zip its CSV files as goat.zip.",
 )
 

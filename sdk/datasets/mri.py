@@ -26,7 +26,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ASSUMED, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import read_columns
 
 FRAMES_HZ = 10.0  # of the aligned data, as the radar
@@ -57,6 +57,7 @@ INFO = DatasetInfo(
     placement="six sensors at both wrists, both knees, the head and the pelvis",
     positions=_SENSORS,
     rates_hz=(FRAMES_HZ, 50.0),
+    tested_on=ASSUMED,
     access="Download dataset_release.zip from the link on the home page (Google Drive).",
 )
 

@@ -28,7 +28,7 @@ from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._arrays import read_mat
-from sdk.datasets._info import RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
 
 TITLE = "UTD Multimodal Human Action Dataset"
 LICENCE = "none stated; offered freely for research, with a request to cite"
@@ -79,7 +79,7 @@ INFO = DatasetInfo(
     resting=(),
     n_subjects=8,
     placement="one wearable sensor on the right wrist (actions 1 to 21) or the right thigh (22 to 27)",
-    tested_on_archive=True,
+    tested_on=ARCHIVE,
 )
 
 _TO_SI = np.repeat([STANDARD_GRAVITY, RADIAN], 3)

@@ -15,7 +15,7 @@ import numpy as np
 from runtime.manifest import Modality, Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import Archive
-from sdk.datasets._info import DatasetInfo
+from sdk.datasets._info import ARCHIVE, DatasetInfo
 from sdk.datasets.utd_mhad import ACTIONS, CITATION, HOME_PAGE, LICENCE, TITLE, clips
 
 IMAGE = (240, 320)  # rows, columns
@@ -35,7 +35,7 @@ INFO = DatasetInfo(
     n_subjects=8,
     placement="a Kinect (first generation) in front of the person",
     has_gravity=False,
-    tested_on_archive=True,
+    tested_on=ARCHIVE,
 )
 
 

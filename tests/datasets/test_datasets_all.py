@@ -12,6 +12,7 @@ from runtime.manifest import Signal
 from runtime.recording import UNLABELLED
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, at_position, dataset_info, iter_dataset, list_datasets
+from sdk.datasets._info import ARCHIVE, ASSUMED, FORMAT
 from sdk.datasets._registry import entries_of, read_registry
 
 ALL = list_datasets()
@@ -59,6 +60,7 @@ def test_the_info_is_complete(name):
         assert len(text) > 3
     assert info.home_page.startswith("https://")
     assert info.n_subjects > 0
+    assert info.tested_on in (ARCHIVE, FORMAT, ASSUMED)
     assert all(5 <= rate_hz <= 200 for rate_hz in (info.signal.rate_hz, *info.rates_hz))
     assert len(info.labels) >= 2
     assert len(set(info.labels)) == len(info.labels)
@@ -82,7 +84,7 @@ def test_there_is_a_way_to_each(name):
     info, entries = dataset_info(name), entries_of(name)
     assert bool(info.access) != any(entry.url for entry in entries)
     assert entries[0].url or info.access, "the official archive comes first"
-    assert not info.tested_on_archive or any(entry.sha256 for entry in entries)
+    assert info.tested_on != ARCHIVE or any(entry.sha256 for entry in entries)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -15,7 +15,7 @@ from runtime.recording import UNLABELLED
 from runtime.window import cut_windows
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, at_position, dataset_info, iter_dataset, list_datasets, split_by_subject
-from sdk.datasets._info import modality
+from sdk.datasets._info import ARCHIVE, modality
 from sdk.datasets.utd_mhad_depth import IMAGE
 
 
@@ -23,7 +23,7 @@ def subjects(recordings):
     return {recording.subject for recording in recordings}
 
 
-ON_ARCHIVE = [name for name in list_datasets() if dataset_info(name).tested_on_archive]
+ON_ARCHIVE = [name for name in list_datasets() if dataset_info(name).tested_on == ARCHIVE]
 WHOLE = [name for name in ON_ARCHIVE if name != "utd_mhad_depth"]  # of which the copy has one person's first trials
 PEOPLE_IN_THE_COPY = {"daphnet": 5, "basicmotions": 1}  # seven of 17 recordings; series without names
 
