@@ -29,7 +29,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from runtime.errors import InputError
 from sdk.datasets._registry import Entry, entries_of
@@ -87,7 +87,9 @@ class Archive:
     ) -> Iterator[tuple[str, Iterator[bytes]]]:
         """As `files`, but a member comes as blocks of whole lines, to be read before the next; .gz is unpacked."""
         for name, stream in self._wanted(patterns, optional, enter):
-            yield name, self._lines(cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if name.endswith(".gz") else stream)
+            if name.endswith(".gz"):
+                stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+            yield name, _progress(self._lines(stream), name, " MiB")
 
     def names(self) -> list[str]:
         """The paths of all members of a zip, without those of inner zips.
@@ -110,7 +112,7 @@ class Archive:
         self, patterns: tuple[str, ...], optional: Iterable[str], enter: Callable[[str], bool]
     ) -> Iterator[tuple[str, BinaryIO]]:
         missing, accepted = set(patterns), (*patterns, *optional)
-        for path, open_member in _progress(self._members(enter), self.path.name):
+        for path, open_member in _progress(self._members(enter), self.path.name, " files"):
             if (name := _accepted(path, accepted)) is not None:
                 missing -= {pattern for pattern in patterns if _tail(path, pattern) is not None}
                 with self._one_line():
@@ -161,6 +163,7 @@ class Archive:
             ) from error
 
 
+_Item = TypeVar("_Item")
 _Member = tuple[str, Callable[[], BinaryIO]]  # its path, how to open it
 
 
@@ -218,14 +221,14 @@ def _kind(head: bytes) -> str:
     return f"a file that starts with {head[:8]!r}"
 
 
-def _progress(members: Iterable[_Member], title: str) -> Iterator[_Member]:
-    """The members, with a bar on stderr where a person is looking and tqdm is installed."""
+def _progress(items: Iterable[_Item], title: str, unit: str) -> Iterator[_Item]:
+    """The items, with a count of them on stderr where a person is looking and tqdm is installed."""
     if sys.stderr.isatty():
         with contextlib.suppress(ImportError):
             from tqdm import tqdm
 
-            members = tqdm(members, desc=title, unit=" files", leave=False)
-    yield from members
+            items = tqdm(items, desc=title, unit=unit, leave=False)
+    yield from items
 
 
 def data_folder(data_dir: str | Path | None) -> Path:

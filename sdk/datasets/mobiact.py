@@ -5,8 +5,8 @@ Read is the annotated part, `Annotated Data/<code>/<code>_<person>_<trial>_annot
 the label of each sample. A scenario (a chain of activities) has the code of the scenario and the labels of its
 activities.
 
-The phone sampled as fast as it could, and the rate of the annotated part is given as 200 Hz; the times are passed on,
-and they decide. The authors send the archive on request, as a .rar: unpack it and zip its folder.
+The phone sampled as fast as it could; 200 Hz, and 66 people, are what is said of the second release. The times of the
+file are passed on, and they decide. The authors send the archive on request, as a .rar: unpack it and zip its folder.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _sensors(archive: Archive, person: int) -> tuple[dict[_Key, Timed], dict[_Ke
         sensor, activity, part, _, place = match.groups()
         numbers, _ = read_columns(content, where, ("attr_time", "attr_x", "attr_y", "attr_z"))
         timed = Timed(numbers[:, 0] / 1000, numbers[:, 1:].astype(np.float32))
-        found[sensor][activity, part or activity, place] = in_order(timed)
+        found[sensor][activity, (part or activity).removesuffix("_1"), place] = in_order(timed)
     return found["acc"], found["gyr"]
 
 

@@ -4,8 +4,7 @@ One MATLAB file per person, activity and trial, `Subject<s>/a<activity>t<trial>.
 columns acceleration (g) and angular rate (degrees/s), x y z each. The activity is taken from the file name: the
 number inside the file is written in several ways.
 
-Axes, by the data set's Readme: x points to the ground, y forward and z to the right of the standing person; at rest
-the acceleration reads +1 g on x.
+The sensor was fixed so that its x axis is the vertical one of a standing person.
 """
 
 from __future__ import annotations

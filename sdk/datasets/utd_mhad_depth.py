@@ -3,7 +3,7 @@
 One MATLAB file per clip, `a<action>_s<subject>_t<trial>_depth.mat`, whose `d_depth` has the shape (240, 320, frames),
 in millimetres, 0 where nothing was seen. A row of a recording is an image, row by row: `samples.reshape(-1, *IMAGE)`.
 
-A clip is about 20 MB in memory and the data set 16 GB: use `iter_dataset`.
+A clip is about 20 MB in memory and the data set 18 GB: use `iter_dataset`.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def realworld(bad: float = 0.0) -> Members:
         for kind, start, value in (("acc", epoch, 5.0), ("gyr", epoch - 10, 1.0)):
             members[f"{data}{kind}_walking_csv.zip"] = zip_bytes(sensor(kind, "waist", "walking", start, value))
             parts = {
-                f"{kind}_climbingup_{part}_csv.zip": zip_bytes(
+                f"{kind}_climbingup{'' if kind == 'gyr' and part == 1 else f'_{part}'}_csv.zip": zip_bytes(
                     sensor(kind, "shin", "climbingup" if part == 1 else f"climbingup_{part}", start, value + part)
                 )
                 for part in (1, 2)
