@@ -4,8 +4,8 @@ One gzipped CSV file per person, `P<nnn>.csv.gz`, with the columns time (date an
 gravity) and annotation, a free text ("" where there is none). `annotation-label-dictionary.csv` maps each text to
 labels of several schemes; read is SCHEME, ten activities. What it does not map is UNLABELLED.
 
-All of it is 3,900 h, some 30 GB in memory: `iter_dataset` gives one person after the other (200 MB each, twice that while
-it is read).
+All of it is 3,900 h, some 30 GB in memory: `iter_dataset` gives one person after the other (200 MB each, twice that
+while it is read).
 """
 
 from __future__ import annotations
