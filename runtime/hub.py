@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
+from runtime.clock import ClockSpec, Counters
 from runtime.engine import Engine, open_engine
 from runtime.errors import InputError
 from runtime.stream import Prediction, decide
@@ -95,6 +96,7 @@ class HubCore:
         max_queue: windows of one stream that may wait; when more come, the oldest are dropped. A push that completes
             more than these loses its first ones, so a device that sends long stretches at once needs a longer queue.
         max_streams: streams at one time.
+        clock: what each stream does about gaps and uneven time stamps; None: as the manifest says.
 
     Raises:
         InputError: a bound that allows nothing.
@@ -109,6 +111,7 @@ class HubCore:
         max_batch: int = MAX_BATCH,
         max_queue: int = MAX_QUEUE,
         max_streams: int = MAX_STREAMS,
+        clock: ClockSpec | None = None,
     ) -> None:
         bounds = {"max_batch": max_batch, "max_queue": max_queue, "max_streams": max_streams}
         for name, value in bounds.items():
@@ -117,7 +120,7 @@ class HubCore:
         if not max_delay_s >= 0:
             raise InputError("max_delay_s", expected="at least 0 s", got=max_delay_s, fix="Allow no delay, or some.")
         self.max_delay_s, self.max_batch, self.max_queue, self.max_streams = max_delay_s, *bounds.values()
-        self.manifest, self._engine = bundle.manifest, engine
+        self.manifest, self._engine, self._clock = bundle.manifest, engine, clock or bundle.manifest.clock
         self._batch = np.zeros((max_batch, *bundle.manifest.window_shape), np.float32)
         self._lock = Lock()  # over all that follows
         self._sources: dict[str, _Source] = {}
@@ -127,13 +130,16 @@ class HubCore:
         self._all = _Tally()
         self._closed = False
 
-    def push(self, name: str, samples: ArrayLike, t: ArrayLike | None = None, *, now_s: float) -> bool:
+    def push(
+        self, name: str, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None, *, now_s: float
+    ) -> bool:
         """Take samples of one stream; a new name begins a new stream.
 
         Args:
             name: of the stream.
             samples: as of `Stream.push`.
             t: as of `Stream.push`.
+            modality: as of `Stream.push`.
             now_s: on any clock, the same for all calls.
 
         Returns:
@@ -146,7 +152,7 @@ class HubCore:
         source = self._sources.get(name) or self._add(name)
         with source.lock:  # until the windows are queued, so that they are queued in order
             began = perf_counter()
-            windows = source.windower.push(samples, t)
+            windows = source.windower.push(samples, t, modality)
             if not windows:
                 return False
             window_s = (perf_counter() - began) / len(windows)
@@ -158,7 +164,7 @@ class HubCore:
             raise InputError("hub", expected="an open hub", got="a closed one", fix="Open another one.")
 
     def _add(self, name: str) -> _Source:
-        source = _Source(name, Windower(self.manifest.signal, self.manifest.window))
+        source = _Source(name, Windower(self.manifest.signal, self.manifest.window, self._clock))
         with self._lock:
             if name not in self._sources and len(self._sources) >= self.max_streams:
                 raise InputError(
@@ -240,7 +246,7 @@ class HubCore:
         engine_s = (perf_counter() - began) / len(taken)
         labels = self.manifest.labels
         return [
-            (source.name, decide(labels, row, window, window_s=window_s, engine_s=engine_s))
+            (source.name, decide(labels, row, window, window_s, engine_s))
             for row, (source, window, window_s) in zip(logits, taken, strict=True)
         ]
 
@@ -301,6 +307,15 @@ class HubCore:
         with self._lock:
             return (self._all if name is None else self._source(name).tally).counters()
 
+    def sample_counters(self, name: str) -> Counters:
+        """What became of a stream's samples so far: the live object, for reading.
+
+        Raises:
+            InputError: no such stream.
+        """
+        with self._lock:
+            return self._source(name).windower.counters
+
 
 class Hub:
     """Many streams over one engine, run by one thread that the hub owns.
@@ -331,6 +346,7 @@ class Hub:
         max_batch: int = MAX_BATCH,
         max_queue: int = MAX_QUEUE,
         max_streams: int = MAX_STREAMS,
+        clock: ClockSpec | None = None,
     ) -> None:
         bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._core = HubCore(
@@ -340,6 +356,7 @@ class Hub:
             max_batch=max_batch,
             max_queue=max_queue,
             max_streams=max_streams,
+            clock=clock,
         )
         self._on_prediction = on_prediction
         self.errors = 0  # raised by the callback or by the engine
@@ -347,18 +364,19 @@ class Hub:
         self._thread = Thread(target=self._work, name="sensedge-hub", daemon=True)
         self._thread.start()
 
-    def push(self, name: str, samples: ArrayLike, t: ArrayLike | None = None) -> None:
+    def push(self, name: str, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> None:
         """Take samples of one stream, from any thread; a new name begins a new stream.
 
         Args:
             name: of the stream.
             samples: shape (n, n_channels), as of `Stream.push`.
-            t: shape (n,), seconds on the stream's own clock, as of `Stream.push`; or None.
+            t: shape (n,), on the stream's own clock, as of `Stream.push`; or None.
+            modality: whose samples these are, as of `Stream.push`.
 
         Raises:
             InputError: samples or times that do not fit, one stream too many, or the hub is closed.
         """
-        if self._core.push(name, samples, t, now_s=monotonic()):
+        if self._core.push(name, samples, t, modality, now_s=monotonic()):
             self._wake.set()
 
     def remove(self, name: str) -> None:
@@ -376,6 +394,14 @@ class Hub:
             InputError: no such stream.
         """
         return self._core.counters(name)
+
+    def sample_counters(self, name: str) -> Counters:
+        """What became of a stream's samples so far: the live object, for reading.
+
+        Raises:
+            InputError: no such stream.
+        """
+        return self._core.sample_counters(name)
 
     @property
     def streams(self) -> tuple[str, ...]:

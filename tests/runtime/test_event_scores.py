@@ -15,6 +15,7 @@ from runtime.event_scores import EventScores, Interval, found_intervals, score_e
 from runtime.events import Event, EventRule, EventTracker
 from runtime.recording import Recording
 from runtime.stream import Prediction, Stream
+from runtime.window import Quality
 
 TRUE = [
     Interval("walking", 0, 10),
@@ -147,7 +148,7 @@ def test_from_labels_to_scores():
         middle_s = k * hop_s + window_s / 2
         walking = 10 <= middle_s < 20
         row = (0.1, 0.9, 0.0) if walking else (0.9, 0.1, 0.0)
-        events += tracker.push(Prediction("", 0.9, row, k * hop_s, k * hop_s + window_s, 0.0, 0.0, 0.0))
+        events += tracker.push(Prediction("", 0.9, row, k * hop_s, k * hop_s + window_s, Quality(), 0.0, 0.0, 0.0))
     scores = score_events(truth, found_intervals(events + tracker.flush()), recorded_s=30.5, min_iou=0.9)
     assert (scores.hits, scores.misses, scores.fragments, scores.false_alarms) == (3, 0, 0, 0)
     assert scores.delay_median_s == rule.delay(hop_s, window_s).typical_s - hop_s / 2  # the change is at phase 0
