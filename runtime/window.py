@@ -139,7 +139,7 @@ class _Buffer:
 
     def pad(self, until: int, pad: Literal["hold", "zero"]) -> None:
         """Add rows that nobody measured."""
-        n = until - self.end
+        n = max(until - self.end, 0)
         last = self._rows[self.end - self.base - 1] if pad == "hold" and self.end > self.base else 0
         rows = np.broadcast_to(np.float32(last), (n, self._rows.shape[1]))
         self.queue.append(Stretch(self.end, rows, np.full(n, PADDED), None))
@@ -261,6 +261,7 @@ class Windower:
         windows = [w for i, track in enumerate(self._tracks) for w in self._take(i, track.flush())]
         if pad is not None and any([buffer.end > self._first_unused(buffer) for buffer in self._buffers]):
             for buffer in self._buffers:
+                buffer.reach(self._beat, self._lose)
                 buffer.pad(self._beat * buffer.hop + buffer.length, pad)
             windows += self._cut()
         self._new_segment(0.0)
@@ -300,7 +301,7 @@ class Windower:
                     self.clock,
                     self._source_hz.get(name or "") if isinstance(self._source_hz, Mapping) else self._source_hz,
                     self.counters,
-                    shared=part is not None,
+                    shared=len(parts) > 1,
                 )
             )
             self._buffers.append(_Buffer(length, hop, len(full_scale)))
