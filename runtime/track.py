@@ -74,7 +74,8 @@ class Track:
         shared: bool = False,
     ) -> None:
         self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
-        self._spec, self._given_hz, self._counters = spec, source_hz, counters
+        self._spec, self._counters = spec, counters
+        self._given_hz = source_hz or (rate_hz if spec.stamps == "arrival" else None)  # times of arrival tell no rate
         self._saturates = bool(np.isfinite(full_scale).any())
         self._nothing = no_samples(len(full_scale))
         self._held: list[tuple[int | None, Piece]] = []  # of a grid without an origin: runs, and how far to leap before

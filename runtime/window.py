@@ -379,7 +379,7 @@ class Windower:
         return [w for i, track in enumerate(self._tracks) for w in self._take(i, track.begin(self._origin_s))]
 
     def _new_segment(self, origin_s: float, begun: int | None = None) -> None:
-        """All that waits for a window is dropped; the clock that has `begun` anew keeps what it has of the new segment."""
+        """What waits for a window is dropped; the clock that has `begun` anew keeps what is of the new segment."""
         for buffer in self._buffers:
             self._lose(buffer)
             self.counters.rows_dropped += sum(len(stretch.rows) for stretch in buffer.queue)

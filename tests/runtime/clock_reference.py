@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -114,7 +115,7 @@ def measured_hz(run, rate_hz):
 
 def segments_of(run, gap_s, spec, counters):
     segments = [[run[0]]] if run else []
-    for before, after in zip(run, run[1:], strict=False):
+    for before, after in pairwise(run):
         step = after.t - before.t
         is_gap = step > gap_s + SLACK_S
         counters["gaps"] += is_gap
@@ -133,7 +134,7 @@ def low_passed(segment, gap_s, source_hz, rate_hz):
         sinc = 1.0 if k == 0 else math.sin(math.pi * cutoff * k) / (math.pi * cutoff * k)
         taps.append(sinc * (0.54 + 0.46 * math.cos(math.pi * k / half)))
     stretches = [[segment[0]]]
-    for before, after in zip(segment, segment[1:], strict=False):
+    for before, after in pairwise(segment):
         if after.t - before.t > gap_s + SLACK_S:
             stretches.append([])
         stretches[-1].append(after)
@@ -208,7 +209,9 @@ def cut(beat, origin, rate_hz, length, hop, spec, stamped, pad, counters):
 
 
 def quality(window, rate_hz, stamped):
-    filled, saturated, padded = (sum(getattr(row, name) for row in window) for name in ("filled", "saturated", "padded"))
+    filled, saturated, padded = (
+        sum(getattr(row, name) for row in window) for name in ("filled", "saturated", "padded")
+    )
     n = len(window)
     places = [row.place for row in window]
     if not stamped or None in places:

@@ -148,7 +148,11 @@ def test_an_unknown_field_is_named(path, where):
         (("labels",), ["a"], "m.json: labels: expected at least two names that differ, got a. Name each class once."),
         (("labels",), ["a", "b", "a"], "m.json: labels: expected at least two names that differ, got a, b, a"),
         (("normalise", "std"), [1], "m.json: normalise: expected 3 means and deviations, one per channel, got 3 and 1"),
-        (("signal", "modalities"), [], "m.json: signal: signal: expected at least one modality, .* got the channels none"),
+        (
+            ("signal", "modalities"),
+            [],
+            "m.json: signal: signal: expected at least one modality, .* got the channels none",
+        ),
         (
             ("signal", "modalities", 0, "channels"),
             [],

@@ -116,7 +116,7 @@ def test_duration():
 def test_fit_needs_every_channel():
     with pytest.raises(
         InputError,
-        match=r"walk: expected the channels acc_x, acc_y, gyro_z, got 2 channels \(acc_x, gyro_z\) without acc_y\. Name",
+        match=r"walk: expected the channels acc_x, acc_y, gyro_z, got 2 channels \(acc_x, gyro_z\) without acc_y\. N",
     ):
         recording(samples=np.zeros((4, 2), np.float32), channels=("acc_x", "gyro_z")).fit(SIGNAL)
 
