@@ -130,7 +130,7 @@ CUTS = st.lists(st.integers(0, 80), max_size=10)
 WINDOWS = st.builds(WindowSpec, st.integers(1, 9), st.integers(1, 14))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(stream=streams(), clock=CLOCKS, window=WINDOWS, cuts=CUTS, pad=PADS, source_hz=st.sampled_from([None, 50, 60]))
 def test_any_chunking_of_stamped_samples_is_what_the_reference_says(stream, clock, window, cuts, pad, source_hz):
     rows, t = stream[0], in_unit(stream[1], clock.unit)
