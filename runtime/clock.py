@@ -63,12 +63,18 @@ class ClockSpec:
 
     def __post_init__(self) -> None:
         numbers = [value for value in (getattr(self, f.name) for f in fields(self)) if isinstance(value, float | int)]
-        known = self.gap in get_args(_Gap) and self.stamps in get_args(_Stamps) and self.unit in get_args(_Unit)
-        if not known or not all(math.isfinite(n) and n >= 0 for n in numbers) or self.least_real > 1:
+        for name, words in (("gap", _Gap), ("stamps", _Stamps), ("unit", _Unit)):
+            if getattr(self, name) not in get_args(words):
+                raise BundleError(
+                    "clock",
+                    expected=f"{name} as one of {', '.join(get_args(words))}",
+                    got=f"{name} {getattr(self, name)}",
+                    fix="Correct `clock`.",
+                )
+        if not all(math.isfinite(number) and number >= 0 for number in numbers) or self.least_real > 1:
             raise BundleError(
                 "clock",
-                expected="times of at least 0 seconds, least_real from 0 to 1, gap split, hold or mark, stamps measured"
-                " or arrival, unit s or ns",
+                expected="times of at least 0 seconds and least_real from 0 to 1",
                 got=", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self)),
                 fix="Correct `clock`.",
             )
