@@ -66,13 +66,13 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-@register_encoder("fcn")
+@register_encoder("fcn", "MaskCAE", (30, 6))
 def fcn(length_samples: int, n_channels: int) -> FCN:
     """Table I: every pool has stride 2."""
     return FCN(length_samples, n_channels, first_stride=2)
 
 
-@register_encoder("fcn-stride4")
+@register_encoder("fcn-stride4", "MaskCAE", (128, 9))
 def fcn_stride4(length_samples: int, n_channels: int) -> FCN:
     """Table VI: the first pool has stride 4, which halves the head and most of the work."""
     return FCN(length_samples, n_channels, first_stride=4)

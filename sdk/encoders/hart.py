@@ -139,14 +139,15 @@ class Attention(nn.Module):
         width: values per patch.
         n_heads: number of heads.
         key_width: values of a query, a key or a value in one head.
+        dropout: share of the weights that training leaves out.
     """
 
-    def __init__(self, width: int, n_heads: int, key_width: int) -> None:
+    def __init__(self, width: int, n_heads: int, key_width: int, dropout: float = _DROPOUT) -> None:
         super().__init__()
         inner = n_heads * key_width
         self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
         self.out = nn.Linear(inner, width)
-        self.dropout = nn.Dropout(_DROPOUT)
+        self.dropout = nn.Dropout(dropout)
         self._n_heads, self._scale = n_heads, 1 / math.sqrt(key_width)
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -239,7 +240,7 @@ class _DropPath(nn.Module):
         return branch * kept / (1 - self._rate)
 
 
-@register_encoder("hart")
+@register_encoder("hart", "Combining", (128, 6))
 def hart(length_samples: int, n_channels: int) -> HART:
     """Six blocks of 192 values, as published."""
     return HART(length_samples, n_channels)
