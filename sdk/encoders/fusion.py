@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from runtime.errors import InputError
+from sdk.encoders._slices import slices
 from sdk.encoders.cosmo import imu_maps, skeleton_maps
 from sdk.encoders.heads import MLP, Bodied, Recurrent
 from sdk.encoders.registry import register_encoder
@@ -63,7 +64,7 @@ class Split(nn.Module):
 
     def forward(self, windows: Tensor) -> list[Tensor]:
         """Windows (n, total) to one tensor (n, length_samples, n_channels) per modality."""
-        parts = torch.split(windows, [math.prod(shape) for shape in self.shapes], dim=1)
+        parts = slices(windows, [math.prod(shape) for shape in self.shapes], dim=1)
         return [torch.unflatten(part, 1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 

@@ -33,6 +33,7 @@ from torch.nn import functional
 
 from runtime.errors import InputError
 from sdk.encoders._keras import initialise, same_padding
+from sdk.encoders._slices import halves, slices
 from sdk.encoders.registry import register_encoder
 
 _PATCH_SAMPLES = 16
@@ -125,7 +126,7 @@ class SensorWiseBlock(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patches (n, patches, width) to the same shape."""
-        acc, middle, gyro = self.norm(patches).split(self._parts, dim=2)
+        acc, middle, gyro = slices(self.norm(patches), self._parts, dim=2)
         branches = (self.acc(acc), self.light(middle), self.gyro(gyro))
         patches = patches + torch.cat([self.drop_path(branch) for branch in branches], dim=2)
         after: Tensor = patches + self.drop_path(self.mlp(self.mlp_norm(patches)))
@@ -216,7 +217,7 @@ class _Patches(nn.Module):
         nn.init.uniform_(self.positions, -_FIRST_POSITIONS, _FIRST_POSITIONS)
 
     def forward(self, windows: Tensor) -> Tensor:
-        acc, gyro = windows.transpose(1, 2).chunk(2, dim=1)
+        acc, gyro = halves(windows.transpose(1, 2), dim=1)
         patches = torch.cat([self.acc(acc), self.gyro(gyro)], dim=1)
         return patches.transpose(1, 2) + self.positions
 

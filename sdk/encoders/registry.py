@@ -74,7 +74,7 @@ def encoder_info(name: str) -> EncoderInfo:
         InputError: an unknown name; the message has the near ones.
     """
     if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.3) or list_encoders()
+        near = difflib.get_close_matches(name, _ENTRIES) or list_encoders()
         raise InputError(
             "encoder", expected="a registered name", got=repr(name), fix=f"Did you mean {' or '.join(near)}?"
         )

@@ -29,15 +29,19 @@ _BLOCKS_PER_STAGE = 2
 
 
 class ResNet18(nn.Module):
-    """The backbone; features are the means of the last 512 maps. Images may have any size."""
+    """The backbone; features are the means of the last maps. Images may have any size.
 
-    def __init__(self) -> None:
+    Args:
+        widths: maps of the four stages.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int] = _STAGES) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(_COLOURS, _STAGES[0], 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(_STAGES[0])
-        self.layer1 = _stage(_STAGES[0], _STAGES[0], stride=1)
-        self.layer2, self.layer3, self.layer4 = (_stage(a, b, stride=2) for a, b in pairwise(_STAGES))
-        self.n_features = _STAGES[-1]
+        self.conv1 = nn.Conv2d(_COLOURS, widths[0], 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.layer1 = _stage(widths[0], widths[0], stride=1)
+        self.layer2, self.layer3, self.layer4 = (_stage(a, b, stride=2) for a, b in pairwise(widths))
+        self.n_features = widths[-1]
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -51,7 +55,7 @@ class ResNet18(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (n, 3, height, width) to features (n, 512)."""
+        """Images (n, 3, height, width) to features (n, n_features)."""
         return self.maps(images).mean(dim=(2, 3))
 
 

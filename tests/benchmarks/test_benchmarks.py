@@ -13,6 +13,7 @@ KEYS = {"name", "machine", "versions", "commit", "figures", "ratios", "checks"}
 PROMISED = {  # ratios and figures that are known by name outside
     "adapt": {"hapt_before", "hapt_after", "hapt_hurt"},
     "coldstart": {"import_vs_bare", "first_prediction_vs_bare"},
+    "encoders": {"fcn_parameters", "fcn_macs", "fcn_ms", "fcn_windows_per_s", "fcn_bundle_mb", "cosmo-utd_parameters"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
 }
 

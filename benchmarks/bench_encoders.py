@@ -1,0 +1,128 @@
+"""Every registered encoder at its paper's shape: parameters, products, latency through the runtime, size of the bundle.
+
+One window at a time on one core through `open_engine`; weights are random, which changes nothing of the cost. The
+products are multiply-accumulates (MACs) of one window through the encoder without head: every product of a convolution,
+a linear layer, an attention or a recurrent net is one; biases, norms, activations and pools count as nothing. Quick
+runs measure small encoders only; parameters and MACs are there for all.
+
+Images, and modalities of different rates, have no window of one rate: they go through a stand-in signal, whose rows a
+first layer puts into the encoder's shape.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks._bench import Options, Result
+from exporters import export_bundle
+from exporters.parity import TOLERANCE
+from runtime import Bundle, Manifest, Modality, Signal, WindowSpec
+from runtime.engine import open_engine
+from runtime.manifest import Normalise
+from sdk.encoders import Classifier, create_encoder, encoder_info, list_encoders
+
+QUICK = ("fcn", "fcn-stride4", "co-occurrence", "resnet1d")
+_LABELS = ("sitting", "walking", "running")
+_SECONDS, _QUICK_SECONDS = 2.0, 0.2
+_LEAST_CALLS = 5
+_HEAD = (
+    "| name | paper | window | features | parameters | MACs (million) | ms | windows/s | bundle (MB) |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+class AsShape(nn.Module):
+    """An encoder behind a stand-in signal: windows (n, rows, columns) are put into the encoder's shape first."""
+
+    def __init__(self, encoder: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.encoder, self.shape = encoder, shape
+        self.n_features = encoder.n_features
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Features of windows (n, rows, columns)."""
+        return self.encoder(windows.flatten(1).unflatten(1, self.shape))
+
+
+def stand_in(encoder: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, int]]:
+    """The encoder as a net of windows (length_samples, n_channels), and that shape."""
+    if len(shape) == 2:
+        return encoder, (shape[0], shape[1])
+    rows = (math.prod(shape[:-1]), shape[-1]) if len(shape) == 3 else (shape[0], 1)
+    return AsShape(encoder, shape), rows
+
+
+def manifest_of(name: str, rows: tuple[int, int]) -> Manifest:
+    """A manifest for windows of any shape; the normalisation changes nothing."""
+    length, channels = rows
+    signal = Signal((Modality("sensor", "1", tuple(str(i) for i in range(channels)), 50.0),))
+    return Manifest(name, signal, WindowSpec(length, length), _LABELS, Normalise((0.0,) * channels, (1.0,) * channels))
+
+
+def count_macs(name: str) -> int:
+    """Multiply-accumulates of one window of the paper's shape; nothing is computed."""
+    info = encoder_info(name)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        create_encoder(name).eval()(torch.zeros(1, *info.shape))
+    return counter.get_total_flops() // 2
+
+
+def run(options: Options) -> Result:
+    """Count all, measure all or the quick ones."""
+    torch.set_num_threads(1)
+    result, lines = Result("encoders"), []
+    for name in list_encoders():
+        info, encoder = encoder_info(name), create_encoder(name)
+        figures = {
+            "features": encoder.n_features,
+            "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+            "macs": count_macs(name),
+        }
+        if name in QUICK or not options.quick:
+            figures |= _measure(name, encoder, result, _QUICK_SECONDS if options.quick else _SECONDS)
+        result.figures |= {f"{name}_{key}": value for key, value in figures.items()}
+        lines.append(_line(name, info.paper, info.shape, figures))
+    result.text = _HEAD + "\n".join(lines)
+    return result
+
+
+def _measure(name: str, encoder: nn.Module, result: Result, at_least_s: float) -> dict[str, float]:
+    encoder, rows = stand_in(encoder, encoder_info(name).shape)
+    classifier = Classifier(encoder, len(_LABELS)).eval()
+    window = np.random.default_rng(0).normal(size=(1, *rows)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoder.bundle"
+        bundle = export_bundle(path, classifier.encoder, classifier.head, manifest_of(name, rows), window)
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        seconds = _median_seconds(bundle, window, at_least_s)
+        parity = bundle.manifest.provenance["parity"]
+    result.checks[f"{name}_parity"] = max(parity.values()) <= TOLERANCE
+    return {"ms": seconds * 1e3, "windows_per_s": 1 / seconds, "bundle_mb": size / 1e6}
+
+
+def _median_seconds(bundle: Bundle, window: np.ndarray, at_least_s: float) -> float:
+    """Of single calls, after one to warm up."""
+    engine = open_engine(bundle)
+    engine.run(window)
+    seconds: list[float] = []
+    while sum(seconds) < at_least_s or len(seconds) < _LEAST_CALLS:
+        began = perf_counter()
+        engine.run(window)
+        seconds.append(perf_counter() - began)
+    engine.close()
+    return statistics.median(seconds)
+
+
+def _line(name: str, paper: str, shape: tuple[int, ...], figures: dict[str, float]) -> str:
+    measured = [f"{figures[key]:.3g}" if key in figures else "" for key in ("ms", "windows_per_s", "bundle_mb")]
+    counted = [f"{figures['features']:,}", f"{figures['parameters']:,}", f"{figures['macs'] / 1e6:,.2f}"]
+    return f"| {' | '.join([f'`{name}`', paper, ' x '.join(map(str, shape)), *counted, *measured])} |"
