@@ -123,6 +123,10 @@ def _median_seconds(bundle: Bundle, window: np.ndarray, at_least_s: float) -> fl
 
 
 def _line(name: str, paper: str, shape: tuple[int, ...], figures: dict[str, float]) -> str:
-    measured = [f"{figures[key]:.3g}" if key in figures else "" for key in ("ms", "windows_per_s", "bundle_mb")]
+    measured = [_short(figures[key]) if key in figures else "" for key in ("ms", "windows_per_s", "bundle_mb")]
     counted = [f"{figures['features']:,}", f"{figures['parameters']:,}", f"{figures['macs'] / 1e6:,.2f}"]
     return f"| {' | '.join([f'`{name}`', paper, ' x '.join(map(str, shape)), *counted, *measured])} |"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

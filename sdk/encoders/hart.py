@@ -241,7 +241,7 @@ class _DropPath(nn.Module):
         return branch * kept / (1 - self._rate)
 
 
-@register_encoder("hart", "Combining", (128, 6))
+@register_encoder("hart", "Combining public data sets", (128, 6))
 def hart(length_samples: int, n_channels: int) -> HART:
     """Six blocks of 192 values, as published."""
     return HART(length_samples, n_channels)

@@ -205,13 +205,13 @@ class _Mean(nn.Module):
         return maps.mean(dim=2)
 
 
-@register_encoder("mobilehart-xs", "Combining", (128, 6))
+@register_encoder("mobilehart-xs", "Combining public data sets", (128, 6))
 def mobilehart_xs(length_samples: int, n_channels: int) -> MobileHART:
     """The one that the papers call MobileHART."""
     return MobileHART(length_samples, n_channels, XS)
 
 
-@register_encoder("mobilehart-xxs", "Combining", (128, 6))
+@register_encoder("mobilehart-xxs", "Combining public data sets", (128, 6))
 def mobilehart_xxs(length_samples: int, n_channels: int) -> MobileHART:
     """Half of the parameters."""
     return MobileHART(length_samples, n_channels, XXS)

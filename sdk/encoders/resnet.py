@@ -145,7 +145,7 @@ def resnet18(colours: int, height: int, width: int) -> ResNet18:
     return ResNet18()
 
 
-@register_encoder("resnet1d", "MaskCAE", (128, 6))
+@register_encoder("resnet1d", "Wang et al. 2017", (128, 6))
 def resnet1d(length_samples: int, n_channels: int) -> ResNet1d:
     """Three blocks to 64, 128 and 128 maps."""
     return ResNet1d(length_samples, n_channels)

@@ -104,7 +104,7 @@ def count(module):
 
 def test_every_encoder_knows_its_paper_and_makes_itself():
     papers = {encoder_info(name).paper for name in list_encoders()}
-    assert papers == {"MESEN", "Cosmo", "Combining", "MaskCAE", "IMG2IMU"}
+    assert papers == {"MESEN", "Cosmo", "Combining public data sets", "MaskCAE", "IMG2IMU", "Wang et al. 2017"}
     for name in list_encoders():
         assert encoder_info(name).name == name
         with torch.device("meta"):
