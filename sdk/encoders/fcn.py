@@ -51,10 +51,14 @@ class FCN(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Windows (n, length_samples, n_channels) to features (n, n_features)."""
+        return torch.flatten(self.blocks(self.padded(windows)), 1)
+
+    def padded(self, windows: Tensor) -> Tensor:
+        """Windows (n, length_samples, n_channels) to what the first block takes (n, 1, multiple of 16, n_channels)."""
         maps = windows.unsqueeze(1)
         if any(self._padding):
             maps = functional.pad(maps, (0, 0, *self._padding), mode="replicate")
-        return torch.flatten(self.blocks(maps), 1)
+        return maps
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
