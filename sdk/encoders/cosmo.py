@@ -38,6 +38,7 @@ from sdk.encoders.registry import register_encoder
 from sdk.encoders.sequence import SequenceEncoder
 
 _WIDTHS = (64, 64, 32, 16)
+_DROPOUTS = (0.5, 0.5, 0.5, 0.0)
 _IMU_KERNELS = ((2, 2), (2, 2), (1, 1), (1, 1))
 _SKELETON_KERNELS = ((5, 5, 2), (5, 5, 2), (5, 5, 1), (5, 2, 1))
 _AXES = 3
@@ -68,16 +69,8 @@ class Maps(SequenceEncoder):
                 "encoder of Cosmo", expected=f"windows of at least {least}", got=shape, fix="Make the windows longer."
             )
         self._shape = shape
-        flat = len(shape) == 2
-        convolution, norm = (nn.Conv2d, nn.BatchNorm2d) if flat else (nn.Conv3d, nn.BatchNorm3d)
-        self.layers = nn.Sequential(
-            *(
-                nn.Sequential(convolution(inputs, outputs, kernel), norm(outputs), nn.ReLU(), nn.Dropout(dropout))  # type: ignore[arg-type]
-                for (inputs, outputs), kernel, dropout in zip(
-                    pairwise((1, *_WIDTHS)), kernels, (0.5, 0.5, 0.5, 0.0), strict=True
-                )
-            )
-        )
+        blocks = zip(pairwise((1, *_WIDTHS)), kernels, _DROPOUTS, strict=True)
+        self.layers = nn.Sequential(*(_block(*widths, kernel, dropout) for widths, kernel, dropout in blocks))
         self.sequence_shape = (_WIDTHS[-1], math.prod(left))
 
     def maps(self, windows: Tensor) -> Tensor:
@@ -88,6 +81,16 @@ class Maps(SequenceEncoder):
     def sequence(self, windows: Tensor) -> Tensor:
         """Windows (n, rows, columns) to sequences of one step per map (n, 16, width)."""
         return self.maps(windows).flatten(2)
+
+
+def _block(inputs: int, outputs: int, kernel: tuple[int, ...], dropout: float) -> nn.Sequential:
+    flat = len(kernel) == 2
+    return nn.Sequential(
+        (nn.Conv2d if flat else nn.Conv3d)(inputs, outputs, kernel),  # type: ignore[arg-type]
+        (nn.BatchNorm2d if flat else nn.BatchNorm3d)(outputs),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+    )
 
 
 def imu_maps(length_samples: int, n_channels: int) -> Maps:
