@@ -3,11 +3,11 @@
 Papers: Li et al., "Co-occurrence Feature Learning from Skeleton Data for Action Recognition and Detection with
 Hierarchical Aggregation", IJCAI 2018; MESEN uses it for skeletons and says no more.
 
-    joints       x, y, z, (n, 3, frames, joints) -> 1 x 1 to 64 -> 3 frames to 32 -+
-                                                  swap joints and maps             +-> 3 x 3 to 32 -> 3 x 3 to 64 -+
-    motions      the same of the differences from frame to frame                   |                               |
-                                                  side by side <-------------------+-------------------------------+
-                                                      -> 3 x 3 to 128 -> 3 x 3 to 256
+    joints    x, y, z of each -> 1 x 1 to 64 -> 3 frames to 32 -> swap -> 3 x 3 to 32 -> 3 x 3 to 64 -+
+    motions   what changed since the frame before, through the same layers with other weights --------+
+                                                  side by side -> 3 x 3 to 128 -> 3 x 3 to 256 -> features
+
+    swap: from (maps, frames, joints) to (joints, maps, frames)
 
 The sizes are inferred from the public CMC and CMKM experiments on UTD-MHAD: no padding, a pool of 2 after each of the
 last four, batch normalisation after each, ReLU after the first and the last two only. 50 frames of 20 joints give 256
@@ -17,6 +17,8 @@ second convolution lie, not along time or as further maps; that is kept.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,7 +27,7 @@ from runtime.errors import InputError
 from sdk.encoders.registry import register_encoder
 
 _AXES = 3
-_POINT, _TIME, _LOCAL, _WIDE, _FUSED, _LAST = 64, 32, 32, 64, 128, 256
+_WIDTHS = (64, 32, 32, 64, 128, 256)
 
 
 class CoOccurrence(nn.Module):
@@ -34,16 +36,16 @@ class CoOccurrence(nn.Module):
     Args:
         n_frames: rows of a window.
         n_columns: three per joint: x, y, z of the first joint, then of the next.
+        widths: maps of the six convolutions.
 
     Raises:
         InputError: columns that are not three per joint, or too few frames.
     """
 
-    def __init__(self, n_frames: int, n_columns: int) -> None:
+    def __init__(self, n_frames: int, n_columns: int, widths: tuple[int, ...] = _WIDTHS) -> None:
         super().__init__()
         check_joints("co-occurrence", n_columns)
-        joints = n_columns // _AXES
-        points, frames = _TIME, n_frames - 2
+        points, frames = widths[1], n_frames - 2
         for _ in range(2):
             points, frames = (points - 2) // 2, (frames - 2) // 2
         points *= 2  # the two streams
@@ -53,9 +55,9 @@ class CoOccurrence(nn.Module):
             raise InputError(
                 "encoder co-occurrence", expected="at least 48 frames", got=n_frames, fix="Make the windows longer."
             )
-        self.streams = nn.ModuleList(_Stream(joints) for _ in ("joints", "motions"))
-        self.fused = nn.Sequential(_fused(_WIDE, _FUSED), _fused(_FUSED, _LAST))
-        self.n_features = _LAST * points * frames
+        self.streams = nn.ModuleList(_Stream(n_columns // _AXES, *widths[:4]) for _ in ("joints", "motions"))
+        self.fused = nn.Sequential(*(_fused(a, b) for a, b in pairwise(widths[3:])))
+        self.n_features = widths[-1] * points * frames
 
     def forward(self, windows: Tensor) -> Tensor:
         """Windows (n, n_frames, 3 x joints) to features (n, n_features)."""
@@ -78,16 +80,16 @@ def check_joints(name: str, n_columns: int) -> None:
 
 
 class _Stream(nn.Module):
-    def __init__(self, joints: int) -> None:
+    def __init__(self, joints: int, point: int, time: int, local: int, wide: int) -> None:
         super().__init__()
         self.per_joint = nn.Sequential(
-            nn.Conv2d(_AXES, _POINT, 1),
-            nn.BatchNorm2d(_POINT),
+            nn.Conv2d(_AXES, point, 1),
+            nn.BatchNorm2d(point),
             nn.ReLU(),
-            nn.Conv2d(_POINT, _TIME, (3, 1)),
-            nn.BatchNorm2d(_TIME),
+            nn.Conv2d(point, time, (3, 1)),
+            nn.BatchNorm2d(time),
         )
-        self.all_joints = nn.Sequential(*_pooled(joints, _LOCAL), *_pooled(_LOCAL, _WIDE))
+        self.all_joints = nn.Sequential(*_pooled(joints, local), *_pooled(local, wide))
 
     def forward(self, maps: Tensor) -> Tensor:
         together: Tensor = self.all_joints(self.per_joint(maps).permute(0, 3, 1, 2))

@@ -110,12 +110,13 @@ class Depth(SequenceEncoder):
     Args:
         n_frames: rows of a window, at least 16.
         frame: height and width of a frame; at least 16 each.
+        widths: maps of the five convolutions, the last a multiple of 16.
 
     Raises:
         InputError: a video that is smaller.
     """
 
-    def __init__(self, n_frames: int, frame: tuple[int, int]) -> None:
+    def __init__(self, n_frames: int, frame: tuple[int, int], widths: tuple[int, ...] = _DEPTH_WIDTHS) -> None:
         super().__init__()
         if min(n_frames, *frame) < 16:
             raise InputError(
@@ -125,19 +126,19 @@ class Depth(SequenceEncoder):
                 fix="Choose larger windows.",
             )
         self._frame = frame
-        last = len(_DEPTH_WIDTHS) - 1
+        last = len(widths) - 1
         self.layers = nn.Sequential(
             *(
                 _pooled(inputs, outputs, pool=(2 if i else 1, 2, 2), padding=(0, 1, 1) if i == last else 0)
-                for i, (inputs, outputs) in enumerate(pairwise((1, *_DEPTH_WIDTHS)))
+                for i, (inputs, outputs) in enumerate(pairwise((1, *widths)))
             )
         )
-        height, width = (size // 2**last // 2 + 1 for size in frame)
-        values = _DEPTH_WIDTHS[-1] * (n_frames // 2**last) * height * width
+        height, width = (size // 2**last // 2 + 1 for size in frame)  # a pool of 2 with a border of 1 comes last
+        values = widths[-1] * (n_frames // 2**last) * height * width
         self.sequence_shape = (_DEPTH_STEPS, values // _DEPTH_STEPS)
 
     def sequence(self, windows: Tensor) -> Tensor:
-        """Windows (n, n_frames, height x width) to sequences: four maps of the last 64 in each of 16 steps."""
+        """Windows (n, n_frames, height x width) to sequences: consecutive maps in each of 16 steps."""
         video = torch.unflatten(windows, 2, self._frame).unsqueeze(1)
         steps: Tensor = self.layers(video).flatten(1).unflatten(1, self.sequence_shape)
         return steps
@@ -149,18 +150,21 @@ class Radar(SequenceEncoder):
     Args:
         n_frames: rows of a window.
         frame: maps and three axes of a frame; the axes at least 8 each.
+        widths: maps of the four convolutions.
 
     Raises:
         InputError: a frame that is smaller.
     """
 
-    def __init__(self, n_frames: int, frame: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self, n_frames: int, frame: tuple[int, int, int, int], widths: tuple[int, ...] = _RADAR_WIDTHS
+    ) -> None:
         super().__init__()
         inputs, *axes = frame
         if min(axes) < 8:
             raise InputError("encoder cosmo-radar", expected="axes of at least 8", got=frame, fix="Pad the frames.")
         self._frame = frame
-        widths = (inputs, *_RADAR_WIDTHS)
+        widths = (inputs, *widths)
         self.layers = nn.Sequential(
             *(_pooled(a, b, pool=(2, 2, 2)) for a, b in pairwise(widths[:-1])),
             nn.Sequential(nn.Conv3d(widths[-2], widths[-1], 3, padding=1), nn.BatchNorm3d(widths[-1])),
