@@ -5,7 +5,7 @@ BASE := .venv-base
 DEV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench test-device stream-device clean
 
 help:
 	@echo "make demo     install the base (no torch) and run the main job on what the package carries"
@@ -13,6 +13,9 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make format   let ruff lay out the code"
 	@echo "make bench    run every benchmark once, quickly"
+	@echo "make test-device ON='ssh pi --'       the runtime's tests where ON runs a command: a board or an emulator that sees"
+	@echo "                                      this folder and has numpy, scipy, onnxruntime, pytest, hypothesis, safetensors"
+	@echo "make stream-device ON='vm -m 256 --'  a recording streamed there, such as on a machine of little memory"
 	@echo "make clean    remove the virtual environments and what was built"
 
 demo: $(BASE)/.installed
@@ -32,6 +35,15 @@ format: $(DEV)/.installed
 
 bench: $(DEV)/.installed
 	$(DEV)/bin/python -m benchmarks stream --quick
+
+# ON is put before the command; bundles are exported here, as a device has no torch.
+test-device: $(DEV)/.installed
+	rm -rf build/bundles
+	PYTHONPATH=. $(DEV)/bin/python tests/ship_bundles.py build/bundles
+	$(ON) env SENSEDGE_BUNDLES=build/bundles python -m pytest -p no:cacheprovider tests/runtime
+
+stream-device:
+	$(ON) python -m sdk.stream sdk/demo/data/walk.bundle --replay sdk/demo/data/person_6.npz | tail -n 4
 
 clean:
 	rm -rf $(BASE) $(DEV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

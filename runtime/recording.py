@@ -29,7 +29,6 @@ from runtime.files import write_atomic
 from runtime.manifest import Signal
 
 UNLABELLED = -1
-RATE_TOLERANCE = 0.05  # a recording whose true rate is further off than this is refused
 _MAX_LABELS = int(np.iinfo(np.int16).max)
 _NPZ = (  # array, kinds of its dtype, numbers of axes, in words
     ("samples", "fiu", (2,), "real numbers of shape (n, n_channels)"),
@@ -96,7 +95,7 @@ class Recording:
         """This recording with exactly the columns of `signal`, in its order.
 
         Raises:
-            InputError: a channel is missing, the rate is another, a value is not finite.
+            InputError: a channel is missing.
         """
         missing = [name for name in signal.channel_names if name not in self.channels]
         if missing:
@@ -106,25 +105,9 @@ class Recording:
                 got=f"{len(self.channels)} channels ({', '.join(self.channels)}) without {', '.join(missing)}",
                 fix="Name the columns as the model does and record what is missing.",
             )
-        if self.t is not None:
-            check_finite(self.t[:, None], ("t",), self.name or "recording")
-        rate_hz = self._true_rate_hz()
-        if abs(rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE:
-            raise InputError(
-                self.name or "recording",
-                expected=f"{signal.rate_hz:g} samples per second",
-                got=f"{rate_hz:g}",
-                fix="Resample the recording to the model's rate first.",
-            )
         columns = [self.channels.index(name) for name in signal.channel_names]
         samples = np.ascontiguousarray(self.samples[:, columns])
-        check_finite(samples, signal.channel_names, self.name or "recording")
         return replace(self, samples=samples, channels=signal.channel_names)
-
-    def _true_rate_hz(self) -> float:
-        if self.t is None or len(self.t) < 2:
-            return self.rate_hz
-        return 1 / max(float(np.median(np.diff(self.t))), 1e-12)
 
     def save(self, path: str | Path) -> None:
         """Write the recording as a compressed .npz, atomically."""

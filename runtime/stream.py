@@ -1,26 +1,30 @@
 """A stream: samples go in, predictions come out.
 
-    push(samples)  ->  Windower  ->  Engine  ->  softmax  ->  Prediction
+    push(samples)  ->  Windower  ->  (RollingSpectrogram)  ->  Engine  ->  softmax  ->  Prediction
+
+The spectrogram is there for models that look at images which the runtime draws.
 
 The engine may be shared; everything that belongs to one stream of samples is here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from math import exp
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Literal, NamedTuple
 
 from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
+from runtime.clock import ClockSpec, Counters
 from runtime.engine import Engine, open_engine
-from runtime.window import Window, Windower
+from runtime.spectrogram import RollingSpectrogram
+from runtime.window import Quality, Window, Windower
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What the model says of one window."""
 
     label: str  # the most probable class
@@ -28,7 +32,8 @@ class Prediction:
     probabilities: tuple[float, ...]  # of every class, in the order of the manifest's labels
     start_s: float  # the window's span in the stream's own time
     end_s: float
-    window_s: float  # seconds of computing: this push's share for checking, storing and cutting samples
+    quality: Quality  # how much of the window was measured, and how even the clock was
+    window_s: float  # seconds of computing: this push's share for checking, storing and cutting, and the front-end
     engine_s: float  # the graph
     decide_s: float  # from logits to this answer
 
@@ -37,6 +42,10 @@ class Prediction:
         """Seconds of computing from push to prediction."""
         return self.window_s + self.engine_s + self.decide_s
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self._asdict(), "quality": self.quality._asdict()}
+
 
 class Stream:
     """One stream of samples over one engine.
@@ -44,58 +53,115 @@ class Stream:
     Args:
         bundle: a verified bundle, or the path of one.
         engine: an engine that is shared with others; None opens one for this stream.
+        clock: what is done about gaps and about time stamps that are late or uneven; None: as the manifest says.
+        source_hz: samples per second of the source, one number or one per modality. None: measured from the first 17
+            time stamps; without time stamps, the rate of the signal.
 
     Example:
         >>> stream = Stream("walk.bundle")                                            # doctest: +SKIP
         >>> for prediction in stream.push(samples): print(prediction.label)           # doctest: +SKIP
     """
 
-    def __init__(self, bundle: Bundle | str | Path, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        engine: Engine | None = None,
+        *,
+        clock: ClockSpec | None = None,
+        source_hz: float | Mapping[str, float] | None = None,
+    ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
-        self._labels = self.bundle.manifest.labels
-        self.windower = Windower(self.bundle.manifest.signal, self.bundle.manifest.window)
+        manifest = self.bundle.manifest
+        self._labels = manifest.labels
+        self.windower = Windower(manifest.signal, manifest.window, clock or manifest.clock, source_hz)
+        self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
 
-    def push(self, samples: ArrayLike, t: ArrayLike | None = None) -> list[Prediction]:
+    @property
+    def counters(self) -> Counters:
+        """What became of the samples so far; the live object, for reading."""
+        return self.windower.counters
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds that samples are held back before they can be part of a window."""
+        return self.windower.delay_s
+
+    def push(self, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> list[Prediction]:
         """Take samples and return the predictions that became due.
 
-        Cutting a stream into other pieces changes nothing in the predictions, bit for bit.
+        Cutting a stream into other pieces changes nothing in the predictions, bit for bit. Whatever the samples and
+        their times are like, nothing is raised for it: what was missing, late or uneven is in each prediction's
+        `quality` and in `counters`.
 
         Args:
-            samples: shape (n, n_channels) for any n, in the units and order of the bundle's signal.
-            t: shape (n,), seconds, on any clock that rises. None: the samples follow one another at the nominal
-                rate. A step longer than 1.5 periods, or not forward, starts a new segment: no window spans it.
+            samples: shape (n, n_channels) for any n, in the units and order of the bundle's signal, or only those of
+                one modality. A row with a NaN counts as missing.
+            t: shape (n,), when each was measured, on any clock. None: they follow one another at the source's rate.
+            modality: whose samples these are, where each modality has a clock of its own.
 
         Raises:
-            InputError: wrong shape or dtype, or a value that is not finite. The stream is then as it was before.
+            InputError: wrong shape or dtype, or another way of pushing than before. The stream is then as it was.
         """
         began = perf_counter()
-        windows = self.windower.push(samples, t)
-        if not windows:
-            return []
-        window_s = (perf_counter() - began) / len(windows)
-        return [self._predict(window, window_s) for window in windows]
+        windows = self.windower.push(samples, t, modality)
+        return self._predict(windows, began) if windows else []
 
-    def _predict(self, window: Window, window_s: float) -> Prediction:
+    def flush(self, pad: Literal["hold", "zero"] | None = None) -> list[Prediction]:
+        """End the stream: predictions of what is still held back. The next sample begins a new one.
+
+        Args:
+            pad: None drops the rows that do not fill a window; hold, zero: the window is filled up with its last row,
+                or with zeros, and its quality says how many rows that are.
+        """
         began = perf_counter()
-        logits = self._engine.run(window.samples[None])[0].tolist()
-        ran = perf_counter()
-        highest = max(logits)
-        weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
-        total = sum(weights)
-        probabilities = tuple([weight / total for weight in weights])
-        best = logits.index(highest)
-        return Prediction(
-            self._labels[best],
-            probabilities[best],
-            probabilities,
-            window.start_s,
-            window.end_s,
-            window_s,
-            ran - began,
-            perf_counter() - ran,
-        )
+        return self._predict(self.windower.flush(pad), began)
 
     def reset(self) -> None:
-        """Forget the samples that wait for a window; the next one starts a new stream."""
+        """Forget the samples that wait for a window, and the counters; the next sample starts a new stream."""
         self.windower.reset()
+        if self._spectrogram is not None:
+            self._spectrogram.reset()
+
+    def _predict(self, windows: list[Window], began: float) -> list[Prediction]:
+        predictions = []
+        window_s = (perf_counter() - began) / max(len(windows), 1)
+        for window in windows:
+            began = perf_counter()
+            samples = (
+                window.samples if self._spectrogram is None else self._spectrogram.push(window.samples, window.row)
+            )
+            drawn = perf_counter()
+            logits = self._engine.logits(samples)
+            engine_s = perf_counter() - drawn
+            predictions.append(decide(self._labels, logits, window, window_s + drawn - began, engine_s))
+        return predictions
+
+
+def decide(labels: Sequence[str], logits: list[float], window: Window, window_s: float, engine_s: float) -> Prediction:
+    """From the logits of one window to what the model says of it.
+
+    Args:
+        labels: names of the classes.
+        logits: one number per class.
+        window: where they came from.
+        window_s: seconds that cutting it took.
+        engine_s: seconds that the graph took.
+    """
+    began = perf_counter()
+    highest = max(logits)
+    weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
+    total = sum(weights)
+    probabilities = tuple([weight / total for weight in weights])
+    best = logits.index(highest)
+    return Prediction(
+        labels[best],
+        probabilities[best],
+        probabilities,
+        window.start_s,
+        window.end_s,
+        window.quality,
+        window_s,
+        engine_s,
+        perf_counter() - began,
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sdk._command import DONE, guarded, parser
 
 if TYPE_CHECKING:
-    from runtime import Bundle, Prediction, Replay
+    from runtime import Bundle, Counters, Prediction, Replay
     from sdk.scores import Scores
 
 _EXAMPLES = """\
@@ -53,30 +53,38 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.replay, bundle.manifest.signal, chunk_samples=arguments.chunk, realtime=arguments.realtime
     )
     if arguments.json:
-        scores = play(
-            bundle, replay, lambda p, true: print(json.dumps({**dataclasses.asdict(p), "true": true}), flush=True)
+        scores, counters = play(
+            bundle, replay, lambda p, true: print(json.dumps({**p.to_dict(), "true": true}), flush=True)
         )
-        print(json.dumps({"bundle": bundle.manifest.name, "version": bundle.version, "scores": scores.to_dict()}))
+        summary = {"bundle": bundle.manifest.name, "version": bundle.version, "scores": scores.to_dict()}
+        print(json.dumps({**summary, "counters": dataclasses.asdict(counters)}))
         return DONE
     print_header()
-    print(describe_scores(play(bundle, replay, print_prediction)))
+    scores, counters = play(bundle, replay, print_prediction)
+    print(describe_scores(scores))
+    print(describe_counters(counters), end="")
     return DONE
 
 
-def play(bundle: Bundle, replay: Replay, show: Callable[[Prediction, str | None], None]) -> Scores:
+def play(bundle: Bundle, replay: Replay, show: Callable[[Prediction, str | None], None]) -> tuple[Scores, Counters]:
     """Stream a recording, show every prediction, and score those whose true label the bundle knows."""
     from runtime import Stream, label_of
     from sdk.scores import score
 
-    labels, stream = bundle.manifest.labels, Stream(bundle)
+    labels, stream = bundle.manifest.labels, Stream(bundle, source_hz=replay.recording.rate_hz)
     pairs = []
-    for samples, t in replay:
-        for prediction in stream.push(samples, t):
+
+    def take(predictions: list[Prediction]) -> None:
+        for prediction in predictions:
             true = label_of(replay.recording, prediction.start_s, prediction.end_s)
             show(prediction, true)
             if true in labels:
                 pairs.append((labels.index(true), labels.index(prediction.label)))
-    return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels))
+
+    for samples, t in replay:
+        take(stream.push(samples, t))
+    take(stream.flush())
+    return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels)), stream.counters
 
 
 def print_header() -> None:
@@ -103,6 +111,13 @@ def describe_scores(scores: Scores) -> str:
     if scores.accuracy is None or scores.macro_f1 is None:
         return "accuracy, macro-F1: not measured (no window with a true label that the bundle knows)"
     return f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}"
+
+
+def describe_counters(counters: Counters) -> str:
+    """A line on what was wrong with the samples; empty if nothing was."""
+    wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and name not in ("samples", "windows")}
+    told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in wrong.items())
+    return f"of {counters.samples} samples: {told}\n" if told else ""
 
 
 if __name__ == "__main__":

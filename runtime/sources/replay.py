@@ -48,5 +48,5 @@ class Replay:
             end = min(begin + step, len(samples))
             if self._realtime:
                 due_s = end / self.recording.rate_hz if t is None else float(t[end - 1] - t[0])
-                self._sleep(max(began + due_s - time.monotonic(), 0.0))
+                self._sleep(max(0.0, began + due_s - time.monotonic()))  # a time that is no number waits for nothing
             yield samples[begin:end], None if t is None else t[begin:end]

@@ -94,7 +94,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     say(f"\n2. stream: person {person}, {replay.recording.duration_s:.0f} s, never seen by the model\n")
     if not quiet:
         stream.print_header()
-    streamed = stream.play(bundle, replay, (lambda p, true: None) if quiet else stream.print_prediction)
+    streamed, _ = stream.play(bundle, replay, (lambda p, true: None) if quiet else stream.print_prediction)
     say(f"\n   {stream.describe_scores(streamed)}")
 
     say(

@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from bundles_small import FCNS, small_windows
 
 from runtime.bundle import BASE, FILES, Bundle, current_version, write_bundle
@@ -415,6 +414,7 @@ def test_what_is_no_bundle_is_never_replaced_by_one(exported, tmp_path):
 @pytest.mark.parametrize("name", FCNS)
 def test_every_trainable_tensor_can_be_replaced_as_in_torch(exported, tmp_path, name):
     """The trap: onnxruntime ignores initializers that are handed to it for weights which its layout transform took."""
+    torch = pytest.importorskip("torch")
     path, module, _ = exported(name)
     path = shutil.copytree(path, tmp_path / "b")
     windows = small_windows(5, seed=3)

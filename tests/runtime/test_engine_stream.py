@@ -142,7 +142,7 @@ def test_probabilities_of_extreme_logits():
     stream = Stream.__new__(Stream)
     manifest = small_manifest()
     stream.windower, stream._labels = Windower(manifest.signal, manifest.window), manifest.labels
-    stream._engine = Extreme()
+    stream._engine, stream._spectrogram = Extreme(), None
     (prediction,) = stream.push(samples_of(32))
     assert prediction.label == "running"
     assert prediction.probabilities == pytest.approx(scipy.special.softmax([-1e30, 700, 800]), abs=1e-15)
