@@ -12,7 +12,7 @@ cooccurrence     skeletons, all joints at once           CoOccurrence ("co-occur
 cosmo            one modality of Cosmo                   Maps, Depth, Radar
                  ("cosmo-imu", "cosmo-skeleton", "cosmo-depth", "cosmo-radar")
 fusion           several, weighed by attention           AttentionFusion, Split, Projection ("cosmo-utd", "cosmo-usc")
-resnet           images; and a small one over time       ResNet18, ResNet1d ("resnet18", "resnet1d")
+resnet           images; and a small one over time       ResNet18, SmallResNet ("resnet18", "resnet1d")
 heads            MLP, GRU or LSTM before the last layer  with_body, Bodied, MLP, Recurrent
 sequence         features that are a sequence            SequenceEncoder
 """
@@ -41,7 +41,7 @@ from sdk.encoders.registry import (
     list_encoders,
     register_encoder,
 )
-from sdk.encoders.resnet import ResNet1d, ResNet18
+from sdk.encoders.resnet import ResNet18, SmallResNet
 from sdk.encoders.sequence import SequenceEncoder
 
 __all__ = [
@@ -64,9 +64,9 @@ __all__ = [
     "Projection",
     "Radar",
     "Recurrent",
-    "ResNet1d",
     "ResNet18",
     "SequenceEncoder",
+    "SmallResNet",
     "Split",
     "create_encoder",
     "encoder_info",

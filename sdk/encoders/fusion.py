@@ -2,7 +2,7 @@
 
 Paper: "Cosmo: Contrastive Fusion Learning with Small Data for Multimodal Human Activity Recognition", section 5.2.1.
 
-    flat window -> modality 1 -> encoder -> sequence --- x w1 -+-> side by side (weighted concatenation)
+    window ------> modality 1 -> encoder -> sequence --- x w1 -+-> side by side (weighted concatenation)
                 -> modality 2 -> encoder -> sequence --- x w2 -+   or added (weighted sum)
                                                |
        w = (1 - share) softmax(scores) + share quality     scores: each sequence -> 1280, side by side -> 1280 -> 128
@@ -20,7 +20,8 @@ Behind the fusion stand a GRU (2 layers of 120 units, the encoders' 16 maps as s
     cosmo-usc   accelerometer and gyroscope 200 x 3 each, added: 16 x 198. Quality is unpublished: inferred none, so
                 share 0; say your own in `AttentionFusion`
 
-Modalities may differ in rate and length, so a window is one row of numbers: the first modality's rows, then the next's.
+A window is what the runtime cuts: where the modalities have one rate, their columns side by side; else one flat row of
+numbers, the first modality's rows, then the next's.
 """
 
 from __future__ import annotations
@@ -47,24 +48,31 @@ _QUALITY_SHARE = 0.8
 
 UTD_SHAPES: tuple[Shape, ...] = ((120, 6), (40, 60))  # IMU, skeleton
 UTD_QUALITY = (0.3, 0.7)
-USC_SHAPES: tuple[Shape, ...] = ((200, 3), (200, 3))  # accelerometer, gyroscope
 
 
 class Split(nn.Module):
-    """One flat window to the windows of its modalities.
+    """One window to the windows of its modalities.
 
     Args:
         shapes: (length_samples, n_channels) of each modality, in order.
+
+    Attributes:
+        shape: of one window; (length_samples, all channels) if the lengths are the same, else (n_values,).
     """
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()
         self.shapes = tuple(shapes)
-        self.total = sum(map(math.prod, self.shapes))
+        length = self.shapes[0][0]
+        self._even = all(shape[0] == length for shape in self.shapes)
+        self._sizes = [shape[1] if self._even else math.prod(shape) for shape in self.shapes]
+        self.shape = (length, sum(self._sizes)) if self._even else (sum(self._sizes),)
 
     def forward(self, windows: Tensor) -> list[Tensor]:
-        """Windows (n, total) to one tensor (n, length_samples, n_channels) per modality."""
-        parts = slices(windows, [math.prod(shape) for shape in self.shapes], dim=1)
+        """Windows (n, *shape) to one tensor (n, length_samples, n_channels) per modality."""
+        parts = slices(windows, self._sizes, dim=windows.ndim - 1)
+        if self._even:
+            return parts
         return [torch.unflatten(part, 1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
@@ -124,11 +132,11 @@ class AttentionFusion(SequenceEncoder):
         return (1 - self._share) * attention + self._share * self.quality
 
     def weights(self, windows: Tensor) -> Tensor:
-        """Windows (n, total) to the weights of the modalities (n, n_modalities)."""
+        """Windows (n, *split.shape) to the weights of the modalities (n, n_modalities)."""
         return self.weigh(self._encode(windows))
 
     def sequence(self, windows: Tensor) -> Tensor:
-        """Windows (n, total) to joined sequences (n, n_steps, width)."""
+        """Windows (n, *split.shape) to joined sequences (n, n_steps, width)."""
         sequences = self._encode(windows)
         weights = self.weigh(sequences)[:, :, None, None]
         weighed = [weights[:, i] * sequence for i, sequence in enumerate(sequences)]
@@ -176,27 +184,34 @@ def _check(found: list[Shape], shapes: Sequence[Shape], join: str, quality: Sequ
         )
 
 
-@register_encoder("cosmo-utd", "Cosmo", (sum(map(math.prod, UTD_SHAPES)),))
-def cosmo_utd(total: int) -> Bodied:
+@register_encoder("cosmo-utd", "Cosmo", Split(UTD_SHAPES).shape)
+def cosmo_utd(n_values: int) -> Bodied:
     """IMU and skeleton of UTD-MHAD, weighted concatenation."""
-    encoders = [imu_maps(*UTD_SHAPES[0]), skeleton_maps(*UTD_SHAPES[1])]
-    return _with_bodies("cosmo-utd", total, AttentionFusion(encoders, UTD_SHAPES, quality=UTD_QUALITY))
-
-
-@register_encoder("cosmo-usc", "Cosmo", (sum(map(math.prod, USC_SHAPES)),))
-def cosmo_usc(total: int) -> Bodied:
-    """Accelerometer and gyroscope of USC-HAD, weighted sum."""
-    encoders = [imu_maps(*shape) for shape in USC_SHAPES]
-    return _with_bodies("cosmo-usc", total, AttentionFusion(encoders, USC_SHAPES, join="sum"))
-
-
-def _with_bodies(name: str, total: int, fusion: AttentionFusion) -> Bodied:
-    if total != fusion.split.total:
+    fusion = AttentionFusion([imu_maps(*UTD_SHAPES[0]), skeleton_maps(*UTD_SHAPES[1])], UTD_SHAPES, quality=UTD_QUALITY)
+    if (n_values,) != fusion.split.shape:
         raise InputError(
-            f"encoder {name}",
-            expected=f"{fusion.split.total} values, those of {' and '.join(map(str, fusion.split.shapes))}",
-            got=total,
+            "encoder cosmo-utd",
+            expected=f"{fusion.split.shape[0]} values, those of {' and '.join(map(str, UTD_SHAPES))}",
+            got=n_values,
             fix="Build `AttentionFusion` for other shapes.",
         )
+    return _with_bodies(fusion)
+
+
+@register_encoder("cosmo-usc", "Cosmo", (200, 6))
+def cosmo_usc(length_samples: int, n_channels: int) -> Bodied:
+    """Two sensors of as many channels each, such as accelerometer and gyroscope of USC-HAD, weighted sum."""
+    if n_channels % 2:
+        raise InputError(
+            "encoder cosmo-usc",
+            expected="columns of two sensors, as many of each",
+            got=n_channels,
+            fix="Build `AttentionFusion` for other shapes.",
+        )
+    shapes = ((length_samples, n_channels // 2),) * 2
+    return _with_bodies(AttentionFusion([imu_maps(*shape) for shape in shapes], shapes, join="sum"))
+
+
+def _with_bodies(fusion: AttentionFusion) -> Bodied:
     recurrent = Recurrent(fusion.sequence_shape, "gru")
     return Bodied(fusion, recurrent, MLP(recurrent.n_features))

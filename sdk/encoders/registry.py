@@ -3,7 +3,7 @@
 The length of a shape says what kind of input it is:
 
     (length_samples, n_channels)   a window of one rate; video and radar have their frames flattened into the columns
-    (total,)                       modalities of different rates, one after the other, each row by row (see `fusion`)
+    (n_values,)                    modalities of different rates, one after the other, each row by row (see `fusion`)
     (3, height, width)             an image
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from runtime.errors import InputError
 
-_KINDS = {1: "(total,)", 2: "(length_samples, n_channels)", 3: "(3, height, width)"}
+_KINDS = {1: "(n_values,)", 2: "(length_samples, n_channels)", 3: "(3, height, width)"}
 
 
 class Encoder(Protocol):

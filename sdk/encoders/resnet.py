@@ -84,7 +84,7 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-class ResNet1d(nn.Module):
+class SmallResNet(nn.Module):
     """The encoder; features are the means over time of the last maps.
 
     Args:
@@ -146,6 +146,6 @@ def resnet18(colours: int, height: int, width: int) -> ResNet18:
 
 
 @register_encoder("resnet1d", "Wang et al. 2017", (128, 6))
-def resnet1d(length_samples: int, n_channels: int) -> ResNet1d:
+def resnet1d(length_samples: int, n_channels: int) -> SmallResNet:
     """Three blocks to 64, 128 and 128 maps."""
-    return ResNet1d(length_samples, n_channels)
+    return SmallResNet(length_samples, n_channels)

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.bench_encoders import AsShape, count_macs, manifest_of, stand_in
+from benchmarks.bench_encoders import count_macs, manifest_of
 from exporters import export_bundle
+from exporters.parity import graph_inputs
 from runtime.engine import open_engine
 from runtime.errors import InputError
 from sdk.encoders import (
@@ -45,7 +46,7 @@ SMALL = {
     "cosmo-imu": ((6, 4), lambda: create_encoder("cosmo-imu", 6, 4)),
     "cosmo-radar": ((3, 1024), lambda: cosmo_radar(3, 1024, frame=(2, 8, 8, 8))),
     "cosmo-skeleton": ((18, 45), lambda: with_gru(skeleton_maps(18, 45))),
-    "cosmo-usc": ((48,), lambda: narrow_fusion(((6, 4), (6, 4)), "sum", None)),
+    "cosmo-usc": ((6, 8), lambda: narrow_fusion(((6, 4), (6, 4)), "sum", None)),
     "cosmo-utd": ((834,), lambda: narrow_fusion(((6, 4), (18, 45)), "concatenation", (3.0, 7.0))),
     "resnet18": ((3, 32, 40), lambda: ResNet18((8, 12, 16, 20))),
     "resnet1d": ((16, 3), lambda: create_encoder("resnet1d", 16, 3)),
@@ -116,8 +117,9 @@ def test_every_encoder_knows_its_paper_and_makes_itself():
     [
         ("fcn", (3, 96, 128), r"^encoder fcn: expected windows of shape \(length_samples, n_channels\), such as \(30,"),
         ("resnet18", (128, 6), r"windows of shape \(3, height, width\), such as \(3, 96, 128\), got \(128, 6\)\. "),
-        ("cosmo-utd", (128, 6), r"windows of shape \(total,\), such as \(3120,\), got \(128, 6\)\. "),
+        ("cosmo-utd", (128, 6), r"windows of shape \(n_values,\), such as \(3120,\), got \(128, 6\)\. "),
         ("cosmo-utd", (3000,), r"3120 values, those of \(120, 6\) and \(40, 60\), got 3000\. Build `AttentionFusion`"),
+        ("cosmo-usc", (200, 7), "columns of two sensors, as many of each, got 7"),
         ("resnet18", (1, 96, 128), "3 colours, one per axis, got 1"),
         ("cnn-transformer", (6, 3), "more than 6 samples, got 6"),
         ("co-occurrence", (50, 61), "three columns per joint: x, y, z, got 61"),
@@ -189,7 +191,7 @@ def test_the_maps_have_their_shapes():
         assert skeleton_maps(40, 60).maps(torch.zeros(1, 40, 60)).shape == (1, 16, 24, 7, 1)
         assert create_encoder("resnet18").maps(torch.zeros(1, 3, 96, 128)).shape == (1, 512, 3, 4)
         assert create_encoder("cosmo-utd").eval().encoder.sequence(torch.zeros(1, 3120)).shape == (1, 16, 640)
-        assert create_encoder("cosmo-usc").eval().encoder.sequence(torch.zeros(1, 1200)).shape == (1, 16, 198)
+        assert create_encoder("cosmo-usc").eval().encoder.sequence(torch.zeros(1, 200, 6)).shape == (1, 16, 198)
         assert create_encoder("cnn-transformer").sequence(torch.zeros(1, 120, 3)).shape == (1, 114, 128)
         assert create_encoder("cosmo-depth").encoder.sequence_shape == (16, 64)
         assert create_encoder("cosmo-radar").encoder.sequence_shape == (20, 1024)
@@ -311,6 +313,15 @@ def test_split_gives_each_modality_its_rows():
     assert torch.equal(parts[1][1], torch.from_numpy(second))
 
 
+def test_split_of_one_rate_gives_each_modality_its_columns():
+    windows = torch.arange(2 * 3 * 5.0).reshape(2, 3, 5)
+    split = Split(((3, 2), (3, 3)))
+    first, second = split(windows)
+    assert split.shape == (3, 5)
+    assert torch.equal(first, windows[..., :2])
+    assert torch.equal(second, windows[..., 2:])
+
+
 def test_a_joint_has_its_three_coordinates():
     """Convolutions of one joint see only its own columns."""
     maps, windows = create_encoder("co-occurrence", 48, 15).eval(), torch.randn(1, 48, 15, requires_grad=True)
@@ -347,7 +358,7 @@ def test_fusion_weighs_by_attention_and_quality(share_, quality):
     for norm in (layer[1] for layer in fusion.score):
         nn.init.uniform_(norm.running_var, 0.01, 0.1)  # so that the scores differ
     fusion.eval().requires_grad_(False)
-    windows = torch.randn(4, fusion.split.total)
+    windows = torch.randn(4, *fusion.split.shape)
     sequences = [fusion.encoders[i].sequence(part) for i, part in enumerate(fusion.split(windows))]
     reduced = [layer(sequence.flatten(1)) for layer, sequence in zip(fusion.reduce, sequences, strict=True)]
     hidden = torch.cat(reduced, 1)
@@ -383,9 +394,10 @@ def test_a_sum_adds_the_weighed_sequences():
     fusion = AttentionFusion(
         [imu_maps(*shape) for shape in shapes], shapes, join="sum", quality=(1, 3), quality_share=1.0
     ).eval()
-    windows = torch.randn(2, 48)
+    windows = torch.randn(2, 6, 8)
     one, other = (fusion.encoders[i].sequence(part) for i, part in enumerate(fusion.split(windows)))
     torch.testing.assert_close(fusion.sequence(windows), 0.25 * one + 0.75 * other)
+    torch.testing.assert_close(other, fusion.encoders[1].sequence(windows[:, :, 4:]))
 
 
 @pytest.mark.parametrize(
@@ -468,18 +480,18 @@ OPERATORS = {
 
 @pytest.fixture(scope="module")
 def bundle_of(tmp_path_factory):
-    """name -> (bundle, torch module from windows to logits, windows); parity was checked by the export."""
+    """name -> (bundle, torch module from windows or images to logits, these); parity was checked by the export."""
     done = {}
 
     def export(name):
         if name not in done:
             module, shape = classifier(name)
-            module.encoder, rows = stand_in(module.encoder, shape)
-            windows = np.random.default_rng(0).normal(size=(7, *rows)).astype(np.float32)
+            manifest = manifest_of(name, module.encoder, shape)
+            assert manifest.input_shape == shape
+            windows = np.random.default_rng(0).normal(size=(7, *manifest.window_shape)).astype(np.float32)
             path = tmp_path_factory.mktemp(name) / "small.bundle"
-            manifest = manifest_of(name, rows)
             bundle = export_bundle(path, module.encoder, module.head, manifest, windows, tolerance=TOLERANCE)
-            done[name] = bundle, module, windows
+            done[name] = bundle, module, graph_inputs(manifest, windows)
         return done[name]
 
     return export
@@ -567,13 +579,3 @@ def test_a_tensor_alone_changes_the_engine_as_it_changes_torch(name, bundle_of):
         if share(found, before) <= 10 * TOLERANCE:
             without_effect.append(n)
     assert without_effect == [n for n, _ in kinds.values() if n.endswith(NO_EFFECT)]
-
-
-def test_a_stand_in_puts_windows_into_the_encoders_shape():
-    image = torch.arange(24.0).reshape(1, 3, 2, 4)
-    seen = nn.Identity()
-    seen.n_features = 24
-    assert torch.equal(AsShape(seen, (3, 2, 4))(image.reshape(1, 6, 4)), image)
-    assert stand_in(seen, (3, 2, 4))[1] == (6, 4)
-    assert stand_in(seen, (24,))[1] == (24, 1)
-    assert stand_in(seen, (6, 4)) == (seen, (6, 4))
