@@ -24,7 +24,7 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread, current_thread
 from time import monotonic, perf_counter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -153,11 +153,29 @@ class HubCore:
         with source.lock:  # until the windows are queued, so that they are queued in order
             began = perf_counter()
             windows = source.windower.push(samples, t, modality)
-            if not windows:
-                return False
-            window_s = (perf_counter() - began) / len(windows)
-            with self._lock:
-                return self._queue(source, [_Waiting(source, window, window_s) for window in windows], now_s)
+            return bool(windows) and self._queue(source, windows, began, now_s)
+
+    def flush(self, name: str, pad: Literal["hold", "zero"] | None = None, *, now_s: float) -> bool:
+        """End a stream, as `Stream.flush` does; its next sample begins a new one.
+
+        Args:
+            name: of the stream.
+            pad: as of `Stream.flush`.
+            now_s: as of `push`.
+
+        Returns:
+            Whether `due_s` has changed.
+
+        Raises:
+            InputError: no such stream, or the hub is closed.
+        """
+        self._refuse_if_closed()
+        with self._lock:
+            source = self._source(name)
+        with source.lock:
+            began = perf_counter()
+            windows = source.windower.flush(pad)
+            return bool(windows) and self._queue(source, windows, began, now_s)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -175,7 +193,13 @@ class HubCore:
                 )
             return self._sources.setdefault(name, source)
 
-    def _queue(self, source: _Source, windows: list[_Waiting], now_s: float) -> bool:
+    def _queue(self, source: _Source, windows: list[Window], began: float, now_s: float) -> bool:
+        window_s = (perf_counter() - began) / len(windows)
+        waiting = [_Waiting(source, window, window_s) for window in windows]
+        with self._lock:
+            return self._queue_locked(source, waiting, now_s)
+
+    def _queue_locked(self, source: _Source, windows: list[_Waiting], now_s: float) -> bool:
         self._refuse_if_closed()
         self._count(source, windows=len(windows))
         if source.removed:
@@ -377,6 +401,15 @@ class Hub:
             InputError: samples or times that do not fit, one stream too many, or the hub is closed.
         """
         if self._core.push(name, samples, t, modality, now_s=monotonic()):
+            self._wake.set()
+
+    def flush(self, name: str, pad: Literal["hold", "zero"] | None = None) -> None:
+        """End a stream, as `Stream.flush` does; its next sample begins a new one.
+
+        Raises:
+            InputError: no such stream, or the hub is closed.
+        """
+        if self._core.flush(name, pad, now_s=monotonic()):
             self._wake.set()
 
     def remove(self, name: str) -> None:

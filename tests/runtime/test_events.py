@@ -306,7 +306,7 @@ def slow_tracker(rule, rows):
     return done
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(rule=rules(), rows=timelines())
 def test_as_the_slow_tracker(rule, rows):
     found = track(rule, rows)
@@ -314,7 +314,7 @@ def test_as_the_slow_tracker(rule, rows):
     assert [(s.label, a, s.start_s, b, e.end_s) for (a, s), (b, e) in pairs] == slow_tracker(rule, rows)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rule=rules(), rows=timelines())
 def test_what_always_holds(rule, rows):
     smoothed = smoothed_rows(rule, rows)

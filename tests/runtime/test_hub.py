@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict, deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from bundles_small import CHANNELS, LENGTH
+from bundles_small import CHANNELS, LENGTH, small_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
 from runtime.hub import Hub, HubCore, HubCounters
+from runtime.manifest import Modality, Normalise, Signal
 from runtime.stream import Stream
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small
@@ -54,6 +56,9 @@ class FakeEngine:
             raise RuntimeError("engine on fire")
         mean = windows.mean(axis=(1, 2))
         return np.stack([mean, -mean, 0 * mean], axis=1)
+
+    def logits(self, window):
+        return self.run(window[None])[0].tolist()
 
 
 def samples_of(seed, n):
@@ -96,6 +101,23 @@ def test_every_stream_gets_what_its_own_stream_gives(bundle, engine, pushes, max
     for i in range(5):
         agree(found[f"s{i}"], Stream(bundle, engine).push(samples[i], t if timed else None))
         assert core.counters(f"s{i}") == HubCounters(len(found[f"s{i}"]), len(found[f"s{i}"]), 0, 0)
+
+
+def test_the_end_of_a_stream(bundle):
+    samples = samples_of(3, LENGTH + 5)
+    core, stream = HubCore(bundle, FakeEngine()), Stream(bundle, FakeEngine())
+    core.push("a", samples, now_s=0)
+    assert not core.flush("a", "hold", now_s=1)  # due since the first
+    expected = stream.push(samples) + stream.flush("hold")
+    assert len(expected) == 2
+    found = [p for _, p in core.step()]
+    agree(found, expected)
+    assert found[1].quality.padded == HOP - 5
+    core.push("a", rows_for(1), now_s=2)  # a new stream
+    assert not core.flush("a", now_s=2)
+    assert [p.start_s for _, p in core.step()] == [0]
+    with pytest.raises(InputError, match="expected the name of a stream, got 'b'"):
+        core.flush("b", now_s=2)
 
 
 def test_times_of_computing_are_shares(bundle, engine):
@@ -552,6 +574,23 @@ def test_a_hub_without_work_takes_no_time(bundle):
         began = time.process_time()
         time.sleep(0.3)
         assert time.process_time() - began < 0.03
+
+
+def test_modalities_with_clocks_of_their_own(bundle):
+    both = Signal(tuple(Modality(name, "1", ("x", "y", "z"), RATE_HZ) for name in ("acc", "gyro")))
+    manifest = small_manifest(signal=both, normalise=Normalise((0.0,) * 6, (1.0,) * 6))
+    bundle, found, samples = replace(bundle, manifest=manifest), [], samples_of(2, 3 * LENGTH)
+    t = np.arange(3 * LENGTH) / RATE_HZ
+    with Hub(bundle, lambda _, p: found.append(p), engine=FakeEngine()) as hub:
+        hub.push("a", samples, t, "acc")
+        hub.push("a", samples[:-1], t[:-1] + 0.25, "gyro")
+        with pytest.raises(InputError, match="modality: expected acc or gyro"):
+            hub.push("a", samples, t, "mag")
+        hub.flush("a")
+    stream = Stream(bundle, FakeEngine())
+    expected = stream.push(samples, t, "acc") + stream.push(samples[:-1], t[:-1] + 0.25, "gyro") + stream.flush()
+    assert len(expected) >= 3
+    agree(found, expected)
 
 
 def test_a_path_will_do(bundle):
