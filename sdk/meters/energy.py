@@ -140,7 +140,8 @@ def _number(value: float) -> str:
 
 
 def _plus_minus(value: float, uncertainty: float | None, unit: str = "J") -> str:
-    return f"{_number(value)} {'± unknown' if uncertainty is None else f'± {uncertainty:.2g}'} {unit}"
+    spread = "unknown" if uncertainty is None else f"{uncertainty:.2g} {unit}"
+    return f"{_number(value)} {unit} ± {spread}"
 
 
 def _listed(value: Any) -> Any:

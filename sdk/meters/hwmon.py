@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sdk.meters.energy import MEASURED, PARTIAL, MeterError
 from sdk.meters.jetson import board_of
-from sdk.meters.sampling import POLL_S, CounterRail, PowerRail, SampledMeter
+from sdk.meters.sampling import FLOOR_PERIOD_S, POLL_S, CounterRail, PowerRail, SampledMeter
 from sdk.meters.sysfs import int_or_none, text
 
 FOLDER = "sys/class/hwmon"
 CHIP_GLOBS = (f"{FOLDER}/hwmon*", "sys/bus/i2c/drivers/*/*/hwmon/hwmon*", "sys/bus/i2c/devices/*/hwmon/hwmon*")
-FLOOR_PERIOD_S = 0.010
 LABELLED = "ina3221"
 SINGLE = (  # one supply each: power1_input in uW, some with energy1_input in uJ
     *("ina219", "ina220", "ina226", "ina230", "ina231", "ina260"),  # the kernel's module ina2xx
@@ -175,8 +175,9 @@ def named_rails(chip: Path) -> dict[str, CounterRail | PowerRail]:
         found = re.fullmatch(r"((?:power|energy)\d+)_(?:input|average)", path.name)
         if found and found[1] not in rails:
             rail = _counter(chip, found[1]) if found[1].startswith("energy") else _power(chip, found[1])
+            label = text(chip / f"{found[1]}_label")
             if _works(rail):
-                rails |= dict.fromkeys(filter(None, (found[1], text(chip / f"{found[1]}_label"))), rail)
+                rails |= dict.fromkeys(filter(None, (found[1], label)), replace(rail, name=label or found[1]))
     return rails
 
 

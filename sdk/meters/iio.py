@@ -11,11 +11,10 @@ from pathlib import Path
 
 from sdk.meters.energy import MeterError
 from sdk.meters.jetson import board_of
-from sdk.meters.sampling import PowerRail, SampledMeter
+from sdk.meters.sampling import FLOOR_PERIOD_S, PowerRail, SampledMeter
 from sdk.meters.sysfs import text
 
 FOLDER = "sys/bus/i2c/drivers/ina3221x"
-PERIOD_S = 0.010
 MW_PER_W = 1000
 
 
@@ -43,7 +42,7 @@ def open_iio(
         "iio:ina3221x",
         [rails[name] for name in board.total],
         method="integrated power",
-        period_s=PERIOD_S,
+        period_s=FLOOR_PERIOD_S,
         leaves_out=board.leaves_out,
         detail=f"the total of a Jetson {board.names}",
         clock=clock,

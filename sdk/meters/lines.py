@@ -23,9 +23,9 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from sdk.meters.energy import MEASURED, Energy, MeterError
 from sdk.meters.sampling import GAP_PERIODS, Power
@@ -100,12 +100,20 @@ class Area:
         self.reached_s = -math.inf  # the time of the last reading
         self._spread = Power().spread()
         self._keeper = keeper
+        self._latest: tuple[Reading, Reading, str] | None = None  # not counted yet: the end may fall into it
         if keeper:
             keeper.begin(begin_s)
 
     def add(self, last: Reading, reading: Reading, fault: str) -> None:
         """Take in two neighbours and what is wrong between them."""
+        self._count_latest()
         self.reached_s = max(self.reached_s, reading.time_s)
+        self._latest = (last, reading, fault)
+
+    def _count_latest(self) -> None:
+        if self._latest is None:
+            return
+        (last, reading, fault), self._latest = self._latest, None
         if last.time_s >= self.end_s or reading.time_s <= self.begin_s:
             return
         self.fault = self.fault or fault
@@ -124,6 +132,7 @@ class Area:
 
     def energy(self, source: str, cpu_s: float | None = None) -> Energy:
         """Return the result."""
+        self._count_latest()
         seconds = self.end_s - self.begin_s
         reason = f"incomplete: {self.fault}" if self.fault else ""
         return Energy(
@@ -290,7 +299,12 @@ def open_lines(path: str) -> LineMeter:
         raise MeterError(f"{name}: permission denied", cure, there=True) from None
     except (OSError, ValueError) as error:
         raise MeterError(f"{name}: {error}", "plug the meter in and look at `ls /dev/serial/by-id`") from None
-    return LineMeter(f"lines:{name}", stream)
+    return LineMeter(f"lines:{name}", _closing(stream))
+
+
+def _closing(stream: IO[bytes]) -> Iterator[bytes]:
+    with stream:
+        yield from stream
 
 
 def _set_raw(handle: int, baud: int) -> None:

@@ -25,8 +25,10 @@ from sdk.meters.timeline import TimelineKeeper
 from sdk.meters.uncertainty import CountSpread, PowerSpread, combined
 
 POLL_S = 30.0  # of counters: far below the minutes in which the fastest of them wraps
+FLOOR_PERIOD_S = 0.050  # of powers: what keeps the metering below 1 % of a core; longer windows help more than this
 GAP_PERIODS = 5  # this many periods without a sample, and the window is incomplete
 UJ_PER_J = 1_000_000
+DEAR_SHARE = 0.01  # of a core; metering that costs more says so
 STUCK_SAMPLES = 50  # this many readings, all alike, deserve a remark
 TIMELINE_PERIOD_S = 0.1  # of counters, where a picture is wanted
 
@@ -121,22 +123,23 @@ class Ticker:
 
     def __init__(self, tick: Callable[[], None], period_s: float) -> None:
         self._tick, self._period_s = tick, period_s
-        self._stopped = threading.Event()
+        self._running = threading.Lock()  # held from start to stop; waiting for it is cheaper than for an Event
         self._thread = threading.Thread(target=self._run, name="sensedge-meter", daemon=True)
         self.cpu_s: float | None = None  # what the ticks cost, once it has stopped
 
     def start(self) -> None:
         """Begin; the first tick comes after one period."""
+        self._running.acquire()
         self._thread.start()
 
     def stop(self) -> None:
         """End, and wait for a tick that is under way."""
-        self._stopped.set()
+        self._running.release()
         self._thread.join()
 
     def _run(self) -> None:
         began_s = time.thread_time()
-        while not self._stopped.wait(self._period_s):
+        while not self._running.acquire(timeout=self._period_s):
             self._tick()
         self.cpu_s = time.thread_time() - began_s
 
@@ -277,7 +280,7 @@ class SampledMeter:
             leaves_out=self.leaves_out,
             uncertainty_j=None if reason else self._uncertainty_j(seconds),
             metering_cpu_s=self._ticker.cpu_s,
-            notes=() if reason else self._notes(),
+            notes=() if reason else self._notes(seconds),
             timeline=self._keeper.timeline(names) if self._keeper else None,
         )
 
@@ -294,9 +297,14 @@ class SampledMeter:
             return self.share * abs(math.fsum(self._joules))
         return combined([s.joules(joules, seconds) for s, joules in zip(self._spreads, self._joules, strict=True)])
 
-    def _notes(self) -> tuple[str, ...]:
-        stuck = self._n_samples >= STUCK_SAMPLES and self._n_repeats == self._n_samples - 1
-        return (f"all {self._n_samples} readings alike: a steady load or a stuck sensor",) if stuck else ()
+    def _notes(self, seconds: float) -> tuple[str, ...]:
+        notes = []
+        if self._n_samples >= STUCK_SAMPLES and self._n_repeats == self._n_samples - 1:
+            notes.append(f"all {self._n_samples} readings alike: a steady load or a stuck sensor")
+        share = (self._ticker.cpu_s or 0.0) / seconds if seconds else 0.0
+        if self._n_samples >= STUCK_SAMPLES and share > DEAR_SHARE:
+            notes.append(f"the metering took {share:.1%} of a core")
+        return tuple(notes)
 
     def _read(self, rail: Rail) -> Reading:
         before_s = self._clock()

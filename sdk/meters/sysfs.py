@@ -18,6 +18,8 @@ def read_int(path: str | Path) -> int:
     handle = os.open(path, os.O_RDONLY)
     try:
         value = os.read(handle, VALUE_BYTES)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a read does not know the file
     finally:
         os.close(handle)
     try:
