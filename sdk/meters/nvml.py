@@ -82,6 +82,7 @@ def open_nvml(
         [rail],
         method="counter",
         period_s=POLL_S,
+        refresh_s=REFRESH_S,
         tier=PARTIAL,
         leaves_out="everything but the graphics card",
         shortest_s=50 * REFRESH_S,

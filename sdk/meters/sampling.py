@@ -31,6 +31,7 @@ UJ_PER_J = 1_000_000
 DEAR_SHARE = 0.01  # of a core; metering that costs more says so
 STUCK_SAMPLES = 50  # this many readings, all alike, deserve a remark
 TIMELINE_PERIOD_S = 0.1  # of counters, where a picture is wanted
+TIMELINE_REFRESHES = 5  # and not faster than so many refreshes of the counter, or the picture would be a comb
 
 
 class Spread(Protocol):
@@ -159,6 +160,7 @@ class SampledMeter:
         rails: what is read and summed.
         method: "counter", "integrated power" or "model".
         period_s: from one sample to the next; not below the refresh of the sensor.
+        refresh_s: how often a counter moves, if that is seldom.
         tier: "measured", "partial" or "estimated".
         leaves_out: what the sum of the rails does not contain.
         detail: what else to know about the source, for a list of meters.
@@ -175,6 +177,7 @@ class SampledMeter:
         *,
         method: str,
         period_s: float,
+        refresh_s: float = 0.0,
         tier: str = MEASURED,
         leaves_out: str = "",
         detail: str = "",
@@ -187,6 +190,7 @@ class SampledMeter:
         self.rails = tuple(rails)
         self.method = method
         self.period_s = period_s
+        self.refresh_s = refresh_s
         self.tier = tier
         self.leaves_out = leaves_out
         self.detail = detail
@@ -200,11 +204,11 @@ class SampledMeter:
     def keep_timeline(self, limit: int) -> None:
         """From the next window on keep its power in up to `limit` intervals (0: no more).
 
-        A counter is then read every 0.1 s instead of twice a minute.
+        A counter is then read every 0.1 s, a slow one every fifth refresh, instead of twice a minute.
         """
         self._keeper = TimelineKeeper(limit) if limit else None
         if limit and self.method == "counter":
-            self.period_s = min(self.period_s, TIMELINE_PERIOD_S)
+            self.period_s = min(self.period_s, max(TIMELINE_PERIOD_S, TIMELINE_REFRESHES * self.refresh_s))
 
     def start(self) -> None:
         """Open a window with a first reading of every rail."""

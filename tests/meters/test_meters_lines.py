@@ -174,20 +174,20 @@ def test_lines_of_another_kind_of_stream():
 
 
 def test_a_serial_device():
-    """A terminal stands in for the port: 2.5 W twenty times a second, with the time in every line."""
+    """A terminal stands in for the port: 2.5 W ten times a second, with the time in every line."""
     ours, theirs = pty.openpty()
     meter = open_meter(f"lines:{os.ttyname(theirs)}@9600")
     assert meter.name == f"lines:{os.ttyname(theirs)}"
     done = threading.Event()
 
     def send():
-        while not done.wait(0.05):
+        while not done.wait(0.1):
             os.write(ours, f"{time.monotonic() - 77:.6f},5.0,0.5\n".encode())
 
     sender = threading.Thread(target=send)
     sender.start()
     meter.start()
-    time.sleep(0.4)
+    time.sleep(0.6)
     energy = meter.stop()
     done.set()
     sender.join()
@@ -195,8 +195,8 @@ def test_a_serial_device():
     os.close(theirs)
     assert energy.reason == ""
     assert energy.joules == pytest.approx(2.5 * energy.seconds)
-    assert energy.seconds >= 0.4
-    assert 5 <= energy.n_samples <= 12
+    assert energy.seconds >= 0.6
+    assert 4 <= energy.n_samples <= 9
     assert energy.metering_cpu_s > 0
 
 

@@ -6,13 +6,14 @@ import time
 import numpy as np
 import pytest
 import scipy.stats
-from board_trees import agx_orin, ina226_on_a_pi, orin_nano, rapl, single
+from board_trees import FakeNvml, agx_orin, ina226_on_a_pi, orin_nano, rapl, single
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdk.meters import Energy, Idle, NoMeter, idle_between, measure, measure_idle, open_meter, repeated
 from sdk.meters.baseline import T_975
 from sdk.meters.hwmon import open_hwmon
+from sdk.meters.nvml import open_nvml
 from sdk.meters.rapl import open_rapl
 from sdk.meters.sampling import Power, SampledMeter
 from sdk.meters.timeline import TimelineKeeper
@@ -260,6 +261,9 @@ def test_a_counter_is_read_more_often_for_a_picture(tree):
     root = tree(rapl())
     assert open_meter(root=root).period_s == 30
     assert open_meter(root=root, timeline=100).period_s == 0.1
+    card = open_nvml(nvml=FakeNvml())
+    card.keep_timeline(100)
+    assert card.period_s == 0.5  # it moves every 0.1 s
 
 
 # ---- cost
