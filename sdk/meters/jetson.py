@@ -38,7 +38,9 @@ BOARDS = (
     ),  # VDD_MUX and its neighbours on the carrier are beside VDD_IN, not in it
     JetsonBoard("TX1", ("VDD_IN",), ("VDD_GPU", "VDD_CPU")),
     JetsonBoard("Nano", ("POM_5V_IN",), ("POM_5V_GPU", "POM_5V_CPU")),
-    JetsonBoard("AGX Orin", ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("VDDQ_VDD2_1V8AO",)),  # fed by VIN_SYS_5V0
+    JetsonBoard(
+        "AGX Orin, IGX Orin", ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("VDDQ_VDD2_1V8AO",)
+    ),  # fed by VIN_SYS_5V0
     JetsonBoard("AGX Xavier", ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"), ()),  # no rail above the six
 )
 

@@ -278,6 +278,18 @@ def test_a_pmic_that_loses_a_rail(clock):
     assert meter.stop().reason == "incomplete: pmic_read_adc gave no VDD_CORE"
 
 
+def test_one_question_per_sample_of_the_pmic(clock):
+    asked = []
+    meter = open_pmic(
+        gencmd=lambda command: asked.append(command) or Firmware()(command), clock=clock, background=False
+    )
+    asked.clear()
+    run = meter.start, meter.sample, meter.stop
+    for step in run:
+        step()
+    assert asked == ["pmic_read_adc"] * 3
+
+
 def test_the_device_of_the_firmware(tree, monkeypatch):
     """The message that the ioctl gets and gives, word for word as vcgencmd lays it out."""
     import fcntl
@@ -381,7 +393,8 @@ def test_a_battery_that_tells_power(tree):
 
 
 def stat(user, idle, cores=4):
-    row = f"{user} 0 0 {idle} 0 0 0 0 0 0"
+    """Ticks of user, nice, system, idle, iowait, irq, softirq, steal, guest (in user already) and guest_nice."""
+    row = f"{user // 4} {user // 4} {user // 4} {idle // 2} {idle // 2} {user // 4} 0 0 {user // 4} 0"
     return {"proc/stat": f"cpu  {row}\n" + "".join(f"cpu{i} {row}\n" for i in range(cores)) + "intr 1"}
 
 

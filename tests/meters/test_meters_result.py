@@ -257,6 +257,20 @@ def test_a_timeline_is_bounded_and_keeps_its_area(steps, limit):
     assert widths @ np.array(timeline.watts) == pytest.approx([sum(j for _, j in steps), len(steps)])
 
 
+@given(n=st.integers(1, 300), limit=st.integers(2, 20))
+def test_steady_intervals_stay_equal(n, limit):
+    """All are of one width, a power of two; only the last may still be growing."""
+    keeper = TimelineKeeper(limit)
+    keeper.begin(0.0)
+    for second in range(1, n + 1):
+        keeper.add(float(second), (1.0,))
+    widths = np.diff(keeper.timeline(("a",)).edges_s)
+    assert len(set(widths[:-1])) <= 1
+    assert widths[0] in 2.0 ** np.arange(10)
+    assert widths[-1] <= widths[0]
+    assert n == 1 or len(widths) >= min(n, limit) / 2
+
+
 def test_a_counter_is_read_more_often_for_a_picture(tree):
     root = tree(rapl())
     assert open_meter(root=root).period_s == 30
@@ -267,6 +281,16 @@ def test_a_counter_is_read_more_often_for_a_picture(tree):
 
 
 # ---- cost
+
+
+def test_dear_metering_says_so(clock):
+    meter = scripted(clock, lambda t: t)
+    meter.start()
+    for _ in range(60):
+        clock.now += 1
+        meter.sample()
+    meter._ticker.cpu_s = 1.5  # of 60 seconds
+    assert meter.stop().notes == ("the metering took 2.5% of a core",)
 
 
 @pytest.mark.parametrize("files", [ina226_on_a_pi, orin_nano, agx_orin])
