@@ -44,7 +44,10 @@ def _run(arguments: argparse.Namespace) -> int:
         print(json.dumps({**facts, "figures": result.figures, "ratios": result.ratios, "checks": result.checks}))
     else:
         print(f"{result.name}  on one core of {machine.board or machine.cpu or machine.machine}, commit {commit()}\n")
-        for title, part in (("figure", result.figures), ("ratio", result.ratios), ("check", result.checks)):
+        if result.text:
+            print(result.text, end="\n\n")
+        figures = {} if result.text else result.figures
+        for title, part in (("figure", figures), ("ratio", result.ratios), ("check", result.checks)):
             if part:
                 print(table([(name, _cell(value)) for name, value in part.items()], (title, "")), end="\n\n")
     return 0 if all(result.checks.values()) else 1

@@ -31,6 +31,7 @@ class Result:
     figures: dict[str, Any] = field(default_factory=dict)
     ratios: dict[str, Any] = field(default_factory=dict)  # medians over rounds; NAME_spread beside each
     checks: dict[str, bool] = field(default_factory=dict)
+    text: str = ""  # printed in place of the figures
 
 
 def use_one_core() -> None:

@@ -1,6 +1,8 @@
 """Export: a torch module, a manifest and some example windows become a bundle.
 
     windows -> (x - mean) / std -> encoder -> features -> head -> logits      one ONNX graph, any batch size
+    or, with a spectrogram: windows -> images -> encoder -> ...               where in_graph says so
+                                       images -> encoder -> ...               where the runtime draws them
     every parameter keeps its torch name as an initializer, with raw bytes     so that a device can replace it
     golden windows with the module's own answers                               so that a device can check itself
     the engine's answers against the module's                                  so that a wrong export never leaves
@@ -27,25 +29,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporters.offsets import initializer_offsets
-from exporters.parity import TOLERANCE, check_parity
+from exporters.parity import TOLERANCE, check_parity, graph_inputs
+from exporters.spectrogram import SpectrogramImages
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.errors import InputError
-from runtime.manifest import Head, Manifest, Normalise, TensorSpec
+from runtime.manifest import Head, Manifest, TensorSpec
 
 OPSET = 18
 
 
 class _Deployed(nn.Module):
-    """What runs on the device: normalisation, encoder and head, with both of their outputs."""
+    """What runs on the device: normalisation or spectrogram, encoder and head, with both of their outputs."""
 
     def __init__(self, encoder: nn.Module, head: nn.Linear, manifest: Manifest) -> None:
         super().__init__()
-        self.normalise = _Normalise(manifest.normalise)
+        self.front_end = _front_end(manifest)
         self.encoder, self.head = copy.deepcopy(encoder), copy.deepcopy(head)  # the caller's may go on training
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.encoder(self.normalise(windows))
+        features = self.encoder(self.front_end(windows))
         return features, self.head(features)
+
+
+def _front_end(manifest: Manifest) -> nn.Module:
+    if manifest.spectrogram is None:
+        return _Normalise(manifest)
+    return SpectrogramImages(manifest) if manifest.spectrogram.in_graph else nn.Identity()
 
 
 class _Normalise(nn.Module):
@@ -54,10 +63,10 @@ class _Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, normalise: Normalise) -> None:
+    def __init__(self, manifest: Manifest) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(normalise.mean))
-        self.register_buffer("std", torch.tensor(normalise.std))
+        self.register_buffer("mean", torch.tensor(manifest.spread(manifest.normalise.mean)))
+        self.register_buffer("std", torch.tensor(manifest.spread(manifest.normalise.std)))
 
     def forward(self, windows: Tensor) -> Tensor:
         return (windows - self.mean) / self.std
@@ -76,21 +85,22 @@ def export_bundle(
 
     Args:
         path: folder to make, by custom NAME.bundle.
-        encoder: normalised windows (n, length_samples, n_channels) to features (n, n_features).
+        encoder: normalised windows (n, length_samples, n_channels) to features (n, n_features); with a spectrogram,
+            images (n, 3, height_px, width_px) to features.
         head: features to logits.
         manifest: signal, window, labels, normalisation and provenance; the rest is filled in.
-        windows: real ones, shape (n, length_samples, n_channels), float32, in the units of the signal. They become
-            the golden windows.
+        windows: real ones, shape (n, *manifest.window_shape), float32, in the units of the signal. They become the
+            golden windows.
         tolerance: of the parity check, as a share of the largest value of an output.
 
     Raises:
         InputError: windows of another shape, or a trainable tensor that did not survive the export by its name.
         ParityError: the engine's answers differ from the module's.
     """
-    if windows.ndim != 3 or windows.shape[1:] != manifest.window_shape or not len(windows):
+    if windows.shape[1:] != manifest.window_shape or not len(windows):
         raise InputError(
             "windows",
-            expected=f"shape (n, *{manifest.window_shape})",
+            expected=f"shape (n, {', '.join(map(str, manifest.window_shape))}), n at least 1",
             got=windows.shape,
             fix="Cut them with the manifest.",
         )
@@ -99,7 +109,7 @@ def export_bundle(
     model = _onnx(module, manifest)
     windows = np.ascontiguousarray(windows, np.float32)
     with torch.inference_mode():
-        features, logits = (output.numpy() for output in module(torch.from_numpy(windows)))
+        features, logits = (output.numpy() for output in module(torch.from_numpy(graph_inputs(manifest, windows))))
     tensors = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
     complete = replace(
         manifest,
@@ -119,12 +129,12 @@ def export_bundle(
 
 def _onnx(module: nn.Module, manifest: Manifest) -> bytes:
     """The graph as bytes. Unoptimised: the optimiser merges equal initializers and folds others away."""
-    example = torch.zeros(2, *manifest.window_shape)
+    example = torch.zeros(2, *manifest.input_shape)
     with _silence():
         program: Any = torch.onnx.export(
             module,
             (example,),
-            input_names=["windows"],
+            input_names=[manifest.input_name],
             output_names=["features", "logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=OPSET,

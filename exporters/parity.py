@@ -11,6 +11,8 @@ from torch import Tensor
 
 from runtime.bundle import Bundle
 from runtime.engine import Output, open_engine
+from runtime.manifest import Manifest
+from runtime.spectrogram import Spectrogram
 
 TOLERANCE = 1e-4  # of the largest value of an output
 _BATCHES = (1, 2, 7)
@@ -31,7 +33,7 @@ def check_parity(
 
     Args:
         bundle: the exported bundle.
-        module: windows to (features, logits).
+        module: what the graph takes, windows or images, to (features, logits).
         windows: shape (n, length_samples, n_channels), real ones; random ones are added.
         tolerance: how far an output may be off, as a share of its largest value.
 
@@ -41,12 +43,13 @@ def check_parity(
     Raises:
         ParityError: an output is further off; the message says which, by how much and at which batch size.
     """
-    normalise = bundle.manifest.normalise
-    noise = np.random.default_rng(0).normal(normalise.mean, normalise.std, (_RANDOM_WINDOWS, *windows.shape[1:]))
+    manifest = bundle.manifest
+    mean, std = manifest.spread(manifest.normalise.mean), manifest.spread(manifest.normalise.std)
+    noise = np.random.default_rng(0).normal(mean, std, (_RANDOM_WINDOWS, *windows.shape[1:]))
     everything = np.concatenate([windows, noise.astype(np.float32)])
     engine = open_engine(bundle)
     with torch.inference_mode():
-        truth = [output.cpu().numpy() for output in module(torch.from_numpy(everything))]
+        truth = [output.cpu().numpy() for output in module(torch.from_numpy(graph_inputs(bundle.manifest, everything)))]
     worst: dict[Output, float] = {"features": 0.0, "logits": 0.0}
     for (name, expected), batch in ((pair, b) for pair in zip(worst, truth, strict=True) for b in _BATCHES):
         found = np.concatenate([engine.run(part, name) for part in _batches(everything, batch)])
@@ -59,6 +62,11 @@ def check_parity(
         worst[name] = max(worst[name], error)
     engine.close()
     return worst
+
+
+def graph_inputs(manifest: Manifest, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the graph takes for these windows: themselves or the images that the runtime draws of them."""
+    return Spectrogram(manifest).images(windows) if manifest.input_name == "images" else windows
 
 
 def _batches(windows: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:

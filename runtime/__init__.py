@@ -5,8 +5,12 @@
     recording   samples with their times and labels, in a file               Recording, InputError
     clock       late, uneven and missing samples; the beat of the model      ClockSpec, Counters
     window      from samples to windows                                      Windower, Quality, cut_windows
+    spectrogram from windows to images, for a model that looks at images     Spectrogram, RollingSpectrogram
     engine      from windows to logits                                       open_engine
     stream      from samples to predictions                                  Stream, Prediction
+    hub         many streams over one engine                                 Hub, HubCore, HubCounters
+    events      from predictions to events                                   EventRule, EventTracker, Event
+    event_scores  events against what was true                               score_events, Interval
     sources     where samples come from                                      Replay
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
@@ -25,9 +29,13 @@ if TYPE_CHECKING:
     from runtime.clock import ClockSpec, Counters
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, SensedgeError
-    from runtime.manifest import Manifest, Modality, Signal, WindowSpec
+    from runtime.event_scores import EventScores, Interval, found_intervals, score_events, true_intervals
+    from runtime.events import Delay, Event, EventRule, EventTracker
+    from runtime.hub import Hub, HubCore, HubCounters
+    from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
     from runtime.recording import Recording
     from runtime.sources import Replay
+    from runtime.spectrogram import RollingSpectrogram, Spectrogram
     from runtime.stream import Prediction, Stream
     from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
 
@@ -36,9 +44,13 @@ _PARTS = {
     "clock": "ClockSpec Counters",
     "engine": "Engine open_engine",
     "errors": "BundleError InputError SensedgeError",
-    "manifest": "Manifest Modality Signal WindowSpec",
+    "event_scores": "EventScores Interval found_intervals score_events true_intervals",
+    "events": "Delay Event EventRule EventTracker",
+    "hub": "Hub HubCore HubCounters",
+    "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
     "recording": "Recording",
     "sources": "Replay",
+    "spectrogram": "RollingSpectrogram Spectrogram",
     "stream": "Prediction Stream",
     "window": "Quality Window Windower cut_windows label_of labelled_windows",
 }
@@ -48,24 +60,39 @@ __all__ = [
     "BundleError",
     "ClockSpec",
     "Counters",
+    "Delay",
     "Engine",
+    "Event",
+    "EventRule",
+    "EventScores",
+    "EventTracker",
+    "Hub",
+    "HubCore",
+    "HubCounters",
     "InputError",
+    "Interval",
     "Manifest",
     "Modality",
     "Prediction",
     "Quality",
     "Recording",
     "Replay",
+    "RollingSpectrogram",
     "SensedgeError",
     "Signal",
+    "Spectrogram",
+    "SpectrogramSpec",
     "Stream",
     "Window",
     "WindowSpec",
     "Windower",
     "cut_windows",
+    "found_intervals",
     "label_of",
     "labelled_windows",
     "open_engine",
+    "score_events",
+    "true_intervals",
 ]
 
 

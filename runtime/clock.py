@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,15 @@ Flags = NDArray[np.uint8]
 FILLED, SATURATED, PADDED = np.uint8(1), np.uint8(2), np.uint8(4)  # what a flag says of a row
 REAL_PERIODS = 1.5  # rows between samples further apart than this many periods of the source count as filled
 DECIMATES = 1.25  # sources faster than the model by more than this are low-passed
+_Gap: TypeAlias = Literal["split", "hold", "mark"]
+_Stamps: TypeAlias = Literal["measured", "arrival"]
+_Unit: TypeAlias = Literal["s", "ns"]
+
 _ON_GRID = 1e-3  # rows; a sample nearer to the beat than this is the row
 _PERIODS = 5  # of the model's rate: half the length of the low-pass, and so its delay
 _CUTOFF = 0.8  # of the model's Nyquist rate: where the low-pass lets half of the amplitude through
 _SMOOTHING = 0.02, 0.0001  # gains of the line through the arrival times: position, period
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class ClockSpec:
     The manifest has one; a `Stream` may be given another, as these are facts of the sensor and its wire as well.
     """
 
-    gap: Literal["split", "hold", "mark"] = "split"
+    gap: _Gap = "split"
     # split: no window spans a gap, the first sample after it starts a new segment
     # hold:  the last sample is repeated, for at most `longest_hold_s`; beyond that as split
     # mark:  a straight line bridges the gap and the windows keep their beat; those with too little in them are left out
@@ -53,11 +58,19 @@ class ClockSpec:
     least_real: float = 0.5  # mark: the share of real rows below which a window is not given
     reorder_s: float = 0.0  # a sample may come this much later than a newer one; all are held back as long
     back_s: float = 1.0  # a sample that is older than the newest by more means that the clock was set back
-    stamps: Literal["measured", "arrival"] = "measured"  # arrival: times of arrival, whose jitter is smoothed away
-    unit: Literal["s", "ns"] = "s"  # of the time stamps
+    stamps: _Stamps = "measured"  # arrival: times of arrival, whose jitter is smoothed away
+    unit: _Unit = "s"  # of the time stamps
 
     def __post_init__(self) -> None:
         numbers = [value for value in (getattr(self, f.name) for f in fields(self)) if isinstance(value, float | int)]
+        for name, words in (("gap", _Gap), ("stamps", _Stamps), ("unit", _Unit)):
+            if getattr(self, name) not in get_args(words):
+                raise BundleError(
+                    "clock",
+                    expected=f"{name} as one of {', '.join(get_args(words))}",
+                    got=f"{name} {getattr(self, name)}",
+                    fix="Correct `clock`.",
+                )
         if not all(math.isfinite(number) and number >= 0 for number in numbers) or self.least_real > 1:
             raise BundleError(
                 "clock",
@@ -199,7 +212,8 @@ class Smoother:
                 self._at_s, self._period_s = arrived, self._nominal_s
             else:
                 self._at_s = expected + max(alpha * off, -self._period_s / 2)
-                self._period_s += beta * off
+                period_s = self._period_s + beta * off  # a clock that stands still would turn the line backward
+                self._period_s = min(max(period_s, self._nominal_s / 2), self._nominal_s * 2)
             times.append(self._at_s)
         self._counters.clock_back += len(backs)
         bounds = [*backs, len(times)]
@@ -251,6 +265,7 @@ class LowPass:
         sums = rows[self._half : self._half + n] * self.taps[self._half]
         for k in range(self._half):  # one tap at a time: a matrix product would round by the size of the chunk
             sums += self.taps[k] * (rows[k : k + n] + rows[2 * self._half - k : 2 * self._half - k + n])
+        sums = sums.clip(-_LARGEST, _LARGEST)  # the filter overshoots
         return Piece(waiting.t[:n], sums.astype(np.float32), waiting.flags[:n])
 
 
@@ -297,7 +312,7 @@ class Grid:
         self._real = REAL_PERIODS * rate_hz / source_hz + _ON_GRID  # rows between two samples
         self._hold = hold_s * rate_hz
         self._samples = 0  # that came so far
-        self._last: Piece | None = None  # the newest sample, with its place on the grid for a time
+        self._last: Piece | None = None  # the samples that later rows need, with their places on the grid for times
         self._tail: Rows | None = None  # the newest sample's values, if it took the short way
         self._bridge: int | None = None
         self.next = 0  # the first row that is still to come
@@ -310,7 +325,7 @@ class Grid:
         """Whether a sample of this instant would be the next row, and the one before it is the row before."""
         if self._last is None or abs(self.place(t_s) - self.next) > _ON_GRID:
             return False
-        return abs(float(self._last.t[0]) - (self.next - 1)) <= _ON_GRID
+        return abs(float(self._last.t[-1]) - (self.next - 1)) <= _ON_GRID
 
     def place(self, t_s: float) -> float:
         """Rows from the origin to an instant."""
@@ -331,13 +346,19 @@ class Grid:
         placed, n = Piece(at, piece.rows, piece.flags), self._samples  # with places on the grid instead of times
         ranges = self._ranges(placed)
         self._samples = n + len(at)
-        if len(ranges) == 1 and _is_even(at, *ranges[0]):
-            self._last = placed.part(-1)
+        told = self._last is None or not self._last.flags.any()
+        if told and len(ranges) == 1 and _is_even(at, *ranges[0]):
+            self._keep(placed)
             return [self._stretch(ranges[0][0], piece.rows, piece.flags, n + np.arange(float(len(at))))]
         if self._last is not None:
-            placed, n = joined(self._last, placed), n - 1
-        self._last = placed.part(-1)
-        return [self._read(np.arange(begin, end), placed, n) for begin, end in ranges]
+            placed, n = joined(self._last, placed), n - len(self._last.t)
+        self._keep(placed)
+        return [self._read(np.arange(begin, end), placed, n) for begin, end in ranges if begin < end]
+
+    def _keep(self, placed: Piece) -> None:
+        """The samples since the newest row, and at least one."""
+        first = min(int(np.searchsorted(placed.t + _ON_GRID, self.next - 1)), len(placed.t) - 1)
+        self._last = Piece(*[array[first:].copy() for array in placed])  # the caller's array is the caller's
 
     def _ranges(self, placed: Piece) -> list[tuple[int, int]]:
         """Rows to read: all up to the newest sample, or without the middle of a hole."""
@@ -361,13 +382,25 @@ class Grid:
         lower, upper = rows[before], rows[after]
         values = (lower + share[:, None] * (upper.astype(np.float64) - lower)).astype(np.float32)
         values[exact] = upper[exact]
-        found = np.where(share > 0.5, flags[after], flags[before])
+        found = np.zeros(len(beat), np.uint8)
+        if flags.any():
+            found[_touched(at, beat, np.where(exact, after, before), after, flags)] = SATURATED
         found[(step > self._real) & ~exact] |= FILLED
-        first = int(beat[0]) if len(beat) else self.next
-        return self._stretch(first, values, found, n + before + share * (after - before))
+        return self._stretch(int(beat[0]), values, found, n + before + share * (after - before))
 
     def _stretch(self, first: int, rows: Rows, flags: Flags, places: Times) -> Stretch:
         return Stretch(first, rows, flags if flags.any() else None, places if self._stamped else None)
+
+
+def _touched(
+    at: Times, beat: NDArray[np.int64], left: NDArray[np.intp], right: NDArray[np.intp], flags: Flags
+) -> NDArray[np.bool_]:
+    """Rows with a saturated sample among those they lie between, or among those that came since the row before."""
+    since = np.searchsorted(at + _ON_GRID, beat - 1)
+    since += at[since] - (beat - 1) <= _ON_GRID
+    flagged = np.concatenate([[0], np.cumsum(flags & SATURATED > 0)])
+    touched: NDArray[np.bool_] = flagged[right + 1] > flagged[np.minimum(since, left)]
+    return touched
 
 
 def _is_even(at: Times, begin: int, end: int) -> bool:

@@ -8,6 +8,8 @@
       clock         what a stream does about gaps and time stamps that are late or uneven, unless told otherwise
       labels        one name per class, in the order of the logits
       normalise     mean and standard deviation per channel (for the reader: the graph applies them)
+      spectrogram   how a window becomes an image, for a model that looks at images; not there for others
+      events        how predictions become events (see runtime.events); not there where nobody said
       features      number of features that the encoder gives per window
       head          names of the two tensors of the linear head: logits = features @ weight.T + bias
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx
@@ -27,14 +29,17 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from runtime.clock import ClockSpec
 from runtime.errors import BundleError
+from runtime.events import EventRule
 
 SCHEMA = 1
 _WHOLE = 1e-6  # samples; rates such as 50/3 Hz are rounded
 _LARGEST = 1e300  # of a number; an integer beyond it has no float
+_LARGEST_SIDE_PX = 4096  # of an image
+_LARGEST_SCALED = 1e37  # of a power as a spectrogram draws it: float32 ends at 3e38
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,70 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class Normalise:
-    """The z-score that the graph applies to each channel, for whoever reads the manifest."""
+    """The z-score that the graph applies to each channel, for whoever reads the manifest.
+
+    A model with a spectrogram does not apply it: its images are normalised as `SpectrogramSpec` says.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SpectrogramSpec:
+    """How three channels of a window become the red, green and blue of an image (IMG2IMU, section III-A).
+
+    `runtime.spectrogram` computes it and its docstring holds the definition; docs/spectrogram.md has the formulas.
+    """
+
+    n_fft: int  # rows per column of the spectrogram
+    hop_samples: int  # rows from one column to the next
+    channels: tuple[str, ...]  # the channel names that become red, green and blue
+    window: Literal["hann"] = "hann"  # the periodic one: 0.5 - 0.5 cos(2 pi n / n_fft)
+    scale: Literal["power", "db", "log10"] = "log10"  # of the power, in the channel's unit squared
+    floor: float = 1e-10  # lesser powers count as this one before db and log10
+    fixed_range: tuple[float, ...] | None = None  # scaled values drawn as 0 and 1; None: each window's own per channel
+    width_px: int = 128  # time
+    height_px: int = 96  # frequency
+    resize: Literal["bilinear"] = "bilinear"  # half-pixel centres, no antialiasing
+    low_frequencies: Literal["bottom", "top"] = "bottom"  # side of the image
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of red, green, blue in 0 to 1; these are ImageNet's
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    in_graph: bool = False  # True: the graph takes windows and draws; False: it takes images
+
+    def __post_init__(self) -> None:
+        for name, wanted, good in (
+            ("n_fft", "at least 2", self.n_fft >= 2),
+            ("hop_samples", "at least 1", self.hop_samples >= 1),
+            ("channels", "three names", len(self.channels) == 3),
+            ("window", "hann", self.window == "hann"),
+            ("scale", "power or db or log10", self.scale in ("power", "db", "log10")),
+            ("floor", "a power above 1e-37", 1e-37 < self.floor < math.inf),
+            ("fixed_range", "two finite numbers that rise", self.fixed_range is None or _rises(self.fixed_range)),
+            ("width_px", f"1 to {_LARGEST_SIDE_PX}", 1 <= self.width_px <= _LARGEST_SIDE_PX),
+            ("height_px", f"1 to {_LARGEST_SIDE_PX}", 1 <= self.height_px <= _LARGEST_SIDE_PX),
+            ("resize", "bilinear", self.resize == "bilinear"),
+            ("low_frequencies", "bottom or top", self.low_frequencies in ("bottom", "top")),
+            ("mean", "three finite numbers", len(self.mean) == 3 and all(map(math.isfinite, self.mean))),
+            ("std", "three numbers above 1e-6", len(self.std) == 3 and all(1e-6 < s < math.inf for s in self.std)),
+        ):
+            if not good:
+                raise BundleError(
+                    name, expected=wanted, got=getattr(self, name), fix="Correct `spectrogram` in the manifest."
+                )
+
+    @property
+    def n_bins(self) -> int:
+        """Frequencies of one column, from 0 Hz to half the rate."""
+        return self.n_fft // 2 + 1
+
+    def n_columns(self, length_samples: int) -> int:
+        """Columns that lie wholly inside a window; the rows left over at its end are in none."""
+        return 1 + (length_samples - self.n_fft) // self.hop_samples
+
+
+def _rises(pair: tuple[float, ...]) -> bool:
+    return len(pair) == 2 and -_LARGEST_SCALED < pair[0] < pair[1] < _LARGEST_SCALED
 
 
 @dataclass(frozen=True)
@@ -188,6 +253,8 @@ class Manifest:
     normalise: Normalise
     clock: ClockSpec = field(default_factory=ClockSpec)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    spectrogram: SpectrogramSpec | None = None  # None: the model takes the samples themselves
+    events: EventRule | None = None  # None: predictions are taken as they come
     # The exporter fills in what follows; a manifest that is still being written does without.
     features: int = 0
     head: Head = Head("head.weight", "head.bias")
@@ -213,6 +280,20 @@ class Manifest:
                 got=f"{len(self.normalise.mean)} and {len(self.normalise.std)}",
                 fix="Give one of each per channel of `signal`.",
             )
+        if self.spectrogram is not None:
+            self._check_spectrogram(self.spectrogram)
+        if self.events is not None:
+            self.events.check_labels(self.labels)
+
+    def _check_spectrogram(self, spec: SpectrogramSpec) -> None:
+        names, length = self.signal.channel_names, self.window.length_samples
+        if spec.n_fft > length or not set(spec.channels) <= set(names) or not self.signal.is_even:
+            raise BundleError(
+                "spectrogram",
+                expected=f"one rate, n_fft of at most the {length} rows of a window, channels of {', '.join(names)}",
+                got=f"n_fft {spec.n_fft} and channels {', '.join(spec.channels)}",
+                fix="Correct `spectrogram` in the manifest.",
+            )
 
     @property
     def window_shape(self) -> tuple[int, ...]:
@@ -221,6 +302,27 @@ class Manifest:
             return self.window.length_samples, len(self.signal.channel_names)
         parts = [(self.window.at(m.rate_hz, self.signal.rate_hz)[0], len(m.channels)) for m in self.signal.modalities]
         return (sum(length * channels for length, channels in parts),)
+
+    def spread(self, per_channel: tuple[float, ...]) -> tuple[float, ...]:
+        """A number per channel as a number per place of a window's last axis: the same, unless windows are flat."""
+        if self.signal.is_even:
+            return per_channel
+        spread: list[float] = []
+        for m in self.signal.modalities:
+            mine, per_channel = per_channel[: len(m.channels)], per_channel[len(m.channels) :]
+            spread += mine * self.window.at(m.rate_hz, self.signal.rate_hz)[0]
+        return tuple(spread)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one input of the graph: window_shape, or (3, height_px, width_px) if it takes images."""
+        spec = self.spectrogram
+        return self.window_shape if spec is None or spec.in_graph else (3, spec.height_px, spec.width_px)
+
+    @property
+    def input_name(self) -> str:
+        """Of the graph's input: "windows" or "images"."""
+        return "windows" if self.spectrogram is None or self.spectrogram.in_graph else "images"
 
     @property
     def window_s(self) -> float:
@@ -238,8 +340,9 @@ class Manifest:
         return dataclasses.replace(self, files=files)
 
     def to_json(self) -> str:
-        """The manifest as it is stored, sorted so that equal manifests are equal bytes."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        """The manifest as it is stored, sorted so that equal manifests are equal bytes. What is None is left out."""
+        stored = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return json.dumps(stored, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: object = "manifest.json") -> Manifest:
@@ -278,6 +381,8 @@ def _finite(text: str) -> float:
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the annotated type `kind`, naming the field that does not fit."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):  # of one type and None
+        return None if value is None else _build(arguments[0], value, where)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
         required = {f.name for f in dataclasses.fields(kind) if _is_required(f)}
@@ -296,25 +401,20 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             got=f"missing or unknown: {', '.join(wrong)}",
             fix="Export the bundle again.",
         )
-    if origin in (types.UnionType, typing.Union) and value is None:
-        return None
-    if origin in (types.UnionType, typing.Union):
-        return _build(arguments[0], value, where)
-    if origin is typing.Literal and value in arguments:
-        return value
     if origin is tuple and isinstance(value, list):
         return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Mapping and isinstance(value, dict):
         return {key: _build(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
-    if kind is Any:
+    if origin is types.UnionType and arguments[1:] == (types.NoneType,):
+        return None if value is None else _build(arguments[0], value, where)
+    if kind is Any or (origin is Literal and value in arguments):
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
+    if isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
         return value
-    raise BundleError(
-        where, expected=getattr(kind, "__name__", str(kind)), got=repr(value)[:60], fix="Export the bundle again."
-    )
+    expected = " or ".join(arguments) if origin is Literal else getattr(kind, "__name__", str(kind))
+    raise BundleError(where, expected=expected, got=repr(value)[:60], fix="Export the bundle again.")
 
 
 def _is_required(entry: dataclasses.Field[Any]) -> bool:

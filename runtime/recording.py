@@ -97,7 +97,8 @@ class Recording:
         Raises:
             InputError: a channel is missing.
         """
-        missing = [name for name in signal.channel_names if name not in self.channels]
+        column_of = {name: i for i, name in enumerate(self.channels)}
+        missing = [name for name in signal.channel_names if name not in column_of]
         if missing:
             raise InputError(
                 self.name or "recording",
@@ -105,7 +106,7 @@ class Recording:
                 got=f"{len(self.channels)} channels ({', '.join(self.channels)}) without {', '.join(missing)}",
                 fix="Name the columns as the model does and record what is missing.",
             )
-        columns = [self.channels.index(name) for name in signal.channel_names]
+        columns = [column_of[name] for name in signal.channel_names]
         samples = np.ascontiguousarray(self.samples[:, columns])
         return replace(self, samples=samples, channels=signal.channel_names)
 

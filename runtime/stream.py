@@ -1,13 +1,15 @@
 """A stream: samples go in, predictions come out.
 
-    push(samples)  ->  Windower  ->  Engine  ->  softmax  ->  Prediction
+    push(samples)  ->  Windower  ->  (RollingSpectrogram)  ->  Engine  ->  softmax  ->  Prediction
+
+The spectrogram is there for models that look at images which the runtime draws.
 
 The engine may be shared; everything that belongs to one stream of samples is here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike
 from runtime.bundle import Bundle
 from runtime.clock import ClockSpec, Counters
 from runtime.engine import Engine, open_engine
+from runtime.spectrogram import RollingSpectrogram
 from runtime.window import Quality, Window, Windower
 
 
@@ -30,7 +33,7 @@ class Prediction(NamedTuple):
     start_s: float  # the window's span in the stream's own time
     end_s: float
     quality: Quality  # how much of the window was measured, and how even the clock was
-    window_s: float  # seconds of computing: this push's share for checking, storing and cutting samples
+    window_s: float  # seconds of computing: this push's share for checking, storing and cutting, and the front-end
     engine_s: float  # the graph
     decide_s: float  # from logits to this answer
 
@@ -72,6 +75,7 @@ class Stream:
         manifest = self.bundle.manifest
         self._labels = manifest.labels
         self.windower = Windower(manifest.signal, manifest.window, clock or manifest.clock, source_hz)
+        self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
 
     @property
     def counters(self) -> Counters:
@@ -116,37 +120,48 @@ class Stream:
     def reset(self) -> None:
         """Forget the samples that wait for a window, and the counters; the next sample starts a new stream."""
         self.windower.reset()
+        if self._spectrogram is not None:
+            self._spectrogram.reset()
 
     def _predict(self, windows: list[Window], began: float) -> list[Prediction]:
         predictions = []
-        now = perf_counter()
-        window_s = (now - began) / max(len(windows), 1)
+        window_s = (perf_counter() - began) / max(len(windows), 1)
         for window in windows:
-            logits = self._engine.logits(window.samples)
-            ran = perf_counter()
-            probabilities = softmax(logits)
-            probability = max(probabilities)
-            label = self._labels[probabilities.index(probability)]
-            began, now = now, perf_counter()
-            predictions.append(
-                Prediction(
-                    label,
-                    probability,
-                    probabilities,
-                    window.start_s,
-                    window.end_s,
-                    window.quality,
-                    window_s,
-                    ran - began,
-                    now - ran,
-                )
+            began = perf_counter()
+            samples = (
+                window.samples if self._spectrogram is None else self._spectrogram.push(window.samples, window.row)
             )
+            drawn = perf_counter()
+            logits = self._engine.logits(samples)
+            engine_s = perf_counter() - drawn
+            predictions.append(decide(self._labels, logits, window, window_s + drawn - began, engine_s))
         return predictions
 
 
-def softmax(logits: list[float]) -> tuple[float, ...]:
-    """Probabilities of a handful of classes; so few numbers are faster without NumPy."""
+def decide(labels: Sequence[str], logits: list[float], window: Window, window_s: float, engine_s: float) -> Prediction:
+    """From the logits of one window to what the model says of it.
+
+    Args:
+        labels: names of the classes.
+        logits: one number per class.
+        window: where they came from.
+        window_s: seconds that cutting it took.
+        engine_s: seconds that the graph took.
+    """
+    began = perf_counter()
     highest = max(logits)
-    weights = [exp(logit - highest) for logit in logits]
+    weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
     total = sum(weights)
-    return tuple([weight / total for weight in weights])
+    probabilities = tuple([weight / total for weight in weights])
+    best = logits.index(highest)
+    return Prediction(
+        labels[best],
+        probabilities[best],
+        probabilities,
+        window.start_s,
+        window.end_s,
+        window.quality,
+        window_s,
+        engine_s,
+        perf_counter() - began,
+    )

@@ -34,6 +34,9 @@ from runtime.clock import (
 
 _SLACK_S = 1e-6  # stamps are rounded: a step of exactly `gap_s` is no gap
 _MEASURED_SAMPLES = 17  # from so many a source's rate is measured, where it is not given
+_FASTEST = 50.0  # times the model's rate, and as many times slower: what a measurement is believed, at most
+_LATEST_S = 1e11  # the year 5138: a stamp beyond it has another unit or is damaged
+_HELD_WINDOWS = 4  # of a clock that waits for another one to begin
 
 
 class Segment(NamedTuple):
@@ -71,9 +74,11 @@ class Track:
         shared: bool = False,
     ) -> None:
         self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
-        self._spec, self._given_hz, self._counters = spec, source_hz, counters
+        self._spec, self._counters = spec, counters
+        self._given_hz = source_hz or (rate_hz if spec.stamps == "arrival" else None)  # times of arrival tell no rate
         self._saturates = bool(np.isfinite(full_scale).any())
         self._nothing = no_samples(len(full_scale))
+        self._held: list[tuple[int | None, Piece]] = []  # of a grid without an origin: runs, and how far to leap before
         self.reset()
 
     def reset(self) -> None:
@@ -89,21 +94,27 @@ class Track:
         """The next sample begins a new grid."""
         self._last_s = math.nan  # time of the newest sample
         self._grid: Grid | None = None
-        self._held = self._nothing  # of a shared grid that has no origin yet
+        self._counters.rows_dropped += sum(len(run.t) for _, run in self._held)
+        self._held = []
 
     @property
     def first_s(self) -> float | None:
         """Time of the first sample that waits for the grid to get an origin."""
-        return float(self._held.t[0]) if len(self._held.t) else None
+        return float(self._held[0][1].t[0]) if self._held and len(self._held[0][1].t) else None
 
     def begin(self, origin_s: float) -> Out:
         """Give a shared grid its origin; the rows of the samples that waited for it."""
-        piece, self._held = self._held, self._nothing
+        held, self._held = self._held, []
         self._grid = self._new_grid(origin_s)
-        return [*self._grid.push(piece)]
+        out: Out = []
+        for bridge, run in held:
+            if bridge is not None:
+                self._grid.leap(bridge)
+            out += self._grid.push(run) if len(run.t) else []
+        return out
 
     def _new_grid(self, origin_s: float) -> Grid:
-        hold_s = self._gap_s if self._spec.gap == "hold" else math.inf
+        hold_s = self._gap_s + _SLACK_S if self._spec.gap == "hold" else math.inf
         source_hz = self._source_hz or self._rate_hz
         return Grid(origin_s, self._rate_hz, source_hz, hold_s, stamped=self._order is not None)
 
@@ -158,7 +169,7 @@ class Track:
     def _readable(self, t: Times, rows: Rows) -> Piece:
         """The samples that are numbers, with a flag on those at the end of the sensor's range."""
         flags = np.zeros(len(t), np.uint8)
-        good = np.isfinite(t) & np.isfinite(rows).all(axis=1)
+        good = (np.abs(t) <= _LATEST_S) & np.isfinite(rows).all(axis=1)
         if self._saturates:
             flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
         if not good.all():
@@ -186,7 +197,9 @@ class Track:
         if not len(piece.t):
             return []
         steps = np.diff(piece.t[:_MEASURED_SAMPLES])
-        self._settle(self._given_hz or (1 / float(np.median(steps)) if len(steps) else self._rate_hz))
+        period_s = float(np.median(steps)) if len(steps) else 1 / self._rate_hz
+        measured_hz = min(max(1 / period_s, self._rate_hz / _FASTEST), self._rate_hz * _FASTEST)
+        self._settle(self._given_hz or measured_hz)
         return self._accept(piece)
 
     def _settle(self, source_hz: float) -> float:
@@ -198,7 +211,12 @@ class Track:
 
     def _accept(self, piece: Piece) -> Out:
         """Samples in order, of a source whose rate is known: find the gaps between them."""
-        gaps = np.flatnonzero(np.diff(piece.t, prepend=self._last_s) > self._gap_s + _SLACK_S)
+        longest_s = self._gap_s + _SLACK_S
+        steps = piece.t[1:] - piece.t[:-1]
+        first_is_near = not piece.t[0] - self._last_s > longest_s  # nothing came before: no gap
+        if first_is_near and not (steps > longest_s).any():
+            return self._run(piece)
+        gaps = np.flatnonzero(np.concatenate([[not first_is_near], steps > longest_s]))
         out: Out = []
         for begin, end in pairwise([0, *gaps[gaps > 0].tolist(), len(piece.t)]):
             if begin in gaps:
@@ -217,22 +235,34 @@ class Track:
         if self._grid is not None:
             return [*self._grid.push(piece)]
         if self._shared:
-            self._held = joined(self._held, piece)
+            self._hold(piece)
             return []
         self._grid = self._new_grid(float(piece.t[0]))
         return [Segment(self._grid.origin_s), *self._grid.push(piece)]
+
+    def _hold(self, piece: Piece) -> None:
+        """Keep samples until the other clocks have begun, but no more than some windows of them."""
+        bridge, run = self._held.pop() if self._held else (None, self._nothing)
+        self._held.append((bridge, joined(run, piece)))
+        oldest_s = float(piece.t[-1]) - _HELD_WINDOWS * self._length / self._rate_hz
+        while self._held[0][1].t[0] < oldest_s:
+            bridge, run = self._held[0]
+            n = int(np.searchsorted(run.t, oldest_s))
+            self._counters.rows_dropped += n
+            self._held[:1] = [(None, run.part(n))] if n < len(run.t) else []
 
     def _gap(self, step_s: float) -> Out:
         """The next sample comes so long after the last one."""
         self._counters.gaps += 1
         out = self._drain()
         ends = self._spec.gap == "split" or (self._spec.gap == "hold" and step_s > self._spec.longest_hold_s)
-        if self._grid is None or (ends and not self._shared):
+        bridge = self._length if self._spec.gap == "mark" else 0 if ends else None
+        if ends and not self._shared:
             self.restart()
-        elif self._spec.gap == "mark":
-            self._grid.leap(self._length)
-        elif ends:
-            self._grid.leap(0)
+        elif self._grid is None:
+            self._held.append((bridge, self._nothing))
+        elif bridge is not None:
+            self._grid.leap(bridge)
         return out
 
     def _set_back(self) -> Out:

@@ -12,20 +12,19 @@ with clocks of their own each have a track and a buffer; a window is cut when al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import inf, isfinite
+import math
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from runtime.clock import FILLED, PADDED, SATURATED, ClockSpec, Counters, Flags, Rows, Stretch, Times, after
+from runtime.buffer import CAPACITY_WINDOWS, Buffer
+from runtime.clock import FILLED, PADDED, SATURATED, ClockSpec, Counters, Rows, Stretch, Times
 from runtime.errors import InputError
 from runtime.manifest import Signal, WindowSpec
 from runtime.recording import UNLABELLED, Recording
 from runtime.track import Out, Track
-
-_CAPACITY_WINDOWS = 4  # the buffer moves its tail to the front once per this many windows
 
 
 class Quality(NamedTuple):
@@ -35,11 +34,12 @@ class Quality(NamedTuple):
     filled: int = 0  # rows inside a hole of the samples
     saturated: int = 0  # rows at the end of the sensor's range
     padded: int = 0  # rows that `flush` added
-    source_hz: tuple[float, ...] = ()  # true samples per second over the window, per clock; () without time stamps
-    jitter_s: float | None = None  # rms by which the source's beat was off an even one; None without time stamps
+    source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
+    jitter_s: float | None = None  # rms by which they were off an even beat; None without stamps, or if none came
 
 
 _PERFECT = Quality()
+_NO_RATE_HZ = 1e-9
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -51,112 +51,6 @@ class Window(NamedTuple):
     end_s: float  # time of the last row, plus one period
     row: int = 0  # place of the first row on the stream's grid; windows of one segment overlap by their places
     quality: Quality = _PERFECT
-
-
-class _Buffer:
-    """The newest rows of one clock, with what there is to say of them, and the stretches that wait for room."""
-
-    def __init__(self, length: int, hop: int, channels: int) -> None:
-        self.length, self.hop = length, hop
-        self._rows = np.zeros((length * _CAPACITY_WINDOWS, channels), np.float32)
-        self._flags = np.zeros(len(self._rows), np.uint8)
-        self._places = np.zeros(len(self._rows), np.float64)
-        self.clear(0)
-
-    def clear(self, first: int = 0) -> None:
-        """Empty; the next row has this place on the grid."""
-        self.base = self.end = first  # places of the first row held, and of the row that comes next
-        self._flagged = self._unplaced = first  # no row from here on has a flag; no row before here has a place
-        self.queue: list[Stretch] = []
-
-    def append(self, rows: Rows, begin: int) -> bool:
-        """The short way for rows of which there is nothing to say; whether there was room. `begin` and on are kept."""
-        at, n = self.end - self.base, len(rows)
-        if at + n > len(self._rows):
-            self._forget(min(begin, self.end))
-            at = self.end - self.base
-            if at + n > len(self._rows):
-                return False
-        self._rows[at : at + n] = rows
-        self.end = self._unplaced = self.end + n
-        return True
-
-    def reach(self, beat: int, lose: Callable[[_Buffer], None]) -> bool:
-        """Take rows until the window of this beat is complete; whether it is."""
-        begin = beat * self.hop
-        while self.end < begin + self.length and self.queue:
-            stretch = self.queue.pop(0)
-            if stretch.first != self.end:  # rows were left out: what is here will not be continued
-                lose(self)
-                queue = self.queue
-                self.clear(stretch.first)
-                self.queue = queue
-            self._put(stretch, begin)
-        return self.end >= begin + self.length
-
-    def _put(self, stretch: Stretch, begin: int) -> None:
-        """Append as many rows as there is room for; the others go back into the queue."""
-        n, at = len(stretch.rows), self.end - self.base
-        if at + n > len(self._rows):
-            self._forget(min(begin, self.end))
-            at = self.end - self.base
-            n = min(n, len(self._rows) - at)
-            if n < len(stretch.rows):
-                self.queue.insert(0, after(stretch, n))
-        self._rows[at : at + n] = stretch.rows[:n]
-        if stretch.flags is not None:
-            self._settle_flags(at)
-            self._flags[at : at + n] = stretch.flags[:n]
-            self._flagged = self.end + n
-        if stretch.places is not None:
-            self._places[at : at + n] = stretch.places[:n]
-        self.end += n
-        if stretch.places is None:
-            self._unplaced = self.end
-
-    def _settle_flags(self, until: int) -> None:
-        """Rows that came after the last flagged one have none; that is written only when somebody asks."""
-        self._flags[max(self._flagged - self.base, 0) : until] = 0
-
-    def _forget(self, first: int) -> None:
-        keep, left = slice(first - self.base, self.end - self.base), self.end - first
-        for array in (self._rows, self._flags, self._places):
-            array[:left] = array[keep]
-        self.base = first
-
-    def bound(self, limit: int, counters: Counters) -> None:
-        """Let the oldest of the waiting rows go where other clocks lag too far behind."""
-        excess = sum(len(stretch.rows) for stretch in self.queue) - limit
-        while excess > 0:
-            n = min(excess, len(self.queue[0].rows))
-            counters.rows_dropped += n
-            excess -= n
-            self.queue[:1] = [after(self.queue[0], n)] if n < len(self.queue[0].rows) else []
-
-    def pad(self, until: int, pad: Literal["hold", "zero"]) -> None:
-        """Add rows that nobody measured."""
-        n = until - self.end
-        last = self._rows[self.end - self.base - 1] if pad == "hold" and self.end > self.base else 0
-        rows = np.broadcast_to(np.float32(last), (n, self._rows.shape[1]))
-        self.queue.append(Stretch(self.end, rows, np.full(n, PADDED), None))
-
-    def rows(self, begin: int) -> Rows:
-        """The window that begins here; a view."""
-        return self._rows[begin - self.base : begin - self.base + self.length]
-
-    def is_clean(self, begin: int) -> bool:
-        """Whether nothing is to be said of the window that begins here."""
-        return self._flagged <= begin and self._unplaced >= begin + self.length
-
-    def flags(self, begin: int) -> Flags:
-        """What is to be said of each row."""
-        self._settle_flags(self.end - self.base)
-        self._flagged = max(self._flagged, self.end)
-        return self._flags[begin - self.base : begin - self.base + self.length]
-
-    def places(self, begin: int) -> Times | None:
-        """At which sample each row lies; None if one of them has no place."""
-        return None if begin < self._unplaced else self._places[begin - self.base : begin - self.base + self.length]
 
 
 class Windower:
@@ -177,6 +71,9 @@ class Windower:
         clock: ClockSpec | None = None,
         source_hz: float | Mapping[str, float] | None = None,
     ) -> None:
+        rates_hz = source_hz.values() if isinstance(source_hz, Mapping) else () if source_hz is None else (source_hz,)
+        if not all(math.isfinite(rate_hz) and rate_hz > 0 for rate_hz in rates_hz):
+            raise InputError("source_hz", expected="rates above 0 Hz", got=source_hz, fix="Give samples per second.")
         self.signal, self.window, self.clock = signal, window, clock or ClockSpec()
         self._source_hz = source_hz
         self._channels = len(signal.channel_names)
@@ -188,7 +85,7 @@ class Windower:
         self._timed: bool | None = None  # whether this stream comes with time stamps
         self._names: tuple[str | None, ...] = ()  # of the clocks: the modalities, or one None for all of them
         self._tracks: list[Track] = []
-        self._buffers: list[_Buffer] = []
+        self._buffers: list[Buffer] = []
         self._agreed = False  # whether several clocks have found an origin
         self._even = False  # whether the short way may be tried
         self._origin_s, self._beat, self._offset = 0.0, 0, 0  # of the windows: origin, the next one, place of row 0
@@ -221,6 +118,8 @@ class Windower:
             return []
         if not self._tracks:
             self._open(modality)
+        if len(self._tracks) > 1:
+            rows = rows.copy()  # they may wait for other clocks, and the caller's array is the caller's
         self._timed = times is not None
         self.counters.samples += len(rows)
         windows = self._take(clock, self._tracks[clock].push(rows, times))
@@ -231,7 +130,7 @@ class Windower:
         """The short way for a perfect clock: samples go into the buffer as they are. Whether they could."""
         if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.ndim != 2:
             return False
-        if samples.shape[1] != self._channels or not isfinite(np.vdot(samples, samples)):  # of huge values it is not
+        if samples.shape[1] != self._channels or not math.isfinite(np.vdot(samples, samples)):
             return False
         buffer = self._buffers[0]
         if not len(samples) or not buffer.append(samples, self._beat * buffer.hop):
@@ -248,14 +147,25 @@ class Windower:
                 hold, zero: the last row, or zeros, are added until the window is full. Its quality says how many.
         """
         windows = [w for i, track in enumerate(self._tracks) for w in self._take(i, track.flush())]
-        if pad is not None and any([self._unused(buffer) > 0 for buffer in self._buffers]):
-            for buffer in self._buffers:
-                buffer.pad(self._beat * buffer.hop + buffer.length, pad)
-            windows += self._cut()
+        if pad is not None:
+            windows += self._padded(pad)
         self._new_segment(0.0)
         for track in self._tracks:
             track.reset()
-        self._agreed, self._timed = False, None
+        self._agreed, self._even, self._timed = False, False, None
+        return windows
+
+    def _padded(self, pad: Literal["hold", "zero"]) -> list[Window]:
+        """The window that has begun, filled up; none if no row waits for it."""
+        short = [buffer for buffer in self._buffers if not buffer.reach(self._beat, self._lose)]
+        if not any([self._unused(buffer) > 0 for buffer in self._buffers]):
+            return []
+        before = sum(buffer.wanted(buffer.end) for buffer in self._buffers)
+        for buffer in short:
+            buffer.pad(self._beat * buffer.hop + buffer.length, pad)
+        windows = self._cut()
+        if not windows:  # too little of it was real; what was added is no loss
+            self.counters.rows_dropped -= sum(buffer.wanted(buffer.end) for buffer in self._buffers) - before
         return windows
 
     def _clock_of(self, modality: str | None) -> int:
@@ -280,7 +190,7 @@ class Windower:
             modalities = (part,) if part else self.signal.modalities
             rate_hz = modalities[0].rate_hz
             length, hop = self.window.at(rate_hz, self.signal.rate_hz)
-            full_scale = [m.full_scale or inf for m in modalities for _ in m.channels]
+            full_scale = [m.full_scale or math.inf for m in modalities for _ in m.channels]
             self._tracks.append(
                 Track(
                     rate_hz,
@@ -289,10 +199,10 @@ class Windower:
                     self.clock,
                     self._source_hz.get(name or "") if isinstance(self._source_hz, Mapping) else self._source_hz,
                     self.counters,
-                    shared=part is not None,
+                    shared=len(parts) > 1,
                 )
             )
-            self._buffers.append(_Buffer(length, hop, len(full_scale)))
+            self._buffers.append(Buffer(length, hop, len(full_scale)))
 
     def _checked(self, samples: ArrayLike, modality: str | None) -> Rows:
         array = _as_array(samples)
@@ -337,15 +247,17 @@ class Windower:
         windows: list[Window] = []
         for item in items:
             if isinstance(item, Stretch):
+                if item.flags is not None:
+                    self.counters.rows_filled += int(np.count_nonzero(item.flags & FILLED))
                 self._buffers[clock].queue.append(item)
                 windows += self._cut()
             else:
-                self._new_segment(item.origin_s)
+                self._new_segment(item.origin_s, begun=clock)
         if len(self._tracks) > 1:
             if not self._agreed:
                 windows += self._agree()
             for buffer in self._buffers:
-                buffer.bound(buffer.length * _CAPACITY_WINDOWS, self.counters)
+                buffer.bound(buffer.length * CAPACITY_WINDOWS, self.counters)
         return windows
 
     def _agree(self) -> list[Window]:
@@ -356,17 +268,20 @@ class Windower:
         self._agreed, self._origin_s = True, max(first for first in firsts if first is not None)
         return [w for i, track in enumerate(self._tracks) for w in self._take(i, track.begin(self._origin_s))]
 
-    def _new_segment(self, origin_s: float) -> None:
+    def _new_segment(self, origin_s: float, begun: int | None = None) -> None:
+        """What waits for a window is dropped; the clock that has `begun` anew keeps what is of the new segment."""
         for buffer in self._buffers:
             self._lose(buffer)
+            self.counters.rows_dropped += sum(len(stretch.rows) for stretch in buffer.queue)
             if buffer.end:
                 self._offset += buffer.end + buffer.length  # windows of two segments must not seem to overlap
             buffer.clear()
         self._origin_s, self._beat, self._covered = origin_s, 0, -1
         if len(self._tracks) > 1:
             self._agreed = False
-            for track in self._tracks:
-                track.restart()
+            for clock, track in enumerate(self._tracks):
+                if clock != begun:
+                    track.restart()
 
     def _cut(self) -> list[Window]:
         """The windows that all clocks have reached the end of."""
@@ -374,12 +289,12 @@ class Windower:
         while self._is_complete():
             window = self._window()
             if window is None:
-                self._skip()
+                self._skip(self._absent())
             else:
                 self._covered = self._beat
                 self.counters.windows += 1
                 windows.append(window)
-            self._beat += 1
+                self._beat += 1
         return windows
 
     def _is_complete(self) -> bool:
@@ -388,20 +303,29 @@ class Windower:
                 return False
         return True
 
-    def _skip(self) -> None:
-        """This beat has no window, and so the rows up to the next beat may have none."""
-        self.counters.windows_skipped += 1
-        for buffer in self._buffers:
-            self.counters.rows_dropped += min(self._unused(buffer), buffer.hop)
+    def _absent(self) -> int:
+        """How many beats, from this one on, have no window: a clock that leapt years ahead leaves out millions."""
+        complete = min((buffer.end - buffer.length) // buffer.hop for buffer in self._buffers) + 1
+        missing = max(-(-buffer.base // buffer.hop) for buffer in self._buffers)
+        return max(min(complete, missing) - self._beat, 1)
 
-    def _lose(self, buffer: _Buffer) -> None:
+    def _skip(self, n: int) -> None:
+        """These beats have no window, and so the rows up to the next beat may have none."""
+        self.counters.windows_skipped += n
+        for buffer in self._buffers:
+            self.counters.rows_dropped += self._unused(buffer, (self._beat + n) * buffer.hop)
+        self._beat += n
+
+    def _lose(self, buffer: Buffer) -> None:
         """The rows that wait for a window will have none."""
         self.counters.rows_dropped += self._unused(buffer)
 
-    def _unused(self, buffer: _Buffer) -> int:
-        """Rows that are here for the next window and in no other."""
+    def _unused(self, buffer: Buffer, until: int | None = None) -> int:
+        """Rows that are here for the next windows and in none that was given; all, or those before a place."""
         used = self._covered * buffer.hop + buffer.length if self._covered >= 0 else 0
-        return max(buffer.end - max(used, self._beat * buffer.hop, buffer.base), 0)
+        first = max(used, self._beat * buffer.hop, buffer.base)
+        end = buffer.end if until is None else min(buffer.end, until)
+        return max(buffer.wanted(end) - buffer.wanted(first), 0)
 
     def _window(self) -> Window | None:
         """The window of this beat; None if rows of it were left out, or too few of them are real."""
@@ -409,7 +333,7 @@ class Windower:
         for buffer in self._buffers:
             if buffer.base > beat * buffer.hop:
                 return None
-            clean = clean and buffer.is_clean(beat * buffer.hop)
+            clean = clean and not buffer.has_flags(beat * buffer.hop) and not buffer.has_places(beat * buffer.hop)
         quality = _PERFECT if clean else self._quality()
         if quality.real < self.clock.least_real and self.clock.gap == "mark":
             return None
@@ -427,35 +351,18 @@ class Windower:
         return joint
 
     def _quality(self) -> Quality:
-        flags = [buffer.flags(self._beat * buffer.hop) for buffer in self._buffers]
+        """What there is to say of the rows of this beat."""
+        beats = [(buffer, self._beat * buffer.hop) for buffer in self._buffers]
+        flags = [buffer.flags(begin) for buffer, begin in beats if buffer.has_flags(begin)]
         filled, saturated, padded = (
             [int(np.count_nonzero(part & kind)) for part in flags] for kind in (FILLED, SATURATED, PADDED)
         )
-        self.counters.rows_filled += sum(filled)
-        real = min(1 - (f + p) / len(part) for f, p, part in zip(filled, padded, flags, strict=True))
-        beats = [buffer.places(self._beat * buffer.hop) for buffer in self._buffers]
+        real = min((1 - (f + p) / len(part) for f, p, part in zip(filled, padded, flags, strict=True)), default=1.0)
+        lines = [buffer.line(begin) for buffer, begin in beats if buffer.has_places(begin)]
         rates = [m.rate_hz for m in self.signal.modalities] if len(beats) > 1 else [self.signal.rate_hz]
-        lines = [_line(beat, rate_hz) for beat, rate_hz in zip(beats, rates, strict=True) if beat is not None]
-        return Quality(
-            real,
-            sum(filled),
-            sum(saturated),
-            sum(padded),
-            tuple(source_hz for source_hz, _ in lines),
-            max((jitter_s for _, jitter_s in lines), default=None),
-        )
-
-
-def _line(places: Times, rate_hz: float) -> tuple[float, float]:
-    """Samples per second and the rms by which they were off that beat, from which sample each row lies at."""
-    if len(places) < 2:
-        return rate_hz, 0.0
-    k = np.arange(len(places)) - (len(places) - 1) / 2
-    off = places - places[0]
-    off -= off.mean()
-    slope = float((k * off).sum() / (k * k).sum())
-    source_hz = slope * rate_hz
-    return source_hz, float(np.sqrt(((off - slope * k) ** 2).mean())) / max(source_hz, 1e-12)
+        source_hz = tuple([slope * rate_hz for (slope, _), rate_hz in zip(lines, rates, strict=False)])
+        jitters_s = [rms / hz for (_, rms), hz in zip(lines, source_hz, strict=True) if hz > _NO_RATE_HZ]
+        return Quality(real, sum(filled), sum(saturated), sum(padded), source_hz, max(jitters_s, default=None))
 
 
 def _as_array(values: ArrayLike) -> NDArray[Any]:

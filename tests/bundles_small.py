@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
+from runtime.manifest import Manifest, Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 
 FCNS = ("fcn", "fcn-stride4")  # the larger encoders are exported in test_encoders_supervised.py
 LENGTH, CHANNELS, LABELS = 32, 3, ("sitting", "walking", "running")
@@ -73,3 +73,25 @@ def export_small(name, path):
 
     module.encoder, module.head = encoder, head
     return Exported(path, module, windows)
+
+
+def image_manifest(*, in_graph=False, **changes):
+    """Small windows as images of 24 x 20 pixels; 3 of 5 columns are new per hop."""
+    spec = SpectrogramSpec(16, 4, ("acc_z", "acc_x", "acc_y"), width_px=24, height_px=20, in_graph=in_graph)
+    return small_manifest(**{"spectrogram": spec, **changes})
+
+
+def image_parts(seed=1):
+    """A tiny CNN on images, with a head."""
+    import torch
+
+    torch.manual_seed(seed)
+    encoder = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3, stride=2),
+        torch.nn.BatchNorm2d(6),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(6, 8, 3, stride=2),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+    ).eval()
+    return encoder, torch.nn.Linear(8 * 4 * 5, len(LABELS)).eval()

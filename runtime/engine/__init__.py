@@ -21,7 +21,10 @@ class Engine(Protocol):
     name: str
 
     def run(self, windows: NDArray[np.float32], output: Output = "logits") -> NDArray[np.float32]:
-        """Windows of shape (n, length_samples, n_channels) to logits (n, n_classes) or features (n, n_features)."""
+        """Windows of shape (n, length_samples, n_channels) to logits (n, n_classes) or features (n, n_features).
+
+        Of a model whose manifest says `input_name` "images", images of its `input_shape` are taken as well.
+        """
 
     def logits(self, window: NDArray[np.float32]) -> list[float]:
         """The logits of one window, whose shape and dtype are not checked."""

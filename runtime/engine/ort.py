@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine import Output
 from runtime.errors import BundleError, InputError
-
-_INPUT = "windows"
+from runtime.spectrogram import Spectrogram
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
@@ -49,22 +48,23 @@ class OrtEngine:
                 got=str(error).splitlines()[0],
                 fix="Update onnxruntime or export the bundle again.",
             ) from error
-        self._shape = manifest.window_shape
+        self._input, self._shape = manifest.input_name, manifest.input_shape
         self._check_shapes(bundle)
-        self._window = np.zeros((1, *self._shape), np.float32)
+        self._spectrogram = Spectrogram(manifest) if self._input == "images" else None
+        self._one = np.zeros((1, *self._shape), np.float32)
         self._outputs = {
             "features": np.zeros((1, manifest.features), np.float32),
             "logits": np.zeros((1, len(manifest.labels)), np.float32),
         }
         self._bindings = {name: self._bind(name) for name in self._outputs}
         self._run_bound = self._session.run_with_iobinding
-        self._one_window, self._one_answer = self._window[0], self._outputs["logits"][0]
+        self._input_row, self._logits_row = self._one[0], self._outputs["logits"][0]
 
     def _check_shapes(self, bundle: Bundle) -> None:
-        """The manifest and the graph must speak of the same windows, features and classes."""
+        """The manifest and the graph must speak of the same windows or images, features and classes."""
         manifest = bundle.manifest
         expected = {
-            _INPUT: [*self._shape],
+            self._input: [*self._shape],
             "features": [manifest.features],
             "logits": [len(manifest.labels)],
         }
@@ -78,35 +78,40 @@ class OrtEngine:
             )
 
     def _bind(self, output: str) -> onnxruntime.IOBinding:
-        """A binding from the one window to one output; an output that is not bound is not computed."""
+        """A binding from the one input to one output; an output that is not bound is not computed."""
         binding = self._session.io_binding()
         array = self._outputs[output]
-        binding.bind_input(_INPUT, "cpu", 0, np.float32, self._window.shape, self._window.ctypes.data)
+        binding.bind_input(self._input, "cpu", 0, np.float32, self._one.shape, self._one.ctypes.data)
         binding.bind_output(output, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return binding
 
     def run(self, windows: NDArray[np.float32], output: Output = "logits") -> NDArray[np.float32]:
-        """Windows of shape (n, length_samples, n_channels), float32, to one row of the output each."""
+        """Windows of shape (n, length_samples, n_channels), float32, to one row of the output each.
+
+        A model that takes images also takes them ready-made, shape (n, 3, height_px, width_px), from a spectrogram.
+        """
+        if self._spectrogram is not None and windows.shape[1:] != self._shape:
+            windows = self._spectrogram.images(windows)
         if windows.shape[1:] != self._shape or windows.dtype != np.float32:
             raise InputError(
-                "windows",
+                self._input,
                 expected=f"float32 of shape (n, {', '.join(map(str, self._shape))})",
                 got=f"{windows.dtype} of shape {windows.shape}",
                 fix="Cut the samples with the bundle's own window.",
             )
         if len(windows) == 1:
-            self._window[:] = windows
+            self._one[:] = windows
             self._run_bound(self._bindings[output])
             bound: NDArray[np.float32] = self._outputs[output].copy()
             return bound
-        result: NDArray[np.float32] = self._session.run([output], {_INPUT: windows})[0]
+        result: NDArray[np.float32] = self._session.run([output], {self._input: windows})[0]
         return result
 
     def logits(self, window: NDArray[np.float32]) -> list[float]:
-        """The short way for one window of the right shape and dtype: no shape is checked and no array is made."""
-        self._one_window[:] = window
+        """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated."""
+        self._input_row[:] = window
         self._run_bound(self._bindings["logits"])
-        logits: list[float] = self._one_answer.tolist()
+        logits: list[float] = self._logits_row.tolist()
         return logits
 
     def close(self) -> None:

@@ -3,17 +3,23 @@
     list_datasets       the names
     dataset_info        licence, citation, signal and labels of one, without reading it
     load_dataset        its recordings, out of the official archive (checked by its hash, never unpacked)
+    iter_dataset        the same, one after the other, for data sets larger than memory
+    at_position         of recordings with sensors in several places, the columns of one place
     split_by_subject    a training and a test part that share no person
     get                 download the archive
 
 In a recording accelerations are in m/s^2 and rotation rates in rad/s, columns are called acc_x ... gyro_z, and what
-means the same (walking, sitting, ...) is called the same. `python -m sdk.datasets` does all of this from a shell.
+means the same (walking, sitting, ...) is called the same. All recordings of a data set have the same columns and, but
+for HHAR, the same rate; modalities of another rate are a data set of their own (`utd_mhad`, `utd_mhad_skeleton`,
+`utd_mhad_depth`). What was recorded together has the same name behind the first slash. `python -m sdk.datasets` does
+all of this from a shell.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -22,9 +28,46 @@ from runtime.errors import InputError
 from runtime.recording import Recording
 from sdk.datasets._info import DatasetInfo
 
-__all__ = ["DatasetInfo", "Recording", "dataset_info", "get", "list_datasets", "load_dataset", "split_by_subject"]
+__all__ = [
+    "DatasetInfo",
+    "Recording",
+    "at_position",
+    "dataset_info",
+    "get",
+    "iter_dataset",
+    "list_datasets",
+    "load_dataset",
+    "split_by_subject",
+]
 
-_NAMES = ("hapt", "motionsense", "seglearn_watch", "uci_har")
+_NAMES = (
+    "basicmotions",
+    "capture24",
+    "cosmo_mhad",
+    "daphnet",
+    "goat",
+    "hapt",
+    "hhar",
+    "hugadb",
+    "mobiact",
+    "motionsense",
+    "mri",
+    "mri_radar",
+    "pamap2",
+    "pamap2_heart_rate",
+    "pvs",
+    "realworld",
+    "seglearn_watch",
+    "shoaib",
+    "sp_sw_har",
+    "uci_har",
+    "usc_had",
+    "utd_mhad",
+    "utd_mhad_depth",
+    "utd_mhad_skeleton",
+    "wisdm",
+    "wisdm_2019",
+)
 
 
 class _Reader(Protocol):
@@ -32,7 +75,7 @@ class _Reader(Protocol):
 
     INFO: DatasetInfo
 
-    def read(self, archive: object) -> list[Recording]: ...
+    def read(self, archive: object) -> Iterable[Recording]: ...
 
 
 def list_datasets() -> list[str]:
@@ -61,6 +104,15 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     Raises:
         InputError: no such data set, no archive, or one that is not as published.
     """
+    return list(iter_dataset(name, data_dir, download=download))
+
+
+def iter_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = False) -> Iterator[Recording]:
+    """As `load_dataset`, but one recording after the other, as the archive is read.
+
+    Readers of archives that are larger than memory hold one person's part at a time (HHAR: all phones, then all
+    watches). Errors come when the first recording is asked for, or later.
+    """
     from sdk.datasets import _archive
     from sdk.datasets._registry import entries_of
 
@@ -74,23 +126,54 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     if path is None and download:
         path = get(name, folder)
     if path is None:
-        raise _archive.no_archive(name, folder)
+        raise _archive.no_archive(name, folder, reader.INFO.access)
     with _archive.open_archive(path, entries_of(name)) as archive:
-        return reader.read(archive)
+        yield from reader.read(archive)
 
 
 def get(name: str, data_dir: str | Path) -> Path:
     """Download the official archive of a data set into `data_dir` and give its path; one that is there is kept.
 
     Raises:
-        InputError: no such data set, or what arrived has another hash.
+        InputError: no such data set, what arrived has another hash, or its authors must be asked: it says where.
         ConnectionError: the server did not give the file.
         ImportError: the extra `data` is not installed.
     """
     from sdk.datasets import _download
 
-    _reader(name)
-    return _download.download(name, Path(data_dir))
+    return _download.download(name, Path(data_dir), _reader(name).INFO.access)
+
+
+def at_position(recordings: Iterable[Recording], position: str) -> list[Recording]:
+    """The recordings of one place on the body, with columns called as if there were no other (acc_x, not ankle_acc_x).
+
+    Sensors on one clock are columns of one recording (`ankle_acc_x`); devices with a clock of their own have recordings
+    of their own, whose names end in the place (`realworld/proband1_walking/waist`). Both are understood.
+
+    Args:
+        recordings: any number of them, left untouched.
+        position: one of the `positions` of the data set.
+
+    Raises:
+        InputError: no recording has such a position.
+    """
+    found: list[Recording] = []
+    for recording in recordings:
+        columns = [i for i, channel in enumerate(recording.channels) if channel.startswith(f"{position}_")]
+        if columns:
+            channels = tuple(recording.channels[i].removeprefix(f"{position}_") for i in columns)
+            name = f"{recording.name}/{position}"
+            found.append(replace(recording, samples=recording.samples[:, columns], channels=channels, name=name))
+        elif recording.name.endswith(f"/{position}"):
+            found.append(recording)
+    if not found:
+        raise InputError(
+            "position",
+            expected="one of the positions of the data set",
+            got=repr(position),
+            fix="`python -m sdk.datasets info NAME` lists them.",
+        )
+    return found
 
 
 def split_by_subject(

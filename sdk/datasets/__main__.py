@@ -7,33 +7,39 @@ import dataclasses
 import json
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.recording import UNLABELLED, Recording
 from sdk._command import DONE, FAILED, guarded
 from sdk._command import parser as command_parser
-from sdk.datasets import DatasetInfo, dataset_info, get, list_datasets, load_dataset
+from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
 from sdk.datasets._archive import data_folder, find_archive, no_archive
 from sdk.datasets._info import STANDARD_GRAVITY
 from sdk.datasets._registry import entries_of
 
 QUIET_RAD_S = 0.2  # a gyroscope below this hardly moves: rest, where no label says so
+QUIET_M_S2 = 0.2  # without a gyroscope: the standard deviation of each axis in a second of rest
 GRAVITY_TOLERANCE = 0.05  # sensors of phones are off by a few per cent; a wrong unit by far more
 
+MANY = 12  # channels of one modality; more are not listed one by one
+
 EXAMPLES = """\
-  python -m sdk.datasets list                            what there is, and under which licence
+  python -m sdk.datasets list                            what there is, under which licence, and how to get it
   python -m sdk.datasets info hapt                       signal, labels, citation, accepted archives
   python -m sdk.datasets get hapt --data DIR             download the official archive into DIR
   python -m sdk.datasets check hapt --data DIR           read it all and print what is in it
   python -m sdk.datasets check --data DIR --json         the same for every archive in DIR, for a program
 
-An archive that you have already needs no `get`: put it into DIR, or a direct subfolder of it, under its own name. It
-is checked by its sha256 and read as it is; nothing is unpacked. Without --data, `check` takes the folder that the
-environment variable SENSEDGE_DATA names, and exits with 1 where what it reads is not what the data set should be."""
+Some data sets must be asked for or are behind a login: `get` says where, and exits with 2. An archive that you have
+already needs no `get`: put it into DIR, or a direct
+subfolder of it, under its own name. It is checked by its sha256 and read as it is; nothing is unpacked. Without --data,
+`check` takes the folder that the environment variable SENSEDGE_DATA names, and exits with 1 where what it reads is not
+what the data set should be."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,8 +83,10 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return _print_json([dataclasses.asdict(info) for info in infos])
     for info in infos:
-        print(f"{info.name:<16}{info.n_subjects:>3} people  {len(info.labels):>2} labels  {info.title}")
-        print(f"{'':<16}commercial use: {'yes' if info.commercial_use else 'no'}; {info.licence}")
+        got = "by request or login" if info.access else "download"
+        size = f"{info.n_subjects:>4} people  {len(info.labels):>2} labels  {_rate(info):>12}"
+        print(f"{info.name:<18}{size}  {got}: {info.title}")
+        print(f"{'':<18}commercial use: {'yes' if info.commercial_use else 'no'}; {info.licence}")
     return DONE
 
 
@@ -96,17 +104,21 @@ def _info(arguments: argparse.Namespace) -> int:
             "licence": info.licence,
             "commercial": "yes" if info.commercial_use else "no",
             "citation": info.citation,
-            "people": str(info.n_subjects),
+            "people": str(info.n_subjects) + ("" if info.names_subjects else ", not named"),
             "worn": info.placement,
-            "rate": f"{info.signal.rate_hz:g} Hz",
+            "positions": ", ".join(info.positions) or "one",
+            "rate": _rate(info),
             "channels": _channels(info),
+            "gravity": "in the acceleration" if info.has_gravity else "none",
             "labels": ", ".join(info.labels),
             "test people": ", ".join(info.test_subjects) or "no published split",
+            "tested on": info.tested_on,
+            "access": info.access or "download",
         },
     )
     for entry in entries_of(info.name):
         print(f"  archive      {entry.file}\n               sha256 {entry.sha256 or 'unknown'}")
-        print(f"               {entry.url or 'a repacked copy, no url'}")
+        print(f"               {entry.url or ('no url' if info.access else 'a repacked copy, no url')}")
     return DONE
 
 
@@ -122,10 +134,10 @@ def _check(arguments: argparse.Namespace) -> int:
     folder = data_folder(arguments.data)
     names = [arguments.name] if arguments.name else [n for n in list_datasets() if find_archive(n, folder) is not None]
     if not names:
-        raise no_archive(list_datasets()[0], folder)
+        raise no_archive("uci_har", folder)
     summaries = []
     for name in names:
-        summary = _summarise(dataset_info(name), load_dataset(name, folder))
+        summary = _summarise(dataset_info(name), iter_dataset(name, folder))
         summaries.append(summary)
         if not arguments.json:
             _print_summary(dataset_info(name), summary)
@@ -134,63 +146,96 @@ def _check(arguments: argparse.Namespace) -> int:
     return FAILED if any(summary["problems"] for summary in summaries) else DONE
 
 
-def _summarise(info: DatasetInfo, recordings: list[Recording]) -> dict[str, Any]:
+def _summarise(info: DatasetInfo, recordings: Iterable[Recording]) -> dict[str, Any]:
     """What the recordings hold, and what of it is not as `info` says."""
-    samples = np.zeros(len(info.labels) + 1, np.int64)  # per label; the last: UNLABELLED
-    rest_sum, rest_samples = 0.0, 0
-    resting = [info.labels.index(label) for label in info.resting]
+    seconds = np.zeros(len(info.labels) + 1)  # per label; the last: UNLABELLED
+    people, rates_hz = set[str](), set[float]()
+    n_recordings, n_samples, rest_sum, n_rest = 0, 0, 0.0, 0
     for recording in recordings:
         labels = _labels(recording)
-        samples += np.bincount(np.where(labels == UNLABELLED, len(info.labels), labels), minlength=len(samples))
-        quiet = np.linalg.norm(recording.samples[:, 3:6], axis=1) < QUIET_RAD_S
-        at_rest = np.isin(labels, resting) if resting else quiet
-        norm = np.linalg.norm(recording.samples[at_rest, :3].astype(np.float64), axis=1)
-        rest_sum, rest_samples = rest_sum + float(norm.sum()), rest_samples + len(norm)
-    rate_hz = info.signal.rate_hz
+        counts = np.bincount(np.where(labels == UNLABELLED, len(info.labels), labels), minlength=len(seconds))
+        seconds += counts / recording.rate_hz
+        people.add(recording.subject)
+        rates_hz.add(recording.rate_hz)
+        n_recordings, n_samples = n_recordings + 1, n_samples + len(labels)
+        rest = _acc_at_rest(info, recording, labels)
+        rest_sum, n_rest = rest_sum + float(rest.sum()), n_rest + len(rest)
     summary: dict[str, Any] = {
         "name": info.name,
-        "people": len({recording.subject for recording in recordings}),
-        "recordings": len(recordings),
-        "samples": int(samples.sum()),
-        "rate_hz": rate_hz,
+        "people": len(people) if info.names_subjects else None,
+        "recordings": n_recordings,
+        "samples": n_samples,
+        "rate_hz": info.signal.rate_hz,
+        "rates_hz": sorted(rates_hz),
         "units": {modality.name: modality.unit for modality in info.signal.modalities},
-        "seconds": {label: round(int(n) / rate_hz, 2) for label, n in zip(info.labels, samples, strict=False)},
-        "unlabelled_s": round(int(samples[-1]) / rate_hz, 2),
-        "rest_acc_m_s2": round(rest_sum / rest_samples, 4) if rest_samples else None,
+        "seconds": {label: round(float(s), 2) for label, s in zip(info.labels, seconds, strict=False)},
+        "unlabelled_s": round(float(seconds[-1]), 2),
+        "rest_acc_m_s2": round(rest_sum / n_rest, 4) if n_rest else None,
     }
     return summary | {"problems": _problems(info, summary)}
 
 
-def _labels(recording: Recording) -> np.ndarray[Any, np.dtype[np.int16]]:
+def _labels(recording: Recording) -> NDArray[np.int16]:
     if recording.labels is None:
         return np.full(len(recording.samples), UNLABELLED, np.int16)
     return recording.labels
 
 
+def _acc_at_rest(info: DatasetInfo, recording: Recording, labels: NDArray[np.int16]) -> NDArray[np.float64]:
+    """|acc| of the first accelerometer at every sample of rest, in m/s^2; empty where it is without gravity."""
+    names = [modality.name for modality in info.signal.modalities]
+    acc = next((name for name in names if name.endswith("acc")), None)
+    if acc is None or not info.has_gravity:
+        return np.empty(0)
+    samples = recording.samples[:, _columns(info, acc)].astype(np.float64)
+    gyro = acc.removesuffix("acc") + "gyro"
+    if info.resting:
+        at_rest = np.isin(labels, [info.labels.index(label) for label in info.resting])
+    elif gyro in names:
+        at_rest = np.linalg.norm(recording.samples[:, _columns(info, gyro)], axis=1) < QUIET_RAD_S
+    else:
+        at_rest = _quiet(samples, max(round(recording.rate_hz), 2))
+    return np.asarray(np.linalg.norm(samples[at_rest], axis=1))
+
+
+def _columns(info: DatasetInfo, modality: str) -> list[int]:
+    return [i for i, name in enumerate(info.signal.channel_names) if name.rpartition("_")[0] == modality]
+
+
+def _quiet(samples: NDArray[np.float64], second: int) -> NDArray[np.bool_]:
+    """Samples of seconds in which no axis moves, but for those of a sensor that gives zeros only."""
+    whole = len(samples) // second * second
+    seconds = samples[:whole].reshape(-1, second, samples.shape[1])
+    quiet = (seconds.std(axis=1) < QUIET_M_S2).all(axis=1) & seconds.any(axis=(1, 2))
+    return np.concatenate((np.repeat(quiet, second), np.zeros(len(samples) - whole, bool)))
+
+
 def _problems(info: DatasetInfo, summary: dict[str, Any]) -> list[str]:
     problems = []
-    if summary["people"] != info.n_subjects:
+    if info.names_subjects and summary["people"] != info.n_subjects:
         problems.append(f"expected {info.n_subjects} people, got {summary['people']}")
     if empty := [label for label, seconds in summary["seconds"].items() if not seconds]:
         problems.append(f"expected samples of every label, got none of {', '.join(empty)}")
     rest = summary["rest_acc_m_s2"]
-    if rest is None or abs(rest / STANDARD_GRAVITY - 1) > GRAVITY_TOLERANCE:
+    if info.has_gravity and (rest is None or abs(rest / STANDARD_GRAVITY - 1) > GRAVITY_TOLERANCE):
         problems.append(f"expected |acc| of about {STANDARD_GRAVITY:.1f} m/s^2 at rest, got {rest}")
     return problems
 
 
 def _print_summary(info: DatasetInfo, summary: dict[str, Any]) -> None:
     rest = summary["rest_acc_m_s2"]
-    when = ", ".join(info.resting) or f"samples below {QUIET_RAD_S} rad/s"
+    when = ", ".join(info.resting) or f"samples below {QUIET_RAD_S} rad/s, or seconds within {QUIET_M_S2} m/s^2"
+    hours = (sum(summary["seconds"].values()) + summary["unlabelled_s"]) / 3600
+    why = "no such samples" if info.has_gravity else "no gravity in this data"
     _print_fields(
         f"{info.name}: {info.title}",
         {
-            "people": str(summary["people"]),
+            "people": "not named" if summary["people"] is None else str(summary["people"]),
             "recordings": f"{summary['recordings']:,}",
-            "samples": f"{summary['samples']:,}, {summary['samples'] / summary['rate_hz'] / 3600:.1f} h",
-            "rate": f"{summary['rate_hz']:g} Hz",
+            "samples": f"{summary['samples']:,}, {hours:.1f} h",
+            "rate": " ".join(f"{rate_hz:g}" for rate_hz in summary["rates_hz"]) + " Hz",
             "channels": _channels(info),
-            "at rest": "not measured (no such samples)" if rest is None else f"|acc| {rest:.2f} m/s^2 ({when})",
+            "at rest": f"not measured ({why})" if rest is None else f"|acc| {rest:.2f} m/s^2 ({when})",
             "seconds": "",
         },
     )
@@ -200,8 +245,19 @@ def _print_summary(info: DatasetInfo, summary: dict[str, Any]) -> None:
         print(f"  problem      {problem}")
 
 
+def _rate(info: DatasetInfo) -> str:
+    if not info.rates_hz:
+        return f"{info.signal.rate_hz:g} Hz"
+    return f"{min(info.rates_hz):g} to {max(info.rates_hz):g} Hz"
+
+
 def _channels(info: DatasetInfo) -> str:
-    return "; ".join(f"{m.name} ({', '.join(m.channels)}) in {m.unit}" for m in info.signal.modalities)
+    return "; ".join(f"{m.name} ({_short(m.channels)}) in {m.unit}" for m in info.signal.modalities)
+
+
+def _short(names: Sequence[str]) -> str:
+    few = len(names) <= MANY
+    return ", ".join(names) if few else f"{names[0]}, {names[1]}, ... {names[-1]}: {len(names):,} of them"
 
 
 def _print_fields(title: str, fields: dict[str, str]) -> None:

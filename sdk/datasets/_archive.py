@@ -3,10 +3,12 @@
     find_archive(name, folder)      which accepted file lies there
       -> open_archive(path, ...)    sha256 first: not a byte is interpreted before it is right
         -> Archive.files(pattern)   (name, bytes) of each matching member, in one pass
+        -> Archive.blocks(pattern)  (name, blocks of whole lines), for members too large for memory
 
 Nothing is ever extracted to disk, so nothing half-extracted can remain. Zip, tar.xz, tar.gz, a zip inside a zip (as the
 UCI repository serves them) and a bare .npy look the same to the readers: a member is known by the tail of its path,
-since the official and the repacked archives differ in their top folders.
+since the official and the repacked archives differ in their top folders. The path of a member of an inner zip begins
+with that of the zip. A large inner zip is copied to an unnamed temporary file, which vanishes with its last reader.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ import hashlib
 import io
 import lzma
 import os
+import shutil
 import sys
 import tarfile
+import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from runtime.errors import InputError
 from sdk.datasets._registry import Entry, entries_of
@@ -34,6 +38,7 @@ DATA_VARIABLE = "SENSEDGE_DATA"  # the folder with the archives, where none is g
 ARCHIVES = "a zip, tar.xz, tar.gz or npy file"
 AGAIN = "Delete the file and get the archive again."
 _BLOCK_BYTES = 1 << 20
+_IN_MEMORY_BYTES = 64 << 20  # an inner zip above this goes to a temporary file
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -57,40 +62,98 @@ class Archive:
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path, self._file = path, file
 
-    def files(self, *patterns: str) -> Iterator[tuple[str, bytes]]:
+    def files(
+        self, *patterns: str, optional: Iterable[str] = (), enter: Callable[[str], bool] = bool
+    ) -> Iterator[tuple[str, bytes]]:
         """Yield (tail of the path, content) of each member that matches, in the order of the archive.
 
         Args:
             patterns: such as "RawData/acc_*.txt". A member matches if the end of its path, as many folders deep as the
                 pattern, does.
+            optional: patterns that no member need match.
+            enter: whether to look into an inner zip, by its path; by default into all.
 
         Raises:
             InputError: not an archive, cut off or damaged, or a pattern that no member matches. The last is known
                 at the end of the pass.
         """
-        missing = set(patterns)
-        for name, content in _progress(self._members(patterns), self.path.name):
-            missing -= {pattern for pattern in patterns if _tail(name, pattern) is not None}
+        for name, stream in self._wanted(patterns, optional, enter):
+            with self._one_line():
+                content = stream.read()
             yield name, content
-        if missing:
-            raise self.missing(sorted(missing)[0])
+
+    def blocks(
+        self, *patterns: str, optional: Iterable[str] = (), enter: Callable[[str], bool] = bool
+    ) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """As `files`, but a member comes as blocks of whole lines, to be read before the next; .gz is unpacked."""
+        for name, stream in self._wanted(patterns, optional, enter):
+            if name.endswith(".gz"):
+                stream = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+            yield name, _progress(self._lines(stream), name, " MiB")
+
+    def names(self) -> list[str]:
+        """The paths of all members of a zip, without those of inner zips.
+
+        Raises:
+            InputError: not a zip, cut off or damaged.
+        """
+        self._file.seek(0)
+        kind = _kind(self._file.read(1 << 10))
+        if kind != "zip":
+            raise InputError(self.path, expected="a zip file", got=kind, fix=AGAIN)
+        with self._one_line(), zipfile.ZipFile(self._file) as archive:
+            return archive.namelist()
 
     def missing(self, member: str) -> InputError:
         """The error for a member that should be there."""
         return InputError(self.path, expected=f"a member {member}", got="none", fix=AGAIN)
 
-    def _members(self, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    def _wanted(
+        self, patterns: tuple[str, ...], optional: Iterable[str], enter: Callable[[str], bool]
+    ) -> Iterator[tuple[str, BinaryIO]]:
+        missing, accepted = set(patterns), (*patterns, *optional)
+        for path, open_member in _progress(self._members(enter), self.path.name, " files"):
+            if (name := _accepted(path, accepted)) is not None:
+                missing -= {pattern for pattern in patterns if _tail(path, pattern) is not None}
+                with self._one_line():
+                    stream = open_member()
+                with stream:
+                    yield name, stream
+        if missing:
+            raise self.missing(sorted(missing)[0])
+
+    def _members(self, enter: Callable[[str], bool]) -> Iterator[_Member]:
         self._file.seek(0)
         kind = _kind(self._file.read(1 << 10))
         self._file.seek(0)
-        readers = {"zip": _zip_members, "xz": _xz_members, "gz": _gz_members}
-        try:
-            if kind in readers:
-                yield from readers[kind](self._file, patterns)
+        with self._one_line():
+            if kind == "zip":
+                yield from _zip_members(self._file, enter)
+            elif kind in ("xz", "gz"):
+                yield from _tar_members(self._file, kind)
             elif kind == "npy":
-                yield self.path.name, self._file.read()
+                yield self.path.name, lambda: io.BytesIO(self._file.read())
             else:
                 raise InputError(self.path, expected=ARCHIVES, got=kind, fix=AGAIN)
+
+    def _lines(self, stream: BinaryIO) -> Iterator[bytes]:
+        rest = b""
+        while True:
+            with self._one_line():
+                block = stream.read(_BLOCK_BYTES)
+            if not block:
+                break
+            whole, newline, rest = (rest + block).rpartition(b"\n")
+            if newline:
+                yield whole + newline
+        if rest:
+            yield rest + b"\n"
+
+    @contextlib.contextmanager
+    def _one_line(self) -> Iterator[None]:
+        """Turn what the libraries raise for a damaged archive into an InputError."""
+        try:
+            yield
         except _DAMAGE as error:
             raise InputError(
                 self.path,
@@ -100,37 +163,43 @@ class Archive:
             ) from error
 
 
-def _zip_members(file: BinaryIO, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+_Item = TypeVar("_Item")
+_Member = tuple[str, Callable[[], BinaryIO]]  # its path, how to open it
+
+
+def _zip_members(file: BinaryIO, enter: Callable[[str], bool], above: str = "") -> Iterator[_Member]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if info.filename.endswith(".zip"):
-                yield from _zip_members(io.BytesIO(archive.read(info)), patterns)
-            elif (name := _wanted(info.filename, patterns)) is not None:
-                yield name, archive.read(info)
+            path = above + info.filename
+            if not path.endswith(".zip"):
+                yield path, lambda info=info: cast(BinaryIO, archive.open(info))  # type: ignore[misc]
+            elif "__MACOSX" not in path and enter(path):
+                with _inner_zip(archive, info) as inner:
+                    yield from _zip_members(inner, enter, path + "/")
 
 
-def _xz_members(file: BinaryIO, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    with lzma.open(file) as stream:
-        yield from _tar_members(cast(BinaryIO, stream), patterns)
+@contextlib.contextmanager
+def _inner_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryIO]:
+    """A zip inside a zip, as a file that can be searched."""
+    large = info.file_size > _IN_MEMORY_BYTES
+    with tempfile.TemporaryFile() if large else io.BytesIO() as copy, archive.open(info) as source:
+        shutil.copyfileobj(source, copy, _BLOCK_BYTES)
+        yield cast(BinaryIO, copy)
 
 
-def _gz_members(file: BinaryIO, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    with gzip.open(file) as stream:
-        yield from _tar_members(cast(BinaryIO, stream), patterns)
-
-
-def _tar_members(stream: BinaryIO, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _tar_members(file: BinaryIO, kind: str) -> Iterator[_Member]:
     # "r|" over our own decompressor, not "r|xz": tarfile's takes a cut-off stream for the end of the archive.
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK_BYTES) as archive:
+    with (
+        lzma.open(file) if kind == "xz" else gzip.open(file) as stream,
+        tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK_BYTES) as archive,
+    ):
         for member in archive:
-            name = _wanted(member.name, patterns)
-            content = archive.extractfile(member) if name is not None and member.isfile() else None
-            if name is not None and content is not None:
-                yield name, content.read()
+            if member.isfile():
+                yield member.name, lambda member=member: cast(BinaryIO, archive.extractfile(member))  # type: ignore[misc]
 
 
-def _wanted(name: str, patterns: tuple[str, ...]) -> str | None:
-    if name.startswith("__MACOSX/"):  # resource forks that the Finder adds
+def _accepted(name: str, patterns: Iterable[str]) -> str | None:
+    if "__MACOSX" in name.split("/"):  # resource forks that the Finder adds
         return None
     return next((tail for pattern in patterns if (tail := _tail(name, pattern)) is not None), None)
 
@@ -152,14 +221,14 @@ def _kind(head: bytes) -> str:
     return f"a file that starts with {head[:8]!r}"
 
 
-def _progress(members: Iterable[tuple[str, bytes]], title: str) -> Iterator[tuple[str, bytes]]:
-    """The members, with a bar on stderr where a person is looking and tqdm is installed."""
+def _progress(items: Iterable[_Item], title: str, unit: str) -> Iterator[_Item]:
+    """The items, with a count of them on stderr where a person is looking and tqdm is installed."""
     if sys.stderr.isatty():
         with contextlib.suppress(ImportError):
             from tqdm import tqdm
 
-            members = tqdm(members, desc=title, unit=" files", leave=False)
-    yield from members
+            items = tqdm(items, desc=title, unit=unit, leave=False)
+    yield from items
 
 
 def data_folder(data_dir: str | Path | None) -> Path:
@@ -192,16 +261,23 @@ def find_archive(name: str, folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def no_archive(name: str, folder: Path) -> InputError:
-    """The error for a folder without the archive of data set `name`: what would do, and how to get it."""
+def no_archive(name: str, folder: Path, access: str = "") -> InputError:
+    """The error for a folder without the archive of data set `name`: what would do, and how to get it.
+
+    Args:
+        name: the data set.
+        folder: where it was looked for.
+        access: where to ask, for a data set that cannot simply be downloaded.
+    """
     entries = entries_of(name)
     accepted = dict.fromkeys(f'"{entry.file}"' for entry in entries)
     url = next((entry.url for entry in entries if entry.url), None)
+    get = f"Run `python -m sdk.datasets get {name} --data {folder}`, or download {url} yourself and put it there."
     return InputError(
         folder,
         expected=f"there or in a direct subfolder one of {', '.join(accepted)}",
         got="none of them",
-        fix=f"Run `python -m sdk.datasets get {name} --data {folder}`, or download {url} yourself and put it there.",
+        fix=get if url else f"{access or 'Get the archive from its authors.'} Put the file there.",
     )
 
 

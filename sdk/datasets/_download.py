@@ -8,23 +8,29 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from runtime.errors import InputError
 from runtime.files import TEMPORARY, fsync_folder
-from sdk.datasets._archive import check_hash, find_archive, open_archive
+from sdk.datasets._archive import check_hash, find_archive, no_archive, open_archive
 from sdk.datasets._registry import Entry, entries_of
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT_S = 30.0  # to connect, and between two chunks
 
 
-def download(name: str, folder: Path) -> Path:
+def download(name: str, folder: Path, access: str = "") -> Path:
     """Put the archive of data set `name` into `folder`, made if needed; one that is there is checked and kept.
 
+    Args:
+        name: the data set.
+        folder: where to.
+        access: where to ask, for a data set that cannot simply be downloaded.
+
     Raises:
-        InputError: what is there or what arrives is not the archive.
+        InputError: what is there or what arrives is not the archive, or it cannot simply be downloaded.
         ConnectionError: no server gives the file.
         ImportError: pooch or tqdm is not installed.
     """
+    if access and not folder.is_dir():
+        raise no_archive(name, folder, access)
     folder.mkdir(parents=True, exist_ok=True)
     if (present := find_archive(name, folder)) is not None:
         with open_archive(present, entries_of(name)):
@@ -40,7 +46,7 @@ def download(name: str, folder: Path) -> Path:
         raise ConnectionError(
             f"{'; '.join(failures)}. Download the file in a browser and put it into {folder} under its own name."
         )
-    raise InputError(name, expected="a url in registry.txt", got="none", fix="Get the archive from its authors.")
+    raise no_archive(name, folder, access)
 
 
 def _fetch(entry: Entry, url: str, folder: Path) -> Path:

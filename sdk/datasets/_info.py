@@ -1,12 +1,23 @@
-"""What is known about a data set before any of its bytes are read."""
+"""What is known about a data set before any of its bytes are read, and the form of its recordings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from runtime.errors import InputError
 from runtime.manifest import Modality, Signal
+from runtime.recording import Recording, check_finite
 
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g, by definition
+RADIAN = np.pi / 180  # rad in one degree
+
+# what a reader was run on
+ARCHIVE = "archive"  # the official one, or a copy whose members were not changed
+FORMAT = "files in its format"  # small ones that the tests write as the authors describe theirs
+ASSUMED = "files in an assumed format"  # the published layout could not be established, in part or in full
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,58 @@ class DatasetInfo:
     n_subjects: int
     placement: str  # which device, worn where
     test_subjects: tuple[str, ...] = ()  # people of the published test split, where there is one
+    positions: tuple[str, ...] = ()  # what `at_position` takes, where there is more than one place on the body
+    rates_hz: tuple[float, ...] = ()  # of the recordings, where they are not all at the signal's rate
+    has_gravity: bool = True  # False: the acceleration is without gravity, or there is none
+    names_subjects: bool = True  # False: upstream does not say who is in which recording
+    access: str = ""  # where to ask and what to do, where no archive can simply be downloaded
+    tested_on: str = FORMAT  # ARCHIVE, FORMAT or ASSUMED
+
+    def recording(
+        self,
+        trial: str,
+        samples: ArrayLike,
+        labels: ArrayLike,
+        subject: str,
+        *,
+        t: NDArray[np.float64] | None = None,
+        rate_hz: float | None = None,
+    ) -> Recording:
+        """A recording called `<data set>/<trial>`.
+
+        Args:
+            trial: what tells it from the others.
+            samples: shape (n_samples, n_channels), in the units of the signal.
+            labels: an index into `labels` or UNLABELLED, one for all samples or one for each.
+            subject: who was recorded, "" where that is not known.
+            t: seconds, one per sample; None: a perfect clock.
+            rate_hz: samples per second; None: the signal's.
+
+        Raises:
+            InputError: a value is NaN or infinite, or the shapes do not fit.
+        """
+        name = f"{self.name}/{trial}"
+        values = np.ascontiguousarray(samples, np.float32)
+        if values.ndim != 2 or values.shape[1] != len(self.signal.channel_names) or not len(values):
+            raise InputError(
+                name,
+                expected=f"samples in {len(self.signal.channel_names)} columns",
+                got=f"shape {values.shape}",
+                fix="Get the archive again; if it stays so, it is not the published one.",
+            )
+        check_finite(values, self.signal.channel_names, name)
+        return Recording(
+            samples=values,
+            channels=self.signal.channel_names,
+            rate_hz=rate_hz or self.signal.rate_hz,
+            t=t,
+            labels=np.broadcast_to(np.asarray(labels, np.int16), len(values)).copy(),
+            label_names=self.labels,
+            subject=subject,
+            name=name,
+        )
 
 
 def modality(name: str, unit: str, channels: str = "x y z", *, rate_hz: float = 50.0) -> Modality:
-    """A modality with its channels in one string: all our data sets are sampled at 50 Hz."""
+    """A modality with its channels in one string."""
     return Modality(name, unit, tuple(channels.split()), rate_hz)

@@ -19,7 +19,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import read_table
 
 INFO = DatasetInfo(
@@ -49,6 +49,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing", "laying"),
     n_subjects=30,
     placement="Samsung Galaxy S II on a belt at the waist",
+    tested_on=ARCHIVE,
 )
 
 _NAME = re.compile(r"RawData/(acc|gyro)_exp(\d+)_user(\d+)\.txt")

@@ -23,7 +23,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import read_table
 
 INFO = DatasetInfo(
@@ -46,6 +46,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=24,
     placement="iPhone 6s in the front trouser pocket",
+    tested_on=ARCHIVE,
 )
 
 _LABEL_OF_CODE = dict(zip(("dws", "ups", "wlk", "jog", "sit", "std"), range(6), strict=True))

@@ -17,7 +17,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording, check_finite
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._npy_objects import read_object_npy
 
 INFO = DatasetInfo(
@@ -41,6 +41,7 @@ INFO = DatasetInfo(
     resting=(),
     n_subjects=10,
     placement="smartwatch on the wrist of the exercising arm",
+    tested_on=ARCHIVE,
 )
 
 _COLUMNS = ["ax", "ay", "az", "wx", "wy", "wz"]

@@ -20,7 +20,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import read_table
 
 WINDOW_SAMPLES = 128
@@ -38,6 +38,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing", "laying"),
     n_subjects=30,
     placement="Samsung Galaxy S II on a belt at the waist",
+    tested_on=ARCHIVE,
     test_subjects=("2", "4", "9", "10", "12", "13", "18", "20", "24"),
 )
 

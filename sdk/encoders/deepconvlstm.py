@@ -69,7 +69,7 @@ class DeepConvLSTM(nn.Module):
         return steps[:, -1]
 
 
-@register_encoder("deepconvlstm")
+@register_encoder("deepconvlstm", "Combining public data sets", (128, 6))
 def deepconvlstm(length_samples: int, n_channels: int) -> DeepConvLSTM:
     """Four convolutions of 64 maps, two LSTMs of 128 units."""
     return DeepConvLSTM(length_samples, n_channels)

@@ -51,10 +51,14 @@ class FCN(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Windows (n, length_samples, n_channels) to features (n, n_features)."""
+        return torch.flatten(self.blocks(self.padded(windows)), 1)
+
+    def padded(self, windows: Tensor) -> Tensor:
+        """Windows (n, length_samples, n_channels) to what the first block takes (n, 1, multiple of 16, n_channels)."""
         maps = windows.unsqueeze(1)
         if any(self._padding):
             maps = functional.pad(maps, (0, 0, *self._padding), mode="replicate")
-        return torch.flatten(self.blocks(maps), 1)
+        return maps
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -66,13 +70,13 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-@register_encoder("fcn")
+@register_encoder("fcn", "MaskCAE", (30, 6))
 def fcn(length_samples: int, n_channels: int) -> FCN:
     """Table I: every pool has stride 2."""
     return FCN(length_samples, n_channels, first_stride=2)
 
 
-@register_encoder("fcn-stride4")
+@register_encoder("fcn-stride4", "MaskCAE", (128, 9))
 def fcn_stride4(length_samples: int, n_channels: int) -> FCN:
     """Table VI: the first pool has stride 4, which halves the head and most of the work."""
     return FCN(length_samples, n_channels, first_stride=4)

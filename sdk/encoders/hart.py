@@ -33,6 +33,7 @@ from torch.nn import functional
 
 from runtime.errors import InputError
 from sdk.encoders._keras import initialise, same_padding
+from sdk.encoders._slices import halves, slices
 from sdk.encoders.registry import register_encoder
 
 _PATCH_SAMPLES = 16
@@ -125,7 +126,7 @@ class SensorWiseBlock(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patches (n, patches, width) to the same shape."""
-        acc, middle, gyro = self.norm(patches).split(self._parts, dim=2)
+        acc, middle, gyro = slices(self.norm(patches), self._parts, dim=2)
         branches = (self.acc(acc), self.light(middle), self.gyro(gyro))
         patches = patches + torch.cat([self.drop_path(branch) for branch in branches], dim=2)
         after: Tensor = patches + self.drop_path(self.mlp(self.mlp_norm(patches)))
@@ -139,14 +140,15 @@ class Attention(nn.Module):
         width: values per patch.
         n_heads: number of heads.
         key_width: values of a query, a key or a value in one head.
+        dropout: share of the weights that training leaves out.
     """
 
-    def __init__(self, width: int, n_heads: int, key_width: int) -> None:
+    def __init__(self, width: int, n_heads: int, key_width: int, dropout: float = _DROPOUT) -> None:
         super().__init__()
         inner = n_heads * key_width
         self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
         self.out = nn.Linear(inner, width)
-        self.dropout = nn.Dropout(_DROPOUT)
+        self.dropout = nn.Dropout(dropout)
         self._n_heads, self._scale = n_heads, 1 / math.sqrt(key_width)
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -215,7 +217,7 @@ class _Patches(nn.Module):
         nn.init.uniform_(self.positions, -_FIRST_POSITIONS, _FIRST_POSITIONS)
 
     def forward(self, windows: Tensor) -> Tensor:
-        acc, gyro = windows.transpose(1, 2).chunk(2, dim=1)
+        acc, gyro = halves(windows.transpose(1, 2), dim=1)
         patches = torch.cat([self.acc(acc), self.gyro(gyro)], dim=1)
         return patches.transpose(1, 2) + self.positions
 
@@ -239,7 +241,7 @@ class _DropPath(nn.Module):
         return branch * kept / (1 - self._rate)
 
 
-@register_encoder("hart")
+@register_encoder("hart", "Combining public data sets", (128, 6))
 def hart(length_samples: int, n_channels: int) -> HART:
     """Six blocks of 192 values, as published."""
     return HART(length_samples, n_channels)

@@ -105,7 +105,7 @@ class _Module(nn.Module):
         return maps
 
 
-@register_encoder("ispl-inception")
+@register_encoder("ispl-inception", "Combining public data sets", (128, 6))
 def ispl_inception(length_samples: int, n_channels: int) -> ISPLInception:
     """Five modules, one shortcut."""
     return ISPLInception(length_samples, n_channels)

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from sdk.encoders._keras import batch_norm, initialise, same_padding
+from sdk.encoders._slices import halves
 from sdk.encoders.hart import HIDDEN_UNITS, SENSOR_CHANNELS, Attention, Hidden, SensorWiseBlock, check_sensors, mlp
 from sdk.encoders.registry import register_encoder
 
@@ -109,7 +110,7 @@ class _PerSensor(nn.Module):
         self.acc, self.gyro = make(), make()
 
     def forward(self, maps: Tensor) -> Tensor:
-        acc, gyro = maps.chunk(2, dim=1)
+        acc, gyro = halves(maps, dim=1)
         return torch.cat([self.acc(acc), self.gyro(gyro)], dim=1)
 
 
@@ -163,8 +164,8 @@ class _SensorWise(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         patches = self.blocks(self.local(maps).transpose(1, 2))
-        acc, gyro = maps.chunk(2, dim=1)
-        folded_acc, folded_gyro = self.fold(patches.transpose(1, 2)).chunk(2, dim=1)
+        acc, gyro = halves(maps, dim=1)
+        folded_acc, folded_gyro = halves(self.fold(patches.transpose(1, 2)), dim=1)
         fused: Tensor = self.fuse(torch.cat([acc, folded_acc, gyro, folded_gyro], dim=1))
         return fused
 
@@ -204,13 +205,13 @@ class _Mean(nn.Module):
         return maps.mean(dim=2)
 
 
-@register_encoder("mobilehart-xs")
+@register_encoder("mobilehart-xs", "Combining public data sets", (128, 6))
 def mobilehart_xs(length_samples: int, n_channels: int) -> MobileHART:
     """The one that the papers call MobileHART."""
     return MobileHART(length_samples, n_channels, XS)
 
 
-@register_encoder("mobilehart-xxs")
+@register_encoder("mobilehart-xxs", "Combining public data sets", (128, 6))
 def mobilehart_xxs(length_samples: int, n_channels: int) -> MobileHART:
     """Half of the parameters."""
     return MobileHART(length_samples, n_channels, XXS)

@@ -1,14 +1,24 @@
-"""The registry: an encoder is a name, a configuration and a function, in one file."""
+"""The registry: an encoder is a name, the shape of its windows, and a function, in one file.
+
+The length of a shape says what kind of input it is:
+
+    (length_samples, n_channels)   a window of one rate; video and radar have their frames flattened into the columns
+    (n_values,)                    modalities of different rates, one after the other, each row by row (see `fusion`)
+    (3, height, width)             an image
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from runtime.errors import InputError
+
+_KINDS = {1: "(n_values,)", 2: "(length_samples, n_channels)", 3: "(3, height, width)"}
 
 
 class Encoder(Protocol):
@@ -17,20 +27,36 @@ class Encoder(Protocol):
     n_features: int
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """Windows (n, length_samples, n_channels) to features (n, n_features)."""
+        """Windows (n, *shape) to features (n, n_features)."""
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What is known of an encoder before it is made."""
+
+    name: str
+    paper: str  # whose experiments have it, in a word
+    shape: tuple[int, ...]  # of one window in that paper
+    factory: Callable[..., nn.Module]  # of the numbers of a shape
 
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
-_ENTRIES: dict[str, Callable[..., nn.Module]] = {}
+_ENTRIES: dict[str, EncoderInfo] = {}
 
 
-def register_encoder(name: str) -> Callable[[Factory], Factory]:
-    """Register `factory(length_samples, n_channels)` under a name that is not taken."""
+def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[[Factory], Factory]:
+    """Register `factory(*shape)` under a name that is not taken.
+
+    Args:
+        name: a new one.
+        paper: whose experiments have it, in a word.
+        shape: of one window in that paper; its length is the kind of input.
+    """
 
     def register(factory: Factory) -> Factory:
         if name in _ENTRIES:
             raise InputError(f"encoder {name!r}", expected="a new name", got="one that is taken", fix="Choose another.")
-        _ENTRIES[name] = factory
+        _ENTRIES[name] = EncoderInfo(name, paper, shape, factory)
         return factory
 
     return register
@@ -41,27 +67,43 @@ def list_encoders() -> list[str]:
     return sorted(_ENTRIES)
 
 
-def create_encoder(name: str, length_samples: int, n_channels: int) -> nn.Module:
-    """Make an encoder with fresh weights.
-
-    Args:
-        name: one of `list_encoders()`.
-        length_samples: rows of a window.
-        n_channels: columns of a window.
+def encoder_info(name: str) -> EncoderInfo:
+    """What is known of a registered encoder.
 
     Raises:
         InputError: an unknown name; the message has the near ones.
     """
     if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.3) or list_encoders()
+        near = difflib.get_close_matches(name, _ENTRIES) or list_encoders()
         raise InputError(
             "encoder", expected="a registered name", got=repr(name), fix=f"Did you mean {' or '.join(near)}?"
         )
-    return _ENTRIES[name](length_samples, n_channels)
+    return _ENTRIES[name]
+
+
+def create_encoder(name: str, *shape: int) -> nn.Module:
+    """Make an encoder with fresh weights.
+
+    Args:
+        name: one of `list_encoders()`.
+        shape: of one window, such as length_samples, n_channels. Without it, the paper's.
+
+    Raises:
+        InputError: an unknown name, or a shape that the encoder cannot take.
+    """
+    info = encoder_info(name)
+    if shape and len(shape) != len(info.shape):
+        raise InputError(
+            f"encoder {name}",
+            expected=f"windows of shape {_KINDS[len(info.shape)]}, such as {info.shape}",
+            got=shape,
+            fix="Choose an encoder for this kind of input.",
+        )
+    return info.factory(*(shape or info.shape))
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear head: windows (n, length_samples, n_channels) to logits (n, n_classes)."""
+    """An encoder with a linear head: windows (n, *shape) to logits (n, n_classes)."""
 
     def __init__(self, encoder: nn.Module, n_classes: int) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from runtime.errors import InputError
 from runtime.manifest import Signal, WindowSpec
 from sdk._command import DONE, Progress, guarded, parser, table
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
-from sdk.encoders import list_encoders
+from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain.bundle import export_run
 from sdk.pretrain.loop import PretrainPlan
 from sdk.pretrain.study import Split, Task, run_study, subject_folds
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     plan = PretrainPlan()
+    encoders = [name for name in list_encoders() if len(encoder_info(name).shape) == 2]  # of windows of one rate
     p = parser("sdk.pretrain", "Supervised pretraining of an encoder, scored on people whom it never saw.", _EXAMPLES)
     p.add_argument("dataset", choices=list_datasets())
     p.add_argument("--data", metavar="DIR", help="folder with the official archive (see python -m sdk.datasets)")
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--test", metavar="IDS", help="test people, with commas; all others train")
     p.add_argument("--folds", metavar="N", type=int, help="instead of --test: N groups of people, each tested once")
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
-    p.add_argument("--encoder", choices=list_encoders(), default=plan.encoder, help="default %(default)s")
+    p.add_argument("--encoder", choices=encoders, default=plan.encoder, help="default %(default)s")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
     p.add_argument("--length", metavar="N", type=int, default=128, help="samples per window (default %(default)s)")

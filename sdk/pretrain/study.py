@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from runtime.errors import InputError
 from runtime.files import write_atomic
@@ -70,7 +71,10 @@ def make_method(plan: PretrainPlan, task: Task, windows: LabelledWindows) -> Sup
         torch.from_numpy(np.maximum(std, 1e-6).astype(np.float32)),
     )
     # The CPU's convolutions of narrow kernels run twice as fast on this layout; results differ by rounding only.
-    return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    for layer in method.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method
 
 
 def run_study(

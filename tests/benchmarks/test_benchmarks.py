@@ -13,6 +13,10 @@ KEYS = {"name", "machine", "versions", "commit", "figures", "ratios", "checks"}
 PROMISED = {  # ratios and figures that are known by name outside
     "adapt": {"hapt_before", "hapt_after", "hapt_hurt"},
     "coldstart": {"import_vs_bare", "first_prediction_vs_bare"},
+    "encoders": {"fcn_parameters", "fcn_macs", "fcn_ms", "fcn_windows_per_s", "fcn_bundle_mb", "cosmo-utd_parameters"},
+    "spectrogram": {"scipy_vs_incremental", "scipy_matrices_vs_incremental", "columns_scipy_vs_incremental"},
+    "memory": {"rss_over_bare_mb", "rss_slope_kb_per_hour"},
+    "hub": {"streams", "realtime_factor", "p99_delay_ms", "core_share", "one_by_one_vs_batched"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
 }
 

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_stream_in_json(bundle, chunk):
 
 def test_stream_as_text(bundle):
     done = python("-m", "sdk.stream", bundle, "--replay", PERSON)
-    header, *lines, last = done.stdout.splitlines()
+    header, *lines, last, told = done.stdout.splitlines()
     assert header.split() == ["time", "prediction", "prob.", "true", "compute"]
     in_json = python("-m", "sdk.stream", bundle, "--replay", PERSON, "--json").stdout.splitlines()
     predictions = [json.loads(line) for line in in_json[:-1]]
@@ -101,6 +102,10 @@ def test_stream_as_text(bundle):
     assert 0 < sum(line.endswith("<- wrong") for line in lines) < len(lines)
     expected = f"357 windows with a true label: accuracy {scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
     assert last == expected
+    counters = json.loads(in_json[-1])["counters"]
+    assert counters["windows"] == 357
+    gaps, dropped = (counters[name] for name in ("gaps", "rows_dropped"))
+    assert told == f"of {len(Recording.load(PERSON).samples)} samples: {gaps} gaps, {dropped} rows dropped"
 
 
 def test_stream_of_a_csv_without_labels(tmp_path, bundle):
@@ -287,11 +292,6 @@ RECORDINGS = {
         "r.npz",
         "samples of shape (n, 6), a column for each of acc_x, acc_y, acc_z, gyro_x, gyro_y, gyro_z, got shape (300, 5)",
     ),
-    "nan": (
-        lambda p: recording(p / "r.npz", with_nan()),
-        "r.npz: sample 123, channel gyro_y",
-        "a finite number, got nan",
-    ),
     "words": (lambda p: recording(p / "r.npz", np.full((300, 6), "x")), "r.npz: samples", "real numbers"),
     "complex": (
         lambda p: recording(p / "r.npz", np.zeros((300, 6), complex)),
@@ -303,7 +303,6 @@ RECORDINGS = {
         "r.npz",
         ", got ",
     ),
-    "rate": (lambda p: recording(p / "r.npz", rate_hz=100.0), "r.npz", "50 samples per second, got 100"),
     "truncated": (lambda p: truncated(shutil.copy(PERSON, p / "r.npz")), "r.npz", "a NumPy .npz archive, got "),
     "missing": (lambda p: p / "gone.npz", "gone.npz", "a file that can be read, got No such file or directory"),
     "folder": (lambda p: folder(p / "f.npz"), "f.npz", "a file that can be read, got Is a directory"),
@@ -317,11 +316,6 @@ RECORDINGS = {
         lambda p: text(p / "r.csv", ",".join(CHANNELS) + "\n1,2,3\n"),
         "r.csv: line 2",
         "6 fields, got 3",
-    ),
-    "csv nan": (
-        lambda p: text(p / "r.csv", ",".join(CHANNELS) + "\n1,2,3,4,5,6\n1,2,nan,4,5,6\n"),
-        "r.csv: sample 1, channel acc_z",
-        "a finite number, got nan",
     ),
     "csv empty": (lambda p: text(p / "r.csv", ""), "r.csv", ", got "),
 }
@@ -352,7 +346,7 @@ def test_bad_recordings(tmp_path, bundle, name):
     assert listing(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["channels", "nan", "missing", "csv field"])
+@pytest.mark.parametrize("name", ["channels", "missing", "csv field"])
 def test_bad_recordings_of_labels(tmp_path, bundle, name):
     make, where, expected = RECORDINGS[name]
     path, labels = make(tmp_path), write_labels(tmp_path)
@@ -360,6 +354,37 @@ def test_bad_recordings_of_labels(tmp_path, bundle, name):
     done = python("-m", "sdk.finetune", bundle, "--labels", labels, "--recording", path)
     assert_refused(done, where, expected)
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "windows", "told"),
+    [
+        (lambda p: recording(p / "r.npz", with_nan()), 1, {"not_finite": 1, "gaps": 1}),  # 123 rows, then 176
+        (lambda p: recording(p / "r.npz", rate_hz=100.0), 1, {"not_finite": 0, "gaps": 0}),  # 3 s
+        (lambda p: recording(p / "r.npz", rate_hz=25.0), 8, {"gaps": 0}),  # 12 s
+        (lambda p: text(p / "r.csv", ",".join(CHANNELS) + "\n1,2,3,4,5,6\n1,2,nan,4,5,6\n"), 0, {"not_finite": 1}),
+    ],
+)
+def test_recordings_with_holes_or_of_another_rate_are_played(tmp_path, bundle, make, windows, told):
+    done = python("-m", "sdk.stream", bundle, "--replay", make(tmp_path), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    *predictions, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(predictions) == last["counters"]["windows"] == windows
+    assert told.items() <= last["counters"].items()
+
+
+def test_a_hole_costs_the_labelled_windows_that_touch_it(tmp_path, bundle):
+    person = Recording.load(PERSON)
+    samples, labels = person.samples.copy(), write_labels(tmp_path)
+    samples[np.searchsorted(person.t, 30), 3] = np.nan  # amid "20,40,downstairs"
+    facts = {"t": person.t, "labels": person.labels, "label_names": person.label_names}
+    holed = recording(tmp_path / "r.npz", samples, **facts)
+    lines = [
+        python("-m", "sdk.finetune", bundle, "--labels", labels, "--recording", path, "--l2", "0.01").stdout
+        for path in (PERSON, holed)
+    ]
+    whole, less = (int(re.search(r"(\d+) downstairs", line)[1]) for line in lines)
+    assert whole - 3 <= less < whole
 
 
 ALTERED = ("manifest.json", "model.onnx", "weights.safetensors", "golden.npz")

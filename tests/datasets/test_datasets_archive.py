@@ -1,10 +1,12 @@
 """Archives that are missing, wrong, cut off or something else altogether."""
 
+import gzip
 import hashlib
 import io
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from datasets_small import hapt_members, load_unknown, write_registry, write_tar, write_zip, zip_bytes
@@ -182,3 +184,51 @@ def test_the_archive_is_what_the_name_says_wherever_it_lies(tmp_path, monkeypatc
     source = write_zip(tmp_path / "source.zip", hapt_members())
     shutil.copy(source, tmp_path / "a b.zip")
     assert len(load_unknown("hapt", tmp_path)) == 2
+
+
+def nested():
+    part = zip_bytes({"a.csv": b"1", "b.csv": b"2"})
+    return zip_bytes(
+        {"one/x_csv.zip": part, "one/y_csv.zip": zip_bytes({"z_csv.zip": part}), "two/x_sql.zip": b"no zip"}
+    )
+
+
+def all_files(content, *patterns, **options):
+    return list(Archive(Path("n.zip"), io.BytesIO(content)).files(*patterns, **options))
+
+
+@pytest.mark.parametrize("in_memory_bytes", [0, 1 << 20])
+def test_members_of_inner_zips_begin_with_the_path_of_the_zip(monkeypatch, in_memory_bytes):
+    """Whether an inner zip is held in memory or copied to a file without a name."""
+    monkeypatch.setattr(_archive, "_IN_MEMORY_BYTES", in_memory_bytes)
+    found = all_files(nested(), "one/x_csv.zip/*.csv", enter=lambda path: "_csv.zip" in path)
+    assert found == [("one/x_csv.zip/a.csv", b"1"), ("one/x_csv.zip/b.csv", b"2")]
+    found = all_files(nested(), "y_csv.zip/z_csv.zip/a.csv", enter=lambda path: "_csv.zip" in path)
+    assert found == [("y_csv.zip/z_csv.zip/a.csv", b"1")]
+
+
+def test_an_inner_zip_that_is_damaged_is_one_line():
+    with pytest.raises(InputError, match=r"n.zip: expected a whole archive, got one .*File is not a zip file"):
+        all_files(nested(), "*.csv")
+
+
+def test_optional_members_may_be_missing():
+    content = zip_bytes({"a.csv": b"1"})
+    assert all_files(content, "a.csv", optional=["b.csv"]) == [("a.csv", b"1")]
+    assert all_files(content, optional=["b.csv"]) == []
+    with pytest.raises(InputError, match=r"expected a member b.csv, got none"):
+        all_files(content, "a.csv", "b.csv")
+
+
+def test_names_of_a_zip():
+    assert Archive(Path("n.zip"), io.BytesIO(nested())).names() == ["one/x_csv.zip", "one/y_csv.zip", "two/x_sql.zip"]
+    with pytest.raises(InputError, match=r"n.zip: expected a zip file, got a web page"):
+        Archive(Path("n.zip"), io.BytesIO(HTML)).names()
+
+
+def test_a_compressed_member_that_is_cut_off():
+    content = zip_bytes({"P001.csv.gz": gzip.compress(bytes(range(256)) * 40)[:-20]})
+    members = Archive(Path("n.zip"), io.BytesIO(content)).blocks("*.csv.gz")
+    _, blocks = next(members)
+    with pytest.raises(InputError, match=r"n.zip: expected a whole archive, got one that is cut off or damaged"):
+        list(blocks)

@@ -125,7 +125,9 @@ def test_no_server_at_all(tmp_path, register, monkeypatch):
 
 def test_no_url_at_all(tmp_path, register):
     register(f"hapt h.zip {SHA256} -")
-    with pytest.raises(InputError, match=r"hapt: expected a url in registry.txt, got none"):
+    with pytest.raises(
+        InputError, match=r"one of \"h.zip\", got none of them. Get the archive from its authors. Put the"
+    ):
         get("hapt", tmp_path / "data")
 
 

@@ -2,17 +2,7 @@ import pytest
 from datasets_small import write_registry
 
 from runtime.errors import InputError
-from sdk.datasets import list_datasets
-from sdk.datasets._registry import Entry, entries_of, read_registry
-
-
-def test_our_registry_has_every_data_set_and_a_way_to_each():
-    assert {entry.dataset for entry in read_registry()} == set(list_datasets())
-    for name in list_datasets():
-        entries = entries_of(name)
-        assert any(entry.url for entry in entries), name
-        assert entries[0].url, f"{name}: the official archive comes first"
-        assert all(entry.url or entry.sha256 for entry in entries), "a copy without a url must have a hash"
+from sdk.datasets._registry import Entry, read_registry
 
 
 def test_a_registry_is_read(tmp_path):

@@ -12,7 +12,11 @@ from runtime.errors import InputError
 from sdk.encoders import FCN, Classifier, create_encoder, list_encoders, register_encoder
 
 NAMES = ["fcn", "fcn-stride4"]
-ELSEWHERE = ["deepconvlstm", "hart", "ispl-inception", "mobilehart-xs", "mobilehart-xxs"]  # test_encoders_supervised.py
+ELSEWHERE = [
+    *("deepconvlstm", "hart", "ispl-inception", "mobilehart-xs", "mobilehart-xxs"),  # test_encoders_supervised.py
+    *("1d-cnn", "cnn-gru", "cnn-transformer", "co-occurrence", "resnet1d", "resnet18"),  # test_encoders_more.py
+    *("cosmo-depth", "cosmo-imu", "cosmo-radar", "cosmo-skeleton", "cosmo-usc", "cosmo-utd"),  # test_encoders_more.py
+]
 SHAPES = [(32, 3), (30, 6), (128, 9), (17, 1)]
 
 
@@ -112,10 +116,12 @@ def test_a_state_survives_its_dictionary(name):
 def test_an_unknown_name_is_answered_with_the_near_ones():
     with pytest.raises(
         InputError,
-        match=r"^encoder: expected a registered name, got 'fcn-stride-4'. Did you mean fcn-stride4 or fcn\?$",
+        match=r"^encoder: expected a registered name, got 'fcn-stride-4'. Did you mean fcn-stride4\?$",
     ):
         create_encoder("fcn-stride-4", 32, 3)
-    with pytest.raises(InputError, match=r"got '中'. Did you mean deepconvlstm or fcn or fcn-stride4 or hart or "):
+    with pytest.raises(
+        InputError, match=r"got '中'. Did you mean 1d-cnn or cnn-gru or cnn-transformer or co-occurrence or "
+    ):
         create_encoder("中", 32, 3)
 
 
@@ -123,7 +129,7 @@ def test_a_name_is_given_once():
     with pytest.raises(
         InputError, match=r"^encoder 'fcn': expected a new name, got one that is taken. Choose another.$"
     ):
-        register_encoder("fcn")(FCN)
+        register_encoder("fcn", "MaskCAE", (30, 6))(FCN)
     assert list_encoders() == sorted([*NAMES, *ELSEWHERE])
 
 

@@ -126,7 +126,7 @@ FAILURES = [
     (
         {"windows": small_windows(3)[:, :-1]},
         InputError,
-        r"windows: expected shape \(n, \*\(32, 3\)\), got \(3, 31, 3\)\. Cut them with the manifest\.",
+        r"windows: expected shape \(n, 32, 3\), n at least 1, got \(3, 31, 3\)\. Cut them with the manifest\.",
     ),
     ({"windows": small_windows(3)[:0]}, InputError, r"got \(0, 32, 3\)"),
     ({"windows": small_windows(3)[0]}, InputError, r"got \(32, 3\)"),

@@ -1,5 +1,6 @@
 """Engines against torch; streams against SciPy, and against themselves in other pieces."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -114,7 +115,7 @@ def samples_of(n):
 
 def answers(predictions):
     """What of predictions is the same whenever they are made."""
-    return [(p.label, p.probability, p.probabilities, p.start_s, p.end_s) for p in predictions]
+    return [(p.label, p.probability, p.probabilities, p.start_s, p.end_s, p.quality) for p in predictions]
 
 
 def test_predictions_are_scipys_softmax_of_torchs_logits(bundle, exported):
@@ -136,13 +137,13 @@ def test_predictions_are_scipys_softmax_of_torchs_logits(bundle, exported):
 
 def test_probabilities_of_extreme_logits():
     class Extreme:
-        def run(self, windows, output="logits"):
-            return np.array([[-1e30, 700, 800]], np.float32)
+        def logits(self, window):
+            return [-1e30, 700.0, 800.0]
 
     stream = Stream.__new__(Stream)
     manifest = small_manifest()
     stream.windower, stream._labels = Windower(manifest.signal, manifest.window), manifest.labels
-    stream._engine = Extreme()
+    stream._engine, stream._spectrogram = Extreme(), None
     (prediction,) = stream.push(samples_of(32))
     assert prediction.label == "running"
     assert prediction.probabilities == pytest.approx(scipy.special.softmax([-1e30, 700, 800]), abs=1e-15)
@@ -184,10 +185,41 @@ def test_two_streams_over_one_engine_are_as_two_over_two(bundle, engine):
 def test_a_refused_push_leaves_the_stream_as_it_was(bundle, engine):
     stream, samples = Stream(bundle, engine), samples_of(100)
     found = stream.push(samples[:30])
-    with pytest.raises(InputError, match="samples: sample 1, channel acc_z: expected a finite number, got nan"):
-        stream.push([[1, 2, 3], [1, 2, np.nan]])
+    with pytest.raises(InputError, match=r"samples: expected real numbers of shape \(n, 3\): acc_x, acc_y, acc_z, got"):
+        stream.push([[1, 2], [1, 2]])
     found += stream.push(samples[30:])
     assert answers(found) == answers(Stream(bundle, engine).push(samples))
+
+
+def test_a_row_that_is_no_number_is_counted_and_no_window_spans_it(bundle, engine):
+    stream, samples = Stream(bundle, engine), samples_of(100)
+    samples[40, 2] = np.nan
+    found = stream.push(samples)
+    assert [(p.start_s, p.end_s) for p in found] == [(0, 1), *[((41 + k) / 32, (73 + k) / 32) for k in (0, 12, 24)]]
+    assert (stream.counters.not_finite, stream.counters.gaps, stream.counters.windows) == (1, 1, 4)
+    assert answers(found[1:]) == [
+        (*a[:3], a[3] + 41 / 32, a[4] + 41 / 32, a[5]) for a in answers(Stream(bundle, engine).push(samples[41:]))
+    ]
+
+
+def test_one_window_at_a_time_is_what_a_batch_of_one_gives(engine):
+    for window in small_windows(3):
+        assert engine.logits(window) == engine.run(window[None])[0].tolist()
+
+
+def test_a_prediction_as_a_dictionary_is_json(bundle, engine):
+    (prediction,) = Stream(bundle, engine).push(samples_of(32), np.arange(32) / RATE_HZ)
+    told = json.loads(json.dumps(prediction.to_dict()))
+    assert set(told) == set(prediction._fields)
+    assert told["label"] == prediction.label
+    assert told["quality"] == {
+        "real": 1.0,
+        "filled": 0,
+        "saturated": 0,
+        "padded": 0,
+        "source_hz": [pytest.approx(RATE_HZ)],
+        "jitter_s": pytest.approx(0, abs=1e-9),
+    }
 
 
 def test_times_of_computing_are_told(bundle, engine):

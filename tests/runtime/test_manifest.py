@@ -148,14 +148,22 @@ def test_an_unknown_field_is_named(path, where):
         (("labels",), ["a"], "m.json: labels: expected at least two names that differ, got a. Name each class once."),
         (("labels",), ["a", "b", "a"], "m.json: labels: expected at least two names that differ, got a, b, a"),
         (("normalise", "std"), [1], "m.json: normalise: expected 3 means and deviations, one per channel, got 3 and 1"),
-        (("signal", "modalities"), [], "m.json: signal: signal: expected modalities of one rate, .* got rates .* none"),
+        (
+            ("signal", "modalities"),
+            [],
+            "m.json: signal: signal: expected at least one modality, .* got the channels none",
+        ),
         (
             ("signal", "modalities", 0, "channels"),
             [],
-            "modality 'acc': expected at least one channel and a rate above 0",
+            "modality 'acc': expected at least one channel, a rate above 0 Hz and a full scale above 0, got 0 channels",
         ),
-        (("signal", "modalities", 0, "channels"), ["x", "y", "x"], "channels acc_x, acc_y, acc_x. Resample"),
+        (("signal", "modalities", 0, "channels"), ["x", "y", "x"], "channels acc_x, acc_y, acc_x. Name each"),
         (("signal", "modalities", 0, "rate_hz"), -1, "modality 'acc': expected .* got 3 channels at -1.0 Hz"),
+        (("signal", "modalities", 0, "full_scale"), 0, "modality 'acc': expected .* full scale 0.0"),
+        (("clock", "gap"), "fill", "m.json: clock: gap: expected .*, got 'fill'"),
+        (("clock", "back_s"), -1, "m.json: clock: clock: expected times of at least 0 seconds .* back_s -1.0"),
+        (("clock", "least_real"), 1.5, "m.json: clock: clock: expected .* least_real from 0 to 1, got .*1.5"),
     ],
 )
 def test_a_field_of_the_wrong_type_or_value_is_named(path, value, message):
@@ -165,14 +173,19 @@ def test_a_field_of_the_wrong_type_or_value_is_named(path, value, message):
     assert len(str(caught.value)) < 300
 
 
-def test_modalities_of_two_rates():
-    modality = {"name": "gyro", "unit": "rad/s", "channels": ["x"], "rate_hz": 100}
+def test_modalities_of_two_rates_need_whole_samples_at_each():
+    modality = {"name": "gyro", "unit": "rad/s", "channels": ["x"], "rate_hz": 100, "full_scale": None}
     document = json.loads(raw())
     document["signal"]["modalities"].append(modality)
     with pytest.raises(
-        BundleError, match=r"got rates \[32.0, 100.0\] Hz and channels acc_x, .*gyro_x\. Resample the mod"
+        BundleError, match=r"window: expected a length and a hop of whole samples at 100 Hz too, got .*\. Choose a"
     ):
         Manifest.from_json(json.dumps(document))
+    document["signal"]["modalities"][-1]["rate_hz"] = 64
+    document["normalise"] = {"mean": [0.0] * 4, "std": [1.0] * 4}
+    manifest = Manifest.from_json(json.dumps(document))
+    length = manifest.window.length_samples
+    assert manifest.window_shape == (length * 3 + 2 * length * 1,)
 
 
 @pytest.mark.parametrize("schema", [0, 2, "1", None, 1.5])

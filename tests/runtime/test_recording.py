@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import InputError
-from runtime.manifest import Modality, Signal
+from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import UNLABELLED, Recording
+from runtime.window import cut_windows
 
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 50.0)))
 CHANNELS = ("acc_x", "acc_y", "gyro_z")
@@ -112,36 +113,38 @@ def test_duration():
     assert recording(3, t=np.array([5, 5.02, 5.5])).duration_s == pytest.approx(0.52)
 
 
-NAN_AT_2 = np.zeros((4, 3), np.float32)
+def test_fit_needs_every_channel():
+    with pytest.raises(
+        InputError,
+        match=r"walk: expected the channels acc_x, acc_y, gyro_z, got 2 channels \(acc_x, gyro_z\) without acc_y\. N",
+    ):
+        recording(samples=np.zeros((4, 2), np.float32), channels=("acc_x", "gyro_z")).fit(SIGNAL)
+
+
+NAN_AT_2 = np.ones((6, 3), np.float32)
 NAN_AT_2[2, 1] = np.nan
+STEPS = np.arange(6.0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "n_windows"),  # of two rows each, one after the other
     [
-        (
-            {"samples": np.zeros((4, 2), np.float32), "channels": ("acc_x", "gyro_z")},
-            r"walk: expected the channels acc_x, acc_y, gyro_z, got 2 channels \(acc_x, gyro_z\) without acc_y\. Name",
-        ),
-        ({"samples": NAN_AT_2}, "walk: sample 2, channel acc_y: expected a finite number, got nan. Drop or repair"),
-        ({"rate_hz": 100.0}, "walk: expected 50 samples per second, got 100. Resample the recording"),
-        ({"rate_hz": 47.0}, "expected 50 samples per second, got 47"),
-        ({"t": np.arange(6) / 25}, "expected 50 samples per second, got 25"),
-        ({"t": np.arange(6) / -50}, "walk: expected 50 samples per second, got"),
-        ({"t": np.zeros(6)}, "walk: expected 50 samples per second, got"),
-        (
-            {"t": np.array([0, 0.02, np.nan, 0.06, 0.08, 0.1])},
-            "walk: sample 2, channel t: expected a finite number, got nan",
-        ),
-        (
-            {"t": np.array([0, 0.02, 0.04, 0.06, 0.08, np.inf])},
-            "walk: sample 5, channel t: expected a finite number, got inf",
-        ),
+        ({}, 3),
+        ({"samples": NAN_AT_2}, 2),  # 0 1 | 3 4 (5)
+        ({"t": np.where(STEPS == 2, np.nan, STEPS) / 50}, 2),
+        ({"t": np.where(STEPS == 5, np.inf, STEPS) / 50}, 2),  # 0 1, 2 3 (4)
+        ({"t": STEPS / -50}, 0),  # each late: one row
+        ({"t": np.zeros(6)}, 0),
+        ({"rate_hz": 100.0}, 1),  # 0, 20, 40 ms
+        ({"rate_hz": 25.0}, 5),  # 0 to 200 ms
+        ({"rate_hz": 25.0, "t": STEPS / 25}, 5),
+        ({"t": STEPS * 1.04 / 50}, 3),  # 4 % slow: six rows in 104 ms
     ],
 )
-def test_what_fit_refuses(changes, message):
-    with pytest.raises(InputError, match=message):
-        recording(**changes).fit(SIGNAL)
+def test_cutting_takes_any_clock_and_leaves_out_what_is_no_number(changes, n_windows):
+    windows = cut_windows(recording(**changes), SIGNAL, WindowSpec(2, 2))
+    assert len(windows) == n_windows
+    assert all(np.isfinite(window.samples).all() for window in windows)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +215,10 @@ def test_what_is_wrong_in_a_csv(tmp_path, lines, message):
 
 
 @pytest.mark.parametrize("word", ["nan", "inf", "-1e400", "1e39"])
-def test_a_number_in_a_csv_that_is_not_finite_is_named_by_its_sample(tmp_path, word):
-    path = csv(tmp_path / "a.csv", "acc_x,acc_y,gyro_z", "1,2,3", f"1,2,{word}")
-    with pytest.raises(InputError, match=r"a.csv: sample 1, channel gyro_z: expected a finite number, got -?(nan|inf)"):
-        Recording.load(path, 50).fit(SIGNAL)
+def test_a_number_in_a_csv_that_is_not_finite_is_a_missing_sample(tmp_path, word):
+    path = csv(tmp_path / "a.csv", "acc_x,acc_y,gyro_z", "1,2,3", "1,2,4", f"1,2,{word}", "1,2,5", "1,2,6")
+    windows = cut_windows(Recording.load(path, 50), SIGNAL, WindowSpec(2, 1))
+    assert [window.samples[:, 2].tolist() for window in windows] == [[3, 4], [5, 6]]
 
 
 def test_a_csv_that_is_empty_or_not_text(tmp_path):

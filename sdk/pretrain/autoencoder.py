@@ -1,0 +1,141 @@
+"""MaskCAE's network for pretraining: the FCN sees some patches of a window, a decoder fills in all of it.
+
+Paper: "MaskCAE: Masked Convolutional AutoEncoder via Sensor Data Reconstruction for Self-Supervised Human Activity
+Recognition", section III and equations 1 and 2; sizes as in the released code. 3,756,385 parameters, whatever the
+windows: encoder 54,560, projections 87,008, norms 480, tokens 240, decoder 3,614,097.
+
+    window -> FCN block 1 -> block 2 -> block 3 -> block 4        only what is visible: the rest is zero after every
+                 |             |           |          |           convolution and pool, and no norm counts it
+              norm, and a learned token wherever nothing is visible
+              projections: 5 steps, 5 steps, 5 steps, 1 step, to the decoder's width
+                 |             |           |          |
+    out <- 1x1 <(+)- stage 4 <(+)- stage 3 <(+)- stage 2 <- stage 1      each doubles the time and halves the width
+
+A patch is 16 steps of one sensor channel. The stages' kernels are 5 x 5, so here the sensor channels meet. Which
+patches are visible, and the loss, are the method's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sdk.encoders import FCN
+
+PATCH_SAMPLES = 16
+_ENCODER_WIDTHS = (128, 64, 32, 16)  # from the smallest map to the largest
+_DECODER_WIDTHS = (256, 128, 64, 32, 16)
+_PROJECTION_STEPS = (1, 5, 5, 5)
+_FIRST_STD = 0.02
+
+
+class MaskedAutoencoder(nn.Module):
+    """The FCN of table I with projections and decoder; `encoder` is what is kept afterwards.
+
+    Args:
+        length_samples: rows of a window; padded by replication to the next multiple of 16.
+        n_channels: columns of a window.
+    """
+
+    def __init__(self, length_samples: int, n_channels: int) -> None:
+        super().__init__()
+        self.encoder = FCN(length_samples, n_channels)
+        self.fillers = nn.ModuleList(map(_Filler, _ENCODER_WIDTHS, _DECODER_WIDTHS, _PROJECTION_STEPS))
+        self.stages = nn.ModuleList(_stage(a, b) for a, b in pairwise(_DECODER_WIDTHS))
+        self.last = nn.Conv2d(_DECODER_WIDTHS[-1], 1, 1)
+        self.patches = (-(-length_samples // PATCH_SAMPLES), n_channels)  # shape of the grid
+        for layer in (*self.stages.modules(), self.last):
+            _initialise(layer)
+
+    def forward(self, windows: Tensor, visible: Tensor) -> Tensor:
+        """Reconstruct padded windows from their visible patches.
+
+        Args:
+            windows: normalised, shape (n, length_samples, n_channels).
+            visible: one truth value per patch, shape (n, *patches).
+
+        Returns:
+            Shape (n, patches in time x 16, n_channels).
+        """
+        levels = reversed(list(self._levels(windows, visible.unsqueeze(1))))
+        maps: Tensor | float = 0.0
+        for (level, seen), fill, stage in zip(levels, self.fillers, self.stages, strict=True):
+            maps = stage(maps + fill(level, seen))
+        return self.last(maps).squeeze(1)  # type: ignore[no-any-return]
+
+    def _levels(self, windows: Tensor, visible: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The maps after each block, and where they are visible."""
+        maps = self.encoder.padded(windows)
+        seen = _stretch(visible, maps)
+        maps = maps * seen
+        for block in self.encoder.blocks:
+            convolution, norm, relu, pool = block.children()
+            assert isinstance(norm, nn.BatchNorm2d)
+            maps = pool(relu(visible_norm(norm, convolution(maps), seen)))
+            seen = _stretch(visible, maps)
+            maps = maps * seen
+            yield maps, seen
+
+
+class _Filler(nn.Module):
+    """From a level of the encoder to what is added in the decoder."""
+
+    def __init__(self, inputs: int, outputs: int, steps: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(inputs)
+        self.token = nn.Parameter(torch.empty(1, inputs, 1, 1))
+        nn.init.trunc_normal_(self.token, std=_FIRST_STD, a=-_FIRST_STD, b=_FIRST_STD)
+        self.project = nn.Conv2d(inputs, outputs, (steps, 1), padding=(steps // 2, 0))
+
+    def forward(self, maps: Tensor, seen: Tensor) -> Tensor:
+        filled = torch.where(seen, visible_norm(self.norm, maps, seen), self.token)
+        projected: Tensor = self.project(filled)
+        return projected
+
+
+def visible_norm(norm: nn.BatchNorm2d, maps: Tensor, seen: Tensor) -> Tensor:
+    """Batch normalisation that knows only the visible places of maps (n, c, steps, channels); the others become 0."""
+    rows = maps.permute(0, 2, 3, 1)
+    places = seen[:, 0]
+    after = functional.batch_norm(
+        rows[places],
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        training=norm.training,
+        momentum=norm.momentum or 0.0,
+        eps=norm.eps,
+    )
+    return torch.zeros_like(rows).masked_scatter(places.unsqueeze(3), after).permute(0, 3, 1, 2)
+
+
+def _stretch(visible: Tensor, maps: Tensor) -> Tensor:
+    """Patches (n, 1, patches in time, channels) to the steps of maps (n, c, steps, channels)."""
+    return visible.repeat_interleave(maps.shape[2] // visible.shape[2], dim=2)
+
+
+def _stage(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, inputs, (4, 1), stride=(2, 1), padding=(1, 0)),
+        nn.Conv2d(inputs, inputs, 5, padding=2, bias=False),
+        nn.BatchNorm2d(inputs),
+        nn.ReLU6(),
+        nn.Conv2d(inputs, outputs, 5, padding=2, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+def _initialise(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d):
+        nn.init.trunc_normal_(layer.weight, std=_FIRST_STD)
+    elif isinstance(layer, nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    else:
+        return
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

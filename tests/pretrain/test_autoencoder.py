@@ -1,0 +1,80 @@
+"""MaskCAE's network: its published size, and that nothing which is hidden can be seen."""
+
+import pytest
+import torch
+from torch import nn
+
+from sdk.encoders import create_encoder
+from sdk.pretrain.autoencoder import MaskedAutoencoder, visible_norm
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def net_and_windows(length=30, n_channels=6, n=3):
+    torch.manual_seed(0)
+    net = MaskedAutoencoder(length, n_channels)
+    visible = torch.rand(n, *net.patches).argsort(1).argsort(1) > 0  # one patch of two of each channel
+    return net, torch.randn(n, length, n_channels), visible
+
+
+@pytest.mark.parametrize(("length", "n_channels", "grid"), [(30, 6, (2, 6)), (30, 12, (2, 12)), (128, 9, (8, 9))])
+def test_it_has_the_released_size_whatever_the_windows(length, n_channels, grid):
+    net, windows, visible = net_and_windows(length, n_channels)
+    assert count(net) == 3_756_385
+    assert count(net.encoder) == 54_560
+    assert [count(filler.project) for filler in net.fillers] == [33_024, 41_088, 10_304, 2_592]
+    assert sum(count(filler.norm) for filler in net.fillers) == 480
+    assert sum(filler.token.numel() for filler in net.fillers) == 240
+    assert count(net.stages) + count(net.last) == 3_614_097
+    assert net.patches == grid
+    assert net(windows, visible).shape == (3, 16 * grid[0], n_channels)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_hidden_cannot_be_seen(training):
+    net, windows, visible = net_and_windows(32)
+    net.train(training)
+    windows.requires_grad_()
+    net(windows, visible).square().sum().backward()
+    reached = windows.grad.abs().reshape(3, 2, 16, 6).amax(2) > 0
+    assert torch.equal(reached, visible)
+
+
+def test_with_everything_visible_it_is_the_dense_encoder():
+    net, windows, _ = net_and_windows(32)
+    levels = []
+    for block in net.encoder.blocks:
+        block.register_forward_hook(lambda module, inputs, output: levels.append(output))
+    everything = torch.ones(3, 2, 6, dtype=torch.bool)
+    for training in (True, False):
+        levels.clear()
+        net.train(training).encoder(windows)
+        sparse = [maps for maps, _ in net._levels(windows, everything.unsqueeze(1))]
+        for found, expected in zip(sparse, levels, strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_the_norm_counts_visible_places_only():
+    torch.manual_seed(0)
+    maps, seen = torch.randn(4, 3, 8, 5), torch.rand(4, 1, 8, 5) > 0.4
+    norm, rows = nn.BatchNorm2d(3), nn.BatchNorm1d(3)
+    found = visible_norm(norm, maps, seen)
+    expected = rows(maps.permute(0, 2, 3, 1)[seen[:, 0]])
+    torch.testing.assert_close(found.permute(0, 2, 3, 1)[seen[:, 0]], expected)
+    torch.testing.assert_close(norm.running_var, rows.running_var)
+    assert not found[~seen.expand_as(found)].any()
+
+
+def test_the_encoder_goes_into_the_registered_one():
+    net, windows, _ = net_and_windows()
+    fcn = create_encoder("fcn", 30, 6)
+    fcn.load_state_dict(net.encoder.state_dict())
+    assert torch.equal(fcn.eval()(windows), net.eval().encoder(windows))
+
+
+def test_every_parameter_learns():
+    net, windows, visible = net_and_windows()
+    net.eval()(windows, visible).square().sum().backward()
+    assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
