@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sdk.meters.energy import Energy, Meter, NoMeter
+from sdk.meters.energy import Energy, Idle, Meter, NoMeter
 from sdk.meters.memory import Memory, PeakMemory
 
 if TYPE_CHECKING:
@@ -32,15 +32,16 @@ class Measurement:
         """Return plain values for JSON; what is missing is None."""
         return asdict(self) | {
             "memory": asdict(self.memory) | {"above_baseline_bytes": self.memory.above_baseline_bytes},
-            "energy": asdict(self.energy) | {"rails": list(self.energy.rails)},
+            "energy": self.energy.to_dict(),
         }
 
 
 class Measuring:
     """The window that `measure` opens; `result` is there once it has closed, also if the block raised."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, idle: Idle | None = None) -> None:
         self._meter = meter
+        self._idle = idle
         self._memory = PeakMemory()
         self._result: Measurement | None = None
 
@@ -63,12 +64,17 @@ class Measuring:
         seconds = time.perf_counter() - self._began_s
         cpu_seconds = time.process_time() - self._cpu_began_s
         memory = self._memory.stop()
-        self._result = Measurement(seconds, cpu_seconds, self._meter.stop(), memory)
+        self._result = Measurement(seconds, cpu_seconds, self._meter.stop().above(self._idle), memory)
 
 
-def measure(meter: Meter | None = None) -> Measuring:
-    """Return a window to be used in a `with` statement; without a meter its energy is "not measured"."""
-    return Measuring(NoMeter("none was given to measure()") if meter is None else meter)
+def measure(meter: Meter | None = None, *, idle: Idle | None = None) -> Measuring:
+    """Return a window to be used in a `with` statement; without a meter its energy is "not measured".
+
+    Args:
+        meter: of energy.
+        idle: what `measure_idle` gave; the result's `energy.net_joules` is then what the block used above it.
+    """
+    return Measuring(NoMeter("none was given to measure()") if meter is None else meter, idle)
 
 
 @dataclass(frozen=True)

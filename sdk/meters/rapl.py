@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sdk.meters.energy import MeterError
-from sdk.meters.sampling import POLL_S, CounterRail, SampledMeter, read_int
+from sdk.meters.energy import PARTIAL, MeterError
+from sdk.meters.sampling import POLL_S, CounterRail, SampledMeter
+from sdk.meters.sysfs import read_int
 
 FOLDER = "sys/class/powercap"
 # chmod -R would not do: the zones are links, and -R does not follow links
 CURE = f"run as root or `sudo chmod a+r /{FOLDER}/*/energy_uj` (until the next boot)"
+STEP_UJ = 61  # 2^-14 J, the coarsest unit in wide use; AMD and some servers count finer
+REFRESH_S = 0.001
 
 
 def open_rapl(
@@ -28,21 +31,31 @@ def open_rapl(
         MeterError: there is no RAPL, or its counters may not be read.
     """
     folder = Path(root) / FOLDER
+    absent = "on an x86 PC `sudo modprobe intel_rapl_msr`; a virtual machine has none"
     if not folder.is_dir():
-        raise MeterError(f"no /{FOLDER}")
+        raise MeterError(f"no /{FOLDER}", absent)
     zones = sorted(path for path in folder.iterdir() if re.fullmatch(r"intel-rapl:\d+", path.name))
     try:
         rails = [
-            CounterRail(name, zone / "energy_uj", read_int(zone / "max_energy_range_uj"))
+            CounterRail(name, zone / "energy_uj", read_int(zone / "max_energy_range_uj"), STEP_UJ, REFRESH_S)
             for zone in zones
             if (name := (zone / "name").read_text().strip()).startswith("package-")
         ]
         for rail in rails:
             rail.read()
     except PermissionError:
-        raise MeterError(f"energy_uj: permission denied: {CURE}") from None
+        raise MeterError("energy_uj: permission denied", CURE, there=True) from None
     except (OSError, ValueError) as error:
-        raise MeterError(f"/{FOLDER}: {error}") from None
+        raise MeterError(f"/{FOLDER}: {error}", "look whether `dmesg` says why", there=True) from None
     if not rails:
-        raise MeterError(f"no package-* zone under /{FOLDER}")
-    return SampledMeter("rapl", rails, method="counter", period_s=POLL_S, clock=clock, background=background)
+        raise MeterError(f"no package-* zone under /{FOLDER}", absent)
+    return SampledMeter(
+        "rapl",
+        rails,
+        method="counter",
+        period_s=POLL_S,
+        tier=PARTIAL,
+        leaves_out="memory, disk, screen, power supply: everything but the processor package",
+        clock=clock,
+        background=background,
+    )

@@ -25,7 +25,7 @@ def tree(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if content is None:
-                path.mkdir()  # reading a folder fails for root too
+                path.mkdir(exist_ok=True)  # reading a folder fails for root too
             else:
                 path.write_text(f"{content}\n")
         return tmp_path

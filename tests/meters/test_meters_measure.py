@@ -96,6 +96,17 @@ def test_measured_energy_in_json():
         "reason": "",
         "seconds": 1.0,
         "n_samples": 2,
+        "n_repeats": 0,
+        "tier": None,
+        "leaves_out": "",
+        "uncertainty_j": None,
+        "metering_cpu_s": None,
+        "notes": [],
+        "idle": None,
+        "timeline": None,
+        "net_joules": None,
+        "net_uncertainty_j": None,
+        "metering_share": None,
     }
 
 
