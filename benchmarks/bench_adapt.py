@@ -92,7 +92,7 @@ def _measure(name: str, options: Options, runs: Path, path: Path, result: Result
 def _adapt(bundle: Bundle, own: list[Recording], seed: int) -> tuple[Scores, Scores, bool]:
     """One person: draw, adapt, score on the windows that share no sample with the drawn ones."""
     manifest = bundle.manifest
-    windows = labelled_windows(own, manifest.signal, manifest.window, manifest.labels)
+    windows = labelled_windows(own, manifest.signal, manifest.window, manifest.labels, manifest.clock)
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(windows.labels == label) for label in range(len(manifest.labels))]
     drawn = np.sort(np.concatenate([rng.permutation(rows)[:PER_CLASS] for rows in classes]))

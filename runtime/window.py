@@ -381,10 +381,12 @@ class LabelledWindows(NamedTuple):
     source: NDArray[np.int64]  # shape (n,), which recording each came from
 
 
-def cut_windows(recording: Recording, signal: Signal, window: WindowSpec) -> list[Window]:
+def cut_windows(
+    recording: Recording, signal: Signal, window: WindowSpec, clock: ClockSpec | None = None
+) -> list[Window]:
     """All windows of a recording: what a `Windower` gives that is fed the whole of it."""
     fitted = recording.fit(signal)
-    windower = Windower(signal, window, source_hz=recording.rate_hz)
+    windower = Windower(signal, window, clock, source_hz=recording.rate_hz)
     return windower.push(fitted.samples, fitted.t) + windower.flush()
 
 
@@ -412,7 +414,11 @@ def label_of(recording: Recording, start_s: float, end_s: float) -> str | None:
 
 
 def labelled_windows(
-    recordings: list[Recording], signal: Signal, window: WindowSpec, labels: tuple[str, ...]
+    recordings: list[Recording],
+    signal: Signal,
+    window: WindowSpec,
+    labels: tuple[str, ...],
+    clock: ClockSpec | None = None,
 ) -> LabelledWindows:
     """Cut recordings and keep the windows whose samples all have one of the given labels.
 
@@ -421,11 +427,12 @@ def labelled_windows(
         signal: columns and rate to cut to.
         window: length and hop.
         labels: names in the order of the model's classes; windows of other labels are left out.
+        clock: what is done about gaps and uneven time stamps; None: the default.
     """
     index = {name: i for i, name in enumerate(labels)}
     samples, classes, starts, sources = [], [], [], []
     for source, recording in enumerate(recordings):
-        for cut in cut_windows(recording, signal, window):
+        for cut in cut_windows(recording, signal, window, clock):
             name = label_of(recording, cut.start_s, cut.end_s)
             if name in index:
                 samples.append(cut.samples)

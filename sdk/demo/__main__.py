@@ -141,7 +141,8 @@ def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
 
     base = Bundle.open(path, "base")
     manifest = base.manifest
-    windows = labelled_windows([Recording.load(_sample(person))], manifest.signal, manifest.window, manifest.labels)
+    recordings = [Recording.load(_sample(person))]
+    windows = labelled_windows(recordings, manifest.signal, manifest.window, manifest.labels, manifest.clock)
     chosen = np.concatenate([_spread(np.flatnonzero(windows.labels == label)) for label in range(len(manifest.labels))])
     labelled, rest = set_apart(windows, chosen, manifest.window_s)
     before = score_bundle(base, rest)

@@ -89,7 +89,7 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
     labels: list[int] = []
     weights: list[float] = []
     for source, spans in _sources(path, manifest, recording):
-        for cut in cut_windows(source, manifest.signal, manifest.window):
+        for cut in cut_windows(source, manifest.signal, manifest.window, manifest.clock):
             for span in spans:
                 if span.start_s - _EDGE_S <= cut.start_s and cut.end_s <= span.end_s + _EDGE_S:
                     windows.append(cut.samples)
