@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from exporters.training import attention, convolution, elementwise, linear  # noqa: F401  (they register their rules)
+from exporters.training import attention, convolution, elementwise, linear, recurrent  # noqa: F401  (they register rules)
 from exporters.training.cut import Cut, find_cut
 from exporters.training.differentiate import Tape
 from exporters.training.forward import Forward, read_forward
