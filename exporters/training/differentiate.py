@@ -95,13 +95,13 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def refuse(task: Task, expected: str, got: object) -> InputError:
+def refuse(task: Task, expected: str, got: object, fix: str = "") -> InputError:
     """The error of a rule that does not cover a case."""
     return InputError(
         f"training graph: {task.op} that makes {task.output}",
         expected=expected,
         got=got,
-        fix="Train from a later layer, or add the case to exporters.training.",
+        fix=fix or "Train from a later layer, or add the case to exporters.training.",
     )
 
 
@@ -112,9 +112,11 @@ class Tape:
         graph: where nodes are emitted.
         values: what the steps start from, by name.
         wanted: the names of those whose gradient is asked for.
+        otherwise: the rule of operators that have none.
     """
 
-    def __init__(self, graph: Graph, values: Mapping[str, Laid], wanted: Sequence[str]) -> None:
+    def __init__(self, graph: Graph, values: Mapping[str, Laid], wanted: Sequence[str], otherwise: Rule) -> None:
+        self._otherwise = otherwise
         self.values: dict[str, Laid] = dict(values)
         self._graph = graph
         self._wanted = set(wanted)
@@ -129,9 +131,7 @@ class Tape:
         inputs = tuple(self.values.get(name) for name in step.inputs)
         wants = tuple(name in self._wanted for name in step.inputs)
         task = Task(self._graph, step.op, inputs, wants, step.attributes, shape, step.output)
-        if step.op not in _RULES:
-            raise refuse(task, "an operator with a rule", step.op)
-        self.values[step.output], pull = _RULES[step.op](task)
+        self.values[step.output], pull = _RULES.get(step.op, self._otherwise)(task)
         if any(wants):
             self._wanted.add(step.output)
             self._pulls.append((step, pull))

@@ -237,10 +237,12 @@ def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
 @rule("Expand")
 def _expand(task: Task) -> tuple[Laid, Pull]:
     graph, x = task.graph, task.given(0)
-    if task.shape is None or any(dim < 0 for dim in task.shape):
-        raise refuse(task, "sizes that do not depend on the batch", task.shape)
-    plain, shape = graph.arrange(x), task.shape
-    y = graph.emit("Expand", plain, graph.constant(shape, np.int64), shape=broadcast(plain.shape, shape))
+    shape = task.shape
+    if shape is None or any(dim < 0 for dim in shape[: -len(x.shape)]):
+        raise refuse(task, "sizes that do not depend on the batch", shape)
+    plain = graph.arrange(x)
+    target = graph.constant([max(dim, 1) for dim in shape], np.int64)  # 1 leaves an axis as it is
+    y = graph.emit("Expand", plain, target, shape=broadcast(plain.shape, shape))
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         return [_reduce(graph, graph.arrange(dy), plainly(plain), tuple(range(len(shape))))]

@@ -13,8 +13,10 @@ KEYS = {"name", "machine", "versions", "commit", "figures", "ratios", "checks"}
 PROMISED = {  # ratios and figures that are known by name outside
     "adapt": {"hapt_before", "hapt_after", "hapt_hurt"},
     "coldstart": {"import_vs_bare", "first_prediction_vs_bare"},
+    "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
 }
+NEEDS_A_PEER = {"ours_vs_ort_training"}  # not measured where the peer is not installed
 
 
 def run(*arguments: str) -> str:
@@ -38,4 +40,5 @@ def test_quick_run(name: str) -> None:
     assert result["name"] == name
     assert PROMISED[name] <= result["figures"].keys() | result["ratios"].keys()
     assert all(result["checks"].values())
-    assert all(value > 0 for key, value in result["ratios"].items() if not key.endswith("_spread"))
+    ratios = {key: value for key, value in result["ratios"].items() if not key.endswith("_spread")}
+    assert all(value > 0 for key, value in ratios.items() if value is not None or key not in NEEDS_A_PEER)
