@@ -113,6 +113,8 @@ def _is_zero(value: Laid) -> bool:
 def _batch_norm(task: Task) -> tuple[Laid, Pull]:
     """Batch normalisation with frozen statistics that follows no convolution: a scale and a shift per channel."""
     graph, x = task.graph, task.given(0)
+    if task.attributes.get("training_mode", 0):
+        raise refuse(task, "frozen statistics", "an export of a module that is being trained")
     gamma, beta = graph.arrange(task.given(1)), graph.arrange(task.given(2))
     mean = graph.constant(task.known(3))
     inverse = graph.constant(1 / np.sqrt(task.known(4) + task.attributes.get("epsilon", 1e-5)))
