@@ -32,7 +32,8 @@ def test_gradients_are_those_of_torch(exported, name, layer):
         activations = prefix(windows)
         assert activations.shape == (n, *graph.spec.cut_shape)
         found = graph_gradients(graph.model, graph.spec, bundle, activations, labels, weights)
-        for dtype, allowed in ((torch.float64, 1e-6), (torch.float32, 5e-6)):
+        first = 1e-6 if layer == 0 else 2e-6  # what comes in at a cut has been rounded before
+        for dtype, allowed in ((torch.float64, first), (torch.float32, 5e-6)):
             truth = torch_gradients(classifier(module), bundle.manifest, windows, labels, weights, dtype)
             assert found[0] == pytest.approx(truth[0], rel=1e-6)
             np.testing.assert_allclose(found[1], truth[1], atol=1e-5)
