@@ -14,6 +14,11 @@ elementwise, moves, linear, attention, recurrent, convolution (with geometry, po
 borrowed        the rules of all others
 """
 
+try:
+    import onnx  # noqa: F401
+except ImportError as error:
+    raise ImportError('training graphs need onnx: pip install "sensedge[export]"') from error
+
 from exporters.training.build import TrainingGraph, training_graph
 from exporters.training.bundle import add_training, with_training
 
