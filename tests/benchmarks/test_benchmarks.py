@@ -17,8 +17,10 @@ PROMISED = {  # ratios and figures that are known by name outside
     "spectrogram": {"scipy_vs_incremental", "scipy_matrices_vs_incremental", "columns_scipy_vs_incremental"},
     "memory": {"rss_over_bare_mb", "rss_slope_kb_per_hour"},
     "hub": {"streams", "realtime_factor", "p99_delay_ms", "core_share", "one_by_one_vs_batched"},
+    "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
 }
+NEEDS_A_PEER = {"ours_vs_ort_training"}  # not measured where the peer is not installed
 
 
 def run(*arguments: str) -> str:
@@ -42,4 +44,5 @@ def test_quick_run(name: str) -> None:
     assert result["name"] == name
     assert PROMISED[name] <= result["figures"].keys() | result["ratios"].keys()
     assert all(result["checks"].values())
-    assert all(value > 0 for key, value in result["ratios"].items() if not key.endswith("_spread"))
+    ratios = {key: value for key, value in result["ratios"].items() if not key.endswith("_spread")}
+    assert all(value > 0 for key, value in ratios.items() if value is not None or key not in NEEDS_A_PEER)

@@ -159,7 +159,14 @@ def test_what_needs_torch_says_how_to_get_it(outside, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_exporters_say_what_they_need(outside, tmp_path):
-    code = "try: import exporters\nexcept ImportError as error: print(error, '|', type(error.__cause__).__name__)"
+@pytest.mark.parametrize(
+    ("name", "member", "what"),
+    [
+        ("exporters", "export_bundle", "exporters need torch"),
+        ("exporters.training", "add_training", "training graphs need onnx"),
+    ],
+)
+def test_exporters_say_what_they_need(outside, tmp_path, name, member, what):
+    code = f"try: from {name} import {member}\nexcept ImportError as e: print(e, '|', type(e.__cause__).__name__)"
     out = run(outside, "-c", code, cwd=tmp_path, env=plain_environment())
-    assert out == 'exporters need torch: pip install "sensedge[export]" | ModuleNotFoundError\n'
+    assert out == f'{what}: pip install "sensedge[export]" | ModuleNotFoundError\n'
