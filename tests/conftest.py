@@ -40,6 +40,21 @@ def shipped_bundle(source, path):
     return Exported(path, Elsewhere(), small_windows(4))
 
 
+@pytest.fixture(scope="session")
+def bundle_of(tmp_path_factory):
+    """bundle_of(name): (bundle, torch module from windows or images to logits, these) of any registered encoder."""
+    from encoders_small import export_of  # it needs torch
+
+    done = {}
+
+    def export(name):
+        if name not in done:
+            done[name] = export_of(name, tmp_path_factory.mktemp(name) / "small.bundle")
+        return done[name]
+
+    return export
+
+
 @pytest.fixture
 def small_bundle(exported, tmp_path):
     """The path of a small bundle that a test may spoil."""

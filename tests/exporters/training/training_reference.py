@@ -17,8 +17,11 @@ from runtime.manifest import Modality, Normalise, Signal, TensorSpec, WindowSpec
 def torch_gradients(module, manifest, windows, labels, weights, dtype=torch.float64):
     """Loss, logits and the gradient of every parameter, by the module's own names, as float64."""
     module = copy.deepcopy(module).to(dtype).eval()
-    mean, std = (torch.tensor(v, dtype=dtype) for v in (manifest.normalise.mean, manifest.normalise.std))
-    logits = module((torch.from_numpy(windows).to(dtype) - mean) / std)
+    normalise = manifest.normalise
+    inputs = torch.from_numpy(windows).to(dtype)
+    if any(normalise.mean) or {*normalise.std} != {1}:
+        inputs = (inputs - torch.tensor(normalise.mean, dtype=dtype)) / torch.tensor(normalise.std, dtype=dtype)
+    logits = module(inputs)
     shares = torch.from_numpy(weights).to(dtype) / float(np.sum(weights, dtype=np.float64))
     loss = (functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none") * shares).sum()
     loss.backward()
