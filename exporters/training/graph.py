@@ -92,7 +92,7 @@ class Graph:
         if key not in self._known:
             number = len(self._nodes)
             outputs = ["" if shape is None else f"{op.lower()}_{number}_{i}" for i, shape in enumerate(shapes)]
-            self._nodes.append(helper.make_node(op, names, outputs, **attributes))
+            self._nodes.append(helper.make_node(op, names, outputs, name=f"{op}_{number}", **attributes))
             self._known[key] = [Tensor(name, shape or ()) for name, shape in zip(outputs, shapes, strict=True)]
         return self._known[key]
 
@@ -249,7 +249,7 @@ class Graph:
         """
         nodes = self.needed(list(outputs.values()))
         read = {name for node in nodes for name in node.input}
-        nodes += [helper.make_node("Identity", [tensor.name], [name]) for name, tensor in outputs.items()]
+        nodes += [helper.make_node("Identity", [tensor.name], [name], name=name) for name, tensor in outputs.items()]
         graph = GraphProto(
             name="training",
             node=nodes,

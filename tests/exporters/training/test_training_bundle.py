@@ -38,7 +38,10 @@ def test_every_layer_gets_a_graph_and_the_rest_stays(small_bundle):
     for spec in bundle.manifest.training:
         built = training_graph(bundle.model(), bundle.manifest, spec.layer)
         assert (built.model, built.spec) == (bundle.training_model(spec), spec)
-        onnx.checker.check_model(onnx.load_model_from_string(built.model), full_check=True)
+        model = onnx.load_model_from_string(built.model)
+        onnx.checker.check_model(model, full_check=True)
+        names = [node.name for node in model.graph.node]  # onnxruntime 1.19 fuses nodes and confuses those without
+        assert len(set(names)) == len(names)
         assert len(built.model) < 40_000
 
 
