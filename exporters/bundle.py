@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from exporters.offsets import initializer_offsets
 from exporters.parity import TOLERANCE, check_parity
+from exporters.training import with_training
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.errors import InputError
 from runtime.manifest import Head, Manifest, Normalise, TensorSpec
@@ -71,6 +72,7 @@ def export_bundle(
     windows: NDArray[np.float32],
     *,
     tolerance: float = TOLERANCE,
+    training: bool = False,
 ) -> Bundle:
     """Write a bundle; one that is already there is replaced only if everything succeeds.
 
@@ -82,6 +84,7 @@ def export_bundle(
         windows: real ones, shape (n, length_samples, n_channels), float32, in the units of the signal. They become
             the golden windows.
         tolerance: of the parity check, as a share of the largest value of an output.
+        training: add the graphs that a device needs to train more than the head; see exporters.training.
 
     Raises:
         InputError: windows of another shape, or a trainable tensor that did not survive the export by its name.
@@ -114,7 +117,10 @@ def export_bundle(
             write_bundle(Path(rehearsal) / "b", complete, model, tensors, golden), module, windows, tolerance
         )
     complete = replace(complete, provenance={**complete.provenance, "parity": parity})
-    return write_bundle(path, complete, model, tensors, golden)
+    contents: dict[str, bytes] = {}
+    if training:
+        complete, contents = with_training(complete, model)
+    return write_bundle(path, complete, model, tensors, golden, contents)
 
 
 def _onnx(module: nn.Module, manifest: Manifest) -> bytes:

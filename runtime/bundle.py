@@ -5,6 +5,7 @@
       model.onnx              windows -> features, logits
       weights.safetensors     the trainable tensors, by the names that they have in the graph
       golden.npz              a few windows with the features and logits that the exporter computed
+      train/04.onnx           where there is one: loss and gradient of all tensors from layer 4 on
       personal/0001/          a version written on this device: weights.safetensors (some tensors) + record.json
       personal/current        the version in use; no such file, or `base` in it, means the model as it was shipped
 
@@ -31,11 +32,11 @@ from numpy.typing import NDArray
 
 from runtime.errors import BundleError
 from runtime.files import TEMPORARY, fsync_folder, sha256_of, write_atomic, write_folder_atomic
-from runtime.manifest import Manifest, TensorSpec
+from runtime.manifest import Manifest, TensorSpec, TrainingSpec
 from runtime.tensors import dump_tensors, load_tensors
 
 BASE = "base"
-FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list
+FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list, and its training graphs
 _VERSION = re.compile(r"[0-9]{4,9}")
 _COPY_AGAIN = "Copy or export the bundle again."
 _GO_BACK = "Go back: python -m sdk.finetune BUNDLE --rollback base"
@@ -96,6 +97,10 @@ class Bundle:
                 data = self.personal_tensors[spec.name].astype("<f4").tobytes()
                 model[spec.offset : spec.offset + len(data)] = data
         return bytes(model)
+
+    def training_model(self, spec: TrainingSpec) -> bytes:
+        """The graph of one of `manifest.training`."""
+        return _read(self.path, spec.file)
 
     def golden(self) -> Golden:
         """The golden windows with the base model's answers."""
@@ -186,7 +191,12 @@ class Bundle:
 
 
 def write_bundle(
-    path: str | Path, manifest: Manifest, model: bytes, tensors: Mapping[str, NDArray[np.float32]], golden: Golden
+    path: str | Path,
+    manifest: Manifest,
+    model: bytes,
+    tensors: Mapping[str, NDArray[np.float32]],
+    golden: Golden,
+    training: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a new bundle in one step; one that is already at `path` is replaced, its personal versions with it.
 
@@ -196,6 +206,7 @@ def write_bundle(
         model: the ONNX graph.
         tensors: the trainable tensors, by name.
         golden: windows with the answers of the module that was exported.
+        training: the graphs that manifest.training speaks of, by their file; None: there are none.
 
     Raises:
         BundleError: at `path` is something that is no bundle; it is left as it is.
@@ -209,10 +220,12 @@ def write_bundle(
         "golden.npz": archive.getvalue(),
         "model.onnx": model,
         "weights.safetensors": dump_tensors(tensors, {spec.name: str(spec.layer) for spec in manifest.tensors}),
+        **(training or {}),
     }
 
     def fill(folder: Path) -> None:
         for name, data in contents.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
         (folder / "manifest.json").write_text(manifest.with_files(contents).to_json())
         Bundle.open(folder)
@@ -250,10 +263,11 @@ def _read(path: Path, name: str) -> bytes:
 
 def _check_files(path: Path, manifest: Manifest) -> bytes:
     """Compare every file with its size and hash; the bytes of model.onnx, which is read for it anyway."""
-    if set(manifest.files) != set(FILES):
+    expected = (*FILES, *(spec.file for spec in manifest.training))
+    if sorted(manifest.files) != sorted(expected):
         raise BundleError(
             path / "manifest.json",
-            expected=f"the files {', '.join(FILES)}",
+            expected=f"the files {', '.join(expected)}",
             got=sorted(manifest.files),
             fix=_COPY_AGAIN,
         )

@@ -10,6 +10,7 @@
       features      number of features that the encoder gives per window
       head          names of the two tensors of the linear head: logits = features @ weight.T + bias
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx
+      training      the graphs that train the model from some layer on, and where their frozen part ends
       files         size and sha256 of every file beside the manifest
       provenance    how the model came to be: method, data, licence, scores
 
@@ -129,6 +130,29 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class TrainingSpec:
+    """A graph that gives loss and gradient for the tensors of one layer and of all later ones."""
+
+    layer: int  # the first that is trained
+    file: str  # train/NN.onnx, NN being the layer
+    cut: str  # the value of model.onnx that goes in; "windows" where everything is trained
+    cut_shape: tuple[int, ...]  # of that value, per window
+    tensors: tuple[str, ...]  # the trained tensors, in the order in which they lie in the flat vectors
+    sizes: tuple[int, ...]  # how many numbers each has
+    fixed_bytes: int  # of memory that the graph fills at its worst instant: this much,
+    bytes_per_window: int  # and this much more per window of a batch
+
+    def __post_init__(self) -> None:
+        if self.layer < 0 or self.file != f"train/{self.layer:02d}.onnx":
+            raise BundleError(
+                f"training from layer {self.layer}",
+                expected="the file train/NN.onnx, NN being the layer",
+                got=self.file,
+                fix="Export the bundle again.",
+            )
+
+
+@dataclass(frozen=True)
 class FileSpec:
     """Size and hash of one file of the bundle."""
 
@@ -150,6 +174,7 @@ class Manifest:
     features: int = 0
     head: Head = Head("head.weight", "head.bias")
     tensors: tuple[TensorSpec, ...] = ()
+    training: tuple[TrainingSpec, ...] = ()
     files: Mapping[str, FileSpec] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -169,6 +194,15 @@ class Manifest:
                 got=f"{len(self.normalise.mean)} and {len(self.normalise.std)}",
                 fix="Give one of each per channel of `signal`.",
             )
+        for spec in self.training:
+            expected = tuple(tensor.name for tensor in self.tensors if tensor.layer >= spec.layer)
+            if spec.tensors != expected:
+                raise BundleError(
+                    f"training from layer {spec.layer}",
+                    expected=f"the tensors {', '.join(expected)}",
+                    got=", ".join(spec.tensors),
+                    fix="Export the bundle again.",
+                )
 
     @property
     def window_shape(self) -> tuple[int, int]:

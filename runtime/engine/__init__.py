@@ -5,6 +5,7 @@ ort     onnxruntime on the CPU     OrtEngine
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -42,4 +43,25 @@ def open_engine(bundle: Bundle, *, threads: int = 1) -> Engine:
     return OrtEngine(bundle, threads=threads)
 
 
-__all__ = ["Engine", "Output", "open_engine"]
+def open_prefix(bundle: Bundle, cut: str, *, threads: int = 1) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The frozen part of a model: from windows to the value at which a training graph goes on.
+
+    Args:
+        bundle: in the version to start from.
+        cut: name of a value of the graph, as in `TrainingSpec.cut`; "windows" gives back the windows themselves.
+        threads: within one operator.
+
+    Returns:
+        Windows of shape (n, length_samples, n_channels), float32, to activations of shape (n, *cut_shape).
+
+    Raises:
+        BundleError: the graph has no such value.
+    """
+    if cut == "windows":
+        return lambda windows: windows
+    from runtime.engine.ort import run_to
+
+    return run_to(bundle, cut, threads)
+
+
+__all__ = ["Engine", "Output", "open_engine", "open_prefix"]

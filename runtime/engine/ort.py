@@ -6,6 +6,8 @@ bound too, which saves the dictionary, the name look-ups and the allocation of `
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine import Output
 from runtime.errors import BundleError, InputError
+from runtime.graph_bytes import with_output
 
 _INPUT = "windows"
 
@@ -28,6 +31,29 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
     return options
 
 
+def run_to(bundle: Bundle, name: str, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Windows to a value inside the graph; what follows it is not computed."""
+    session = _session(bundle, with_output(bundle.model(), name), threads)
+
+    def run(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        activations: NDArray[np.float32] = session.run([name], {_INPUT: windows})[0]
+        return activations
+
+    return run
+
+
+def _session(bundle: Bundle, model: bytes, threads: int) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors share no base class of their own
+        raise BundleError(
+            bundle.path / "model.onnx",
+            expected="a graph that onnxruntime can open",
+            got=str(error).splitlines()[0],
+            fix="Update onnxruntime or export the bundle again.",
+        ) from error
+
+
 class OrtEngine:
     """A bundle's graph in an onnxruntime session on the CPU.
 
@@ -38,17 +64,7 @@ class OrtEngine:
 
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
         manifest = bundle.manifest
-        try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.model(), session_options(threads), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own errors share no base class of their own
-            raise BundleError(
-                bundle.path / "model.onnx",
-                expected="a graph that onnxruntime can open",
-                got=str(error).splitlines()[0],
-                fix="Update onnxruntime or export the bundle again.",
-            ) from error
+        self._session = _session(bundle, bundle.model(), threads)
         self._shape = manifest.window_shape
         self._check_shapes(bundle)
         self._window = np.zeros((1, *self._shape), np.float32)

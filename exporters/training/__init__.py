@@ -1,0 +1,17 @@
+"""Gradient graphs: ordinary ONNX graphs that an inference engine runs to train a model on the device. No torch needed.
+
+build           a model's graph -> a graph of loss and gradient    training_graph, TrainingGraph
+bundle          such graphs beside the model in a bundle           add_training, with_training
+forward         the model as a list of steps
+cut             where the frozen part ends
+patterns        chains of steps that have a rule as one
+differentiate   the walk forward and the walk back
+memory          what a graph keeps at once
+graph           tensors, shapes, nodes
+elementwise, convolution, linear, attention, recurrent             a rule per operator
+"""
+
+from exporters.training.build import TrainingGraph, training_graph
+from exporters.training.bundle import add_training, with_training
+
+__all__ = ["TrainingGraph", "add_training", "training_graph", "with_training"]

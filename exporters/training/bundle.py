@@ -1,0 +1,82 @@
+"""Training graphs in a bundle: one for each layer from which it can be trained.
+
+walk.bundle/train/00.onnx     everything, from the windows on
+                  03.onnx     from the fourth layer on, from the value at which the first three end
+                  04.onnx     the head
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from exporters.training.build import TrainingGraph, build, read
+from runtime.bundle import BASE, FILES, Bundle
+from runtime.errors import InputError
+from runtime.files import fsync_folder, write_atomic
+from runtime.manifest import Manifest
+
+
+def add_training(path: str | Path, layers: Sequence[int] | None = None) -> Bundle:
+    """Write training graphs into a bundle, in place of those that it has.
+
+    The model and its tensors stay as they are, and so do the personal versions. A kill at any instant leaves a bundle
+    that opens, with the old graphs, with none or with the new ones: the manifest lets go of the old graphs first and
+    speaks of the new ones last.
+
+    Args:
+        path: of the bundle.
+        layers: the first layers to train from, as `TensorSpec.layer` counts; None: all from which it is possible. Which
+            are not, and why, then stands in provenance["no_training_from"].
+
+    Raises:
+        InputError: it is not possible from one of `layers`, or from none at all.
+        BundleError: the bundle is broken.
+    """
+    path = Path(path)
+    bundle = Bundle.open(path, BASE)
+    kept = {name: spec for name, spec in bundle.manifest.files.items() if name in FILES}
+    bare = replace(bundle.manifest, training=(), files=kept)
+    complete, contents = with_training(bare, bundle.model(), layers)
+    complete = replace(complete, files={**kept, **complete.with_files(contents).files})
+    write_atomic(path / "manifest.json", bare.to_json().encode())
+    folder = path / "train"
+    folder.mkdir(exist_ok=True)
+    fsync_folder(path)
+    for old in folder.glob("*.onnx"):
+        old.unlink()
+    for name, data in contents.items():
+        write_atomic(path / name, data)
+    write_atomic(path / "manifest.json", complete.to_json().encode())
+    return Bundle.open(path)
+
+
+def with_training(
+    manifest: Manifest, model: bytes, layers: Sequence[int] | None = None
+) -> tuple[Manifest, dict[str, bytes]]:
+    """A manifest that speaks of training graphs, and their bytes by file; arguments and errors are as above."""
+    graphs, refused = _graphs(manifest, model, layers)
+    provenance = {key: value for key, value in manifest.provenance.items() if key != "no_training_from"}
+    if refused:
+        provenance["no_training_from"] = refused
+    manifest = replace(manifest, training=tuple(graph.spec for graph in graphs), provenance=provenance)
+    return manifest, {graph.spec.file: graph.model for graph in graphs}
+
+
+def _graphs(
+    manifest: Manifest, model: bytes, layers: Sequence[int] | None
+) -> tuple[list[TrainingGraph], dict[str, str]]:
+    """The graphs, and for each layer without one the reason."""
+    forward = read(model, manifest)
+    if layers is not None:
+        return [build(forward, manifest, layer) for layer in sorted(set(layers))], {}
+    graphs, errors = [], {}
+    for layer in sorted({spec.layer for spec in manifest.tensors}):
+        try:
+            graphs.append(build(forward, manifest, layer))
+        except InputError as error:  # noqa: PERF203
+            errors[layer] = error
+    if not graphs:
+        raise errors[max(errors)]
+    return graphs, {str(layer): str(error) for layer, error in errors.items()}

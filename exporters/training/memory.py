@@ -1,0 +1,69 @@
+"""What a graph keeps in memory at once, counted before it ever runs.
+
+A value lives from the node that makes it to the last one that reads it. A Reshape is the same memory under another
+name. ConvTranspose lays out the columns of its product, which is the only large scratch of an operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from onnx import NodeProto, helper
+
+from exporters.training.graph import Shape
+
+_FLOAT_BYTES = 4
+_SAME_MEMORY = ("Reshape", "Identity")
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes at the worst instant are at most fixed + batch * per_window."""
+
+    fixed_bytes: int
+    per_window_bytes: int
+
+
+def peak(nodes: Sequence[NodeProto], shapes: Mapping[str, Shape], kept: Collection[str]) -> Peak:
+    """The largest sum of what lives together.
+
+    Args:
+        nodes: in the order in which they run.
+        shapes: of all values that nodes make; -k stands for k times the batch.
+        kept: values that live to the end.
+    """
+    origin: dict[str, str] = {}
+    for node in nodes:
+        if node.op_type in _SAME_MEMORY:
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
+    last = {origin.get(name, name): i for i, node in enumerate(nodes) for name in node.input}
+    last.update(dict.fromkeys((origin.get(name, name) for name in kept), len(nodes)))
+    alive: dict[str, Peak] = {}
+    worst = Peak(0, 0)
+    for i, node in enumerate(nodes):
+        made = [name for name in node.output if name and name not in origin]
+        alive.update({name: _bytes(shapes[name]) for name in made})
+        now = _total([*alive.values(), _scratch(node, shapes)])
+        worst = Peak(max(worst.fixed_bytes, now.fixed_bytes), max(worst.per_window_bytes, now.per_window_bytes))
+        alive = {name: size for name, size in alive.items() if last.get(name, -1) > i}
+    return worst
+
+
+def _scratch(node: NodeProto, shapes: Mapping[str, Shape]) -> Peak:
+    if node.op_type != "ConvTranspose":
+        return Peak(0, 0)
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    made, read = shapes[node.output[0]], shapes.get(node.input[0])
+    taps = math.prod(attributes["kernel_shape"])
+    return _bytes((taps, made[1], *read[2:])) if read else Peak(0, 0)
+
+
+def _bytes(shape: Shape) -> Peak:
+    size = math.prod(shape) * _FLOAT_BYTES
+    return Peak(0, -size) if size < 0 else Peak(size, 0)
+
+
+def _total(parts: Sequence[Peak]) -> Peak:
+    return Peak(sum(part.fixed_bytes for part in parts), sum(part.per_window_bytes for part in parts))

@@ -1,0 +1,54 @@
+"""Gradients from torch, the graphs' own, and how far they are apart."""
+
+import copy
+
+import numpy as np
+import onnxruntime
+import torch
+from torch.nn import functional
+
+from runtime.engine.ort import session_options
+
+
+def torch_gradients(module, manifest, windows, labels, weights, dtype=torch.float64):
+    """Loss, logits and the gradient of every parameter, by the module's own names, as float64."""
+    module = copy.deepcopy(module).to(dtype).eval()
+    mean, std = (torch.tensor(v, dtype=dtype) for v in (manifest.normalise.mean, manifest.normalise.std))
+    logits = module((torch.from_numpy(windows).to(dtype) - mean) / std)
+    shares = torch.from_numpy(weights).to(dtype) / float(np.sum(weights, dtype=np.float64))
+    loss = (functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none") * shares).sum()
+    loss.backward()
+    gradients = {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad).double().numpy()
+        for name, p in module.named_parameters()
+    }
+    return loss.item(), logits.detach().double().numpy(), gradients
+
+
+def session(model):
+    return onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
+
+
+def flat(bundle, spec):
+    return np.concatenate([bundle.tensor(name).ravel() for name in spec.tensors])
+
+
+def graph_gradients(model, spec, bundle, activations, labels, weights):
+    """The same three of a training graph."""
+    feeds = {"activations": activations, "labels": labels, "weights": weights, "theta": flat(bundle, spec)}
+    loss, logits, gradient = session(model).run(["loss", "logits", "gradient"], feeds)
+    shapes = {tensor.name: tensor.shape for tensor in bundle.manifest.tensors}
+    parts = np.split(gradient, np.cumsum(spec.sizes)[:-1])
+    return float(loss), logits, {n: part.reshape(shapes[n]) for n, part in zip(spec.tensors, parts, strict=True)}
+
+
+def worst(found, truth):
+    """The largest difference of any tensor that was found, as a share of the largest gradient of the whole model."""
+    largest = max(float(np.abs(gradient).max()) for gradient in truth.values())
+    return max(float(np.abs(gradient - truth[name]).max()) for name, gradient in found.items()) / largest
+
+
+def labelled(n, n_classes, seed=0):
+    """Labels and weights that are not all the same."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, n_classes, n), rng.uniform(0.25, 2, n).astype(np.float32)
