@@ -12,7 +12,7 @@ The new version that is judged on a block was trained without it; the one that i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,10 @@ class TrainingReport:
     predicted_bytes: int  # of memory above the start, before the start
     golden_agreement: float  # of the new version with the base
     stopped_by: str  # the limit that ended the training early; empty: none
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"layers": list(self.layers), "losses": list(self.losses)}
 
 
 @dataclass(frozen=True)

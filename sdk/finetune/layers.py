@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
+from runtime.engine import open_prefix
 from sdk.finetune.budget import Ledger
-from sdk.finetune.graph import TrainingGraph, choose_spec, fitting_batch, open_prefix, predicted_bytes
+from sdk.finetune.graph import TrainingGraph, choose_spec, fitting_batch, predicted_bytes
 from sdk.finetune.judge import Candidate, HeldOut, TrainingReport, blocks, doubt, golden_agreement, judge
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.optimise import Flat
@@ -30,6 +31,7 @@ from sdk.finetune.theta import Layout
 from sdk.finetune.train import Examples, Trained, train
 
 Progress = Callable[[int, int, str], None]
+PREFIX_BATCH = 8  # windows at once through the frozen layers
 REPLAYED = -1  # the fold of golden windows, which is never held back
 
 
@@ -69,11 +71,11 @@ class LayerRun:
         self.weights = np.concatenate([data.weights, np.full(replayed, share)])
 
         windows = np.concatenate([data.windows, golden.windows])
-        prefix = open_prefix(bundle, spec)
+        prefix = open_prefix(bundle, spec.cut)
         parts = []
-        for begin in range(0, n_windows, batch):
-            parts.append(prefix(windows[begin : begin + batch]))
-            progress(min(begin + batch, n_windows), n_windows, "frozen layers")
+        for begin in range(0, n_windows, PREFIX_BATCH):
+            parts.append(prefix(windows[begin : begin + PREFIX_BATCH]))
+            progress(min(begin + PREFIX_BATCH, n_windows), n_windows, "frozen layers")
         activations = np.concatenate(parts)
         self._own, self._golden, self._golden_logits = activations[:n_own], activations[n_own:], golden.logits
         self._source = (
