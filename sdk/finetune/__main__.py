@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
     p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
     p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
-    p.add_argument("--l2", type=float, help="pull towards the anchor (default: chosen on held-out labels; 0.001)")
+    p.add_argument(
+        "--l2",
+        type=float,
+        help="pull towards the anchor (default: head by held-out labels, others 1, to zero 0.001)",
+    )
     p.add_argument("--anchor", choices=("pretrained", "zero"), help="what is pulled to (default pretrained)")
     p.add_argument("--folds", metavar="N", type=int, help="held-out blocks (default 5)")
     p.add_argument("--json", action="store_true", help="print one JSON object")

@@ -35,14 +35,16 @@ def augment(names: Sequence[str], windows: Windows, signal: Signal, rng: np.rand
 def jitter(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
     """Add noise in proportion to the spread of each channel over the batch."""
     spread = windows.std(axis=(0, 1))
-    return windows + JITTER * spread * rng.standard_normal(windows.shape, np.float32)
+    noisy: Windows = windows + JITTER * spread * rng.standard_normal(windows.shape, np.float32)
+    return noisy
 
 
 def scale(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
     """Multiply each modality of each window by one factor."""
     factors = 1 + SCALE * rng.standard_normal((len(windows), len(signal.modalities)), np.float32)
     widths = [len(modality.channels) for modality in signal.modalities]
-    return windows * np.repeat(factors, widths, axis=1)[:, None, :]
+    scaled: Windows = windows * np.repeat(factors, widths, axis=1)[:, None, :]
+    return scaled
 
 
 def rotate(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
@@ -69,7 +71,8 @@ def _rotations(n: int, rng: np.random.Generator) -> NDArray[np.float32]:
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    return np.moveaxis(np.array(rows, np.float32), 2, 0)
+    matrices: NDArray[np.float32] = np.moveaxis(np.array(rows, np.float32), 2, 0)
+    return matrices
 
 
 def time_warp(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
@@ -78,7 +81,9 @@ def time_warp(windows: Windows, signal: Signal, rng: np.random.Generator) -> Win
     place = np.linspace(0, 1, length)
     warped = np.empty_like(windows)
     for i, window in enumerate(windows):
-        waves = sum(rng.uniform(-1, 1) * np.cos(np.pi * k * place + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3)) / 3
+        waves = np.mean(
+            [rng.uniform(-1, 1) * np.cos(np.pi * k * place + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3)], axis=0
+        )
         clock = np.concatenate([[0.0], np.cumsum(1 + WARP * waves[1:])])
         at = clock / clock[-1] * (length - 1) if length > 1 else clock
         low = np.minimum(at.astype(int), max(length - 2, 0))

@@ -84,7 +84,7 @@ class Ledger:
             raise InputError(
                 "budget.joules",
                 expected="a meter of energy",
-                got="none" if meter is None else f"none: {meter.reason}",  # type: ignore[attr-defined]
+                got="none" if meter is None else f"none: {meter.reason}",
                 fix="Limit the seconds instead.",
             )
         self.phases: dict[str, Measurement] = {}

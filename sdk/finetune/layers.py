@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -171,7 +170,7 @@ class _Told:
         self._progress, self._epochs = progress, plan.epochs
         self._done, self._trainings, self._macro_f1 = done, trainings, macro_f1
 
-    def __call__(self, epochs: float, loss: float) -> None:
+    def __call__(self, epochs: float, loss: float, theta: Flat) -> None:
         what = "training" if self._done == self._trainings - 1 else f"held-out block {self._done + 1}"
         self._progress(
             round(100 * (self._done * self._epochs + epochs)),

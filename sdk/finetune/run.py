@@ -99,8 +99,7 @@ def finetune(
         BundleError: another process is writing to the bundle or fine-tuning it.
     """
     plan = plan or FinetunePlan()
-    if len(data.labels) < 2:
-        raise InputError("labels", expected="at least 2 labelled windows", got=len(data.labels), fix="Label more.")
+    _check(bundle, data)
     with alone(bundle.path):
         ledger = Ledger(plan.budget, meter)
         make = _head_candidate if plan.method == "head" else layers_candidate
@@ -132,6 +131,26 @@ def finetune(
     return adapted, dataclasses.replace(
         report, version=adapted.version, cost=ledger.total(), phases=dict(ledger.phases)
     )
+
+
+def _check(bundle: Bundle, data: LabelledSet) -> None:
+    if len(data.labels) < 2:
+        raise InputError("labels", expected="at least 2 labelled windows", got=len(data.labels), fix="Label more.")
+    last = len(bundle.manifest.labels) - 1
+    if data.labels.min() < 0 or data.labels.max() > last:
+        raise InputError(
+            "labels",
+            expected=f"classes 0 to {last}",
+            got=f"{data.labels.min()} to {data.labels.max()}",
+            fix="Use the model's classes.",
+        )
+    if data.windows.shape[1:] != bundle.manifest.window_shape:
+        raise InputError(
+            "windows",
+            expected=f"shape (n, {', '.join(map(str, bundle.manifest.window_shape))})",
+            got=data.windows.shape,
+            fix="Cut the samples with the bundle's own window.",
+        )
 
 
 @contextmanager

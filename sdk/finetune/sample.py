@@ -16,7 +16,7 @@ Batch = NDArray[np.float32]
 
 
 def few_shot(labels: NDArray[np.int64], per_class: int, rng: np.random.Generator) -> Rows:
-    """Rows of `per_class` windows of every class that occurs, or all of a class that has fewer, in the order of time."""
+    """Rows of `per_class` windows of every class that occurs, or all where there are fewer, in the order of time."""
     rows = [rng.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
     return np.sort(np.concatenate(rows))
 

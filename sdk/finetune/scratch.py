@@ -44,7 +44,7 @@ def _draw(name: str, shapes: Mapping[str, tuple[int, ...]], rng: np.random.Gener
         return _uniform(shape, 1 / math.sqrt(hidden), rng)
     if last == "in_proj_weight":
         return _uniform(shape, math.sqrt(6 / sum(shape)), rng)
-    if last == "in_proj_bias" or prefix.endswith("out_proj") and last == "bias":
+    if last == "in_proj_bias" or (prefix.endswith("out_proj") and last == "bias"):
         return np.zeros(shape, np.float32)
     if last in ("weight", "bias") and len(weight) > 1:
         return _uniform(shape, 1 / math.sqrt(math.prod(weight[1:])), rng)

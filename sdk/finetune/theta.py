@@ -4,8 +4,8 @@
     layer   |        0        |       0       |     |      4      |     4     |
     gamma   |       inf       |      inf      |     |      1      |     1     |    inf: does not move
 
-The pull is MESEN's eq. 9 and 10:  loss = CE + l2 * (sum_i gamma_i ||theta_e,i - a_i||^2 + ||theta_c - a_c||^2), where the
-anchor a is zero, as printed, or the weights from which the run starts.
+The pull is MESEN's eq. 9 and 10:  loss = CE + l2 * (sum_i gamma_i ||theta_e,i - a_i||^2 + ||theta_c - a_c||^2)
+where the anchor a is zero, as printed, or the weights from which the run starts.
 """
 
 from __future__ import annotations

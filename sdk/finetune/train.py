@@ -64,7 +64,7 @@ def train(
     stream: int = 0,
     epochs: float | None = None,
     over: Callable[[], str] = lambda: "",
-    report: Callable[[float, float], None] = lambda epochs, loss: None,
+    report: Callable[[float, float, Flat], None] = lambda epochs, loss, theta: None,
 ) -> Trained:
     """Train from `start` on examples.
 
@@ -77,7 +77,7 @@ def train(
         stream: of random numbers, beside the seed; trainings on different folds take different ones.
         epochs: end after so many, on the plan's schedule; None: all of the plan's.
         over: asked after each step; the name of the limit that is used up, or nothing.
-        report: called after each step with the epochs done and the loss.
+        report: called after each step with the epochs done, the loss, and theta, which it must not keep.
 
     Raises:
         InputError: the loss or the parameters are no longer finite.
@@ -107,7 +107,7 @@ def train(
             step += 1
             _check(loss, theta, step, total)
             losses[-1].append(loss)
-            report(step / per_epoch, loss)
+            report(step / per_epoch, loss, theta)
             reason = over()
             if step == wanted or reason:
                 break

@@ -1,6 +1,7 @@
 """The loop on a small model whose gradient is written out in NumPy."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,10 +149,9 @@ def test_frozen_tensors_keep_their_bits():
 def test_iterative_turns():
     """Encoder first, then the classifier, each for so many epochs, the other one truly frozen."""
     plan = FinetunePlan("iterative", epochs=6, turn_epochs=2)
-    seen = [parts_of(start())]
-    for epochs in range(1, 7):
-        seen.append(parts_of(train(Net(), layout(), start(), examples()[0], plan, epochs=epochs).theta))
-    for number, (before, after) in enumerate(zip(seen[:-1], seen[1:], strict=True)):
+    runs = [train(Net(), layout(), start(), examples()[0], plan, epochs=epochs) for epochs in range(1, 7)]
+    seen = [parts_of(start()), *(parts_of(run.theta) for run in runs)]
+    for number, (before, after) in enumerate(pairwise(seen)):
         for name in SHAPES:
             head_moves = number // 2 % 2 == 1
             assert (before[name] != after[name]).any() == (head_moves == name.startswith("head")), (number, name)
@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_number_stops_it():
     steps = []
     plan = FinetunePlan("full", optimiser="sgd", learning_rate=1e30, epochs=50)
     with pytest.raises(InputError, match=r"training: expected a finite loss, got .* at step \d+ of 100\. Nothing was"):
-        train(Net(), layout(), start(), examples()[0], plan, report=lambda epochs, loss: steps.append(loss))
+        train(Net(), layout(), start(), examples()[0], plan, report=lambda epochs, loss, theta: steps.append(loss))
     assert len(steps) < 5
     assert np.isfinite(steps).all()
 
