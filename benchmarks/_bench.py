@@ -20,7 +20,8 @@ class Options:
 
     quick: bool = False  # ends within 45 s
     data: Path | None = None  # folder with archives, for benchmarks on public data
-    runs: Path = Path("runs")  # where trained checkpoints are kept
+    runs: Path = Path("runs")  # where trained checkpoints and environments of peers are kept
+    peers: bool = False  # install peers that need an environment of their own
 
 
 @dataclass

@@ -8,7 +8,7 @@ patterns        chains of steps that have a rule as one
 differentiate   the walk forward and the walk back
 memory          what a graph keeps at once
 graph           tensors, shapes, nodes
-elementwise, convolution, linear, attention, recurrent             a rule per operator
+elementwise, convolution, linear, attention, recurrent             a rule per operator; borrowed: for all others
 """
 
 from exporters.training.build import TrainingGraph, training_graph

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from exporters.training import attention, convolution, elementwise, linear  # noqa: F401  (they register their rules)
+from exporters.training import attention, convolution, elementwise, linear, recurrent  # noqa: F401  (they register rules)
+from exporters.training.borrowed import borrowed
 from exporters.training.cut import Cut, find_cut
 from exporters.training.differentiate import Tape
 from exporters.training.forward import Forward, read_forward
@@ -97,7 +98,7 @@ def _differentiated(forward: Forward, cut: Cut, specs: Sequence[TensorSpec]) -> 
     values[cut.name] = plainly(activations)
     for spec, part in zip(specs, graph.split(theta, 0, sizes), strict=True):
         values[spec.name] = plainly(graph.reshape(part, spec.shape))
-    tape = Tape(graph, values, [spec.name for spec in specs])
+    tape = Tape(graph, values, [spec.name for spec in specs], borrowed)
     for step in steps:
         tape.forward(step, forward.shapes.get(step.output))
     logits = graph.arrange(tape.values[forward.logits])

@@ -17,10 +17,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporters.training.differentiate import Pull, Task, refuse, rule
 from exporters.training.elementwise import relu_gradient
@@ -324,32 +325,34 @@ def _max_along(
     """
     size = x.shape[axis]
     whole, rest = divmod(kernel, stride)
-    blocks = n - 1 + whole + (rest > 0)
-    after = blocks * stride - before - size
-    padded = graph.slice(graph.pad(x, axis, before, max(after, 0), -math.inf), axis, 0, blocks * stride)
+    absent, lead = divmod(before, stride)  # padding: whole blocks, which are never made, and the rest
+    padded = graph.pad(x, axis, lead, -(size + lead) % stride, -math.inf)
+    blocks = padded.shape[axis] // stride
     phases = _phases(graph, padded, axis, stride)
+    offsets = [i - absent for i in range(whole + (rest > 0))]  # from a kernel's number to the blocks that it sees
     block, pull_block = _largest(graph, phases)
-    start, pull_start = _largest(graph, phases[:rest]) if rest else (None, None)
-    parts = [graph.slice(block, axis, i, n) for i in range(whole)]
-    if start is not None:
-        parts.append(graph.slice(start, axis, whole, n))
-    y, pull_parts = _largest(graph, parts)
+    start, pull_start = _largest(graph, phases[:rest] or phases)
+    seen = [block] * whole + [start] * (rest > 0)
+    y, pull_seen = _largest(
+        graph, [_shifted(graph, part, axis, offset, n, -math.inf) for part, offset in zip(seen, offsets, strict=True)]
+    )
 
     def pull(d: Tensor) -> Tensor:
-        shares = [graph.pad(share, axis, i, blocks - n - i) for i, share in enumerate(pull_parts(d))]
-        found: list[list[Tensor]] = [[] for _ in phases]
-        if whole:
-            for place, share in enumerate(pull_block(graph.total(shares[:whole]))):
-                found[place].append(share)
-        if pull_start is not None:
-            for place, share in enumerate(pull_start(shares[whole])):
-                found[place].append(share)
+        pairs = zip(pull_seen(d), offsets, strict=True)
+        shares = [_shifted(graph, share, axis, -offset, blocks, 0.0) for share, offset in pairs]
+        columns = [pull_block(graph.total(shares[:whole]))] if whole else []
+        columns += [pull_start(shares[-1])] if rest else []
         zero = graph.multiply(shares[0], graph.constant(0.0))
-        back = _interleaved(graph, [graph.total(parts) if parts else zero for parts in found], axis)
-        inner = graph.slice(back, axis, before, min(size, size + after))
-        return graph.pad(inner, axis, 0, max(-after, 0))
+        parts = itertools.zip_longest(*columns, [None] * stride)
+        sums = [graph.total([part for part in phase if part] or [zero]) for phase in parts]
+        return graph.slice(_interleaved(graph, sums, axis), axis, lead, size)
 
     return y, pull
+
+
+def _shifted(graph: Graph, x: Tensor, axis: int, offset: int, n: int, fill: float) -> Tensor:
+    """Entries offset, ..., offset + n - 1 along an axis; `fill` where there are none."""
+    return graph.pad(x, axis, -offset, offset + n - x.shape[axis], fill)
 
 
 def _phases(graph: Graph, x: Tensor, axis: int, stride: int) -> list[Tensor]:
@@ -382,3 +385,32 @@ def _largest(graph: Graph, parts: Sequence[Tensor]) -> tuple[Tensor, Callable[[T
         return [d, *reversed(shares)]
 
     return running[-1], pull
+
+
+@rule("AveragePool")
+def _average_pool(task: Task) -> tuple[Laid, Pull]:
+    """The mean of what a kernel sees: a depthwise convolution with one number, divided by how many entries it sees."""
+    graph, order = task.graph, maps_order(task.given(0))
+    x = graph.arrange(task.given(0), order)
+    pool = Geometry.of(task, task.attributes, tuple(task.attributes["kernel_shape"]))
+    if task.attributes.get("ceil_mode", 0):
+        raise refuse(task, "a pool that ends within its input", "ceil_mode")
+    pool = replace(pool, groups=x.shape[0])
+    weight = graph.constant(np.ones((x.shape[0], 1, *pool.kernel)))
+    counts = graph.constant(1 / _seen(pool, x.shape[1:-1], bool(task.attributes.get("count_include_pad", 0))))
+
+    def pull(dy: Laid) -> Sequence[Laid | None]:
+        d = graph.multiply(graph.arrange(dy, order), counts)
+        return [Laid(convolve_back(graph, d, weight, pool, x.shape), order)]
+
+    return Laid(graph.multiply(convolve(graph, x, weight, pool), counts), order), pull
+
+
+def _seen(pool: Geometry, sizes: Shape, with_padding: bool) -> NDArray[np.float64]:
+    """How many entries each output is the mean of, shape (..., 1)."""
+    counts = np.ones(())
+    for i, (size, n) in enumerate(zip(sizes, pool.out(sizes), strict=True)):
+        places = np.arange(n)[:, None] * pool.strides[i] - pool.before[i] + np.arange(pool.kernel[i])
+        inside = with_padding | ((places >= 0) & (places < size))
+        counts = np.multiply.outer(counts, inside.sum(1))
+    return counts[..., None]

@@ -9,15 +9,38 @@ need no gradient: `step.wants` says which do. Rules stand in the files of their 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from exporters.training.forward import Step
-from exporters.training.graph import Graph, Laid, Shape, Tensor
+from exporters.training.graph import Graph, Laid, Shape
 from runtime.errors import InputError
 
-Pull = Callable[[Laid], Sequence[Laid | None]]
+
+@dataclass(frozen=True)
+class Piece:
+    """A gradient that is 0 but for a run of entries along one axis."""
+
+    inner: Laid
+    axis: int  # of the value in the model
+    begin: int
+    size: int  # of the whole axis
+
+    def whole(self, graph: Graph) -> Laid:
+        """With the zeros."""
+        at = self.inner.order.index(self.axis)
+        after = self.size - self.begin - self.length
+        return Laid(graph.pad(self.inner.tensor, at, self.begin, after), self.inner.order)
+
+    @property
+    def length(self) -> int:
+        """Entries that are not 0."""
+        return self.inner.shape[self.axis]
+
+
+Pull = Callable[[Laid], Sequence[Laid | Piece | None]]
 
 
 @dataclass(frozen=True)
@@ -72,13 +95,13 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def refuse(task: Task, expected: str, got: object) -> InputError:
+def refuse(task: Task, expected: str, got: object, fix: str = "") -> InputError:
     """The error of a rule that does not cover a case."""
     return InputError(
         f"training graph: {task.op} that makes {task.output}",
         expected=expected,
         got=got,
-        fix="Train from a later layer, or add the case to exporters.training.",
+        fix=fix or "Train from a later layer, or add the case to exporters.training.",
     )
 
 
@@ -89,9 +112,11 @@ class Tape:
         graph: where nodes are emitted.
         values: what the steps start from, by name.
         wanted: the names of those whose gradient is asked for.
+        otherwise: the rule of operators that have none.
     """
 
-    def __init__(self, graph: Graph, values: Mapping[str, Laid], wanted: Sequence[str]) -> None:
+    def __init__(self, graph: Graph, values: Mapping[str, Laid], wanted: Sequence[str], otherwise: Rule) -> None:
+        self._otherwise = otherwise
         self.values: dict[str, Laid] = dict(values)
         self._graph = graph
         self._wanted = set(wanted)
@@ -106,16 +131,14 @@ class Tape:
         inputs = tuple(self.values.get(name) for name in step.inputs)
         wants = tuple(name in self._wanted for name in step.inputs)
         task = Task(self._graph, step.op, inputs, wants, step.attributes, shape, step.output)
-        if step.op not in _RULES:
-            raise refuse(task, "an operator with a rule", step.op)
-        self.values[step.output], pull = _RULES[step.op](task)
+        self.values[step.output], pull = _RULES.get(step.op, self._otherwise)(task)
         if any(wants):
             self._wanted.add(step.output)
             self._pulls.append((step, pull))
 
     def back(self, name: str, gradient: Laid) -> dict[str, Laid]:
         """Gradients of all that was wanted and has one, given that of the value `name`."""
-        found: dict[str, list[Laid]] = {name: [gradient]}
+        found: dict[str, list[Laid | Piece]] = {name: [gradient]}
         for step, pull in reversed(self._pulls):
             if step.output in found:
                 total = add_up(self._graph, found.pop(step.output), self.values[step.output])
@@ -125,9 +148,26 @@ class Tape:
         return {name: add_up(self._graph, parts, self.values[name]) for name, parts in found.items()}
 
 
-def add_up(graph: Graph, parts: Sequence[Laid], value: Laid) -> Laid:
+def add_up(graph: Graph, parts: Sequence[Laid | Piece], value: Laid) -> Laid:
     """The sum of several gradients, laid as the value is when there are more than one."""
-    if len(parts) == 1:
-        return parts[0]
-    tensors: list[Tensor] = [graph.arrange(part, value.order) for part in parts]
-    return Laid(graph.total(tensors), value.order)
+    parts = _joined(graph, parts, value)
+    whole = [part.whole(graph) if isinstance(part, Piece) else part for part in parts]
+    if len(whole) == 1:
+        return whole[0]
+    return Laid(graph.total([graph.arrange(part, value.order) for part in whole]), value.order)
+
+
+def _joined(graph: Graph, parts: Sequence[Laid | Piece], value: Laid) -> Sequence[Laid | Piece]:
+    """The parts, with the pieces that lie end to end as one: so what was split costs a Concat on the way back."""
+    pieces = sorted((part for part in parts if isinstance(part, Piece)), key=lambda piece: piece.begin)
+    if len({piece.axis for piece in pieces}) != 1 or [piece.begin for piece in pieces] != _ends(pieces)[:-1]:
+        return parts
+    axis, begin, size = pieces[0].axis, pieces[0].begin, pieces[0].size
+    tensors = [graph.arrange(piece.inner, value.order) for piece in pieces]
+    joined = Piece(Laid(graph.concat(tensors, value.order.index(axis)), value.order), axis, begin, size)
+    return [*(part for part in parts if isinstance(part, Laid)), joined]
+
+
+def _ends(pieces: Sequence[Piece]) -> list[int]:
+    """Where each would begin if it began where the one before ends, and where the last one ends."""
+    return list(itertools.accumulate((piece.length for piece in pieces), initial=pieces[0].begin))

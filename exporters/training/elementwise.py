@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Piece, Pull, Task, refuse, rule
 from exporters.training.graph import Graph, Laid, Shape, Tensor, broadcast, plainly
+
+_TO_THE_END = 1 << 31  # what exporters write for the end of a slice that has none
 
 
 @rule("Relu")
@@ -235,10 +237,12 @@ def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
 @rule("Expand")
 def _expand(task: Task) -> tuple[Laid, Pull]:
     graph, x = task.graph, task.given(0)
-    if task.shape is None or any(dim < 0 for dim in task.shape):
-        raise refuse(task, "sizes that do not depend on the batch", task.shape)
-    plain, shape = graph.arrange(x), task.shape
-    y = graph.emit("Expand", plain, graph.constant(shape, np.int64), shape=broadcast(plain.shape, shape))
+    shape = task.shape
+    if shape is None or any(dim < 0 for dim in shape[: -len(x.shape)]):
+        raise refuse(task, "sizes that do not depend on the batch", shape)
+    plain = graph.arrange(x)
+    target = graph.constant([max(dim, 1) for dim in shape], np.int64)  # 1 leaves an axis as it is
+    y = graph.emit("Expand", plain, target, shape=broadcast(plain.shape, shape))
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         return [_reduce(graph, graph.arrange(dy), plainly(plain), tuple(range(len(shape))))]
@@ -267,7 +271,8 @@ def _concat(task: Task) -> tuple[Laid, Pull]:
 def _part(task: Task) -> tuple[Laid, Pull]:
     """The entries from `begin` on along an axis; see forward."""
     x, take = task.given(0), task.attributes
-    return _cut_out(task, x, take["axis"] % len(x.order), take["begin"], take["length"])
+    y, pull_slice = _cut_out(task, x, take["axis"] % len(x.order), take["begin"], take["length"])
+    return y, lambda dy: [pull_slice(dy)]
 
 
 @rule("Last")
@@ -275,8 +280,7 @@ def _last(task: Task) -> tuple[Laid, Pull]:
     """The last step of a recurrent layer's (steps, directions, batch, units)."""
     x = task.given(0)
     y, pull_slice = _cut_out(task, x, 0, x.shape[0] - 1, 1)
-    short = relaid(task.graph, y, y.shape[1:])
-    return short, lambda dy: pull_slice(relaid(task.graph, dy, y.shape))
+    return relaid(task.graph, y, y.shape[1:]), lambda dy: [pull_slice(relaid(task.graph, dy, y.shape))]
 
 
 @rule("Gather")
@@ -289,48 +293,52 @@ def _gather(task: Task) -> tuple[Laid, Pull]:
         raise refuse(task, "indices in a row", indices)
     y, pull_slice = _cut_out(task, x, axis, indices[0], len(indices))
     shape = (*x.shape[:axis], *np.shape(places), *x.shape[axis + 1 :])
-    return relaid(task.graph, y, shape), lambda dy: pull_slice(relaid(task.graph, dy, y.shape))
+    return relaid(task.graph, y, shape), lambda dy: [pull_slice(relaid(task.graph, dy, y.shape))]
 
 
 @rule("Slice")
 def _slice(task: Task) -> tuple[Laid, Pull]:
     """A slice along any axes, with any steps."""
-    x = task.given(0)
+    y = task.given(0)
     starts, ends = task.known(1), task.known(2)
     axes = task.known(3) if task.optional(3) else range(len(starts))
     steps = task.known(4) if task.optional(4) else [1] * len(starts)
-    y, pulls = x, []
+    pulls = []
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        axis = int(axis) % len(x.order)
-        places = range(y.shape[axis])[slice(int(start), int(end) if int(end) > -(2**31) else None, int(step))]
-        y, pull_one = _cut_out(task, y, axis, places.start, len(places), places.step)
+        at = int(axis) % len(y.order)
+        if (start, step) == (0, 1) and end >= _TO_THE_END:
+            continue
+        places = range(y.shape[at])[slice(int(start), int(end) if int(end) > -(2**31) else None, int(step))]
+        y, pull_one = _cut_out(task, y, at, places.start, len(places), places.step)
         pulls.append(pull_one)
 
-    def pull(dy: Laid) -> Sequence[Laid | None]:
-        for pull_one in reversed(pulls):
-            (dy,) = pull_one(dy)  # type: ignore[assignment]
-        return [dy]
+    def pull(dy: Laid) -> Sequence[Laid | Piece | None]:
+        for pull_one in reversed(pulls[1:]):
+            part = pull_one(dy)
+            dy = part.whole(task.graph) if isinstance(part, Piece) else part
+        return [pulls[0](dy) if pulls else dy]
 
     return y, pull
 
 
-def _cut_out(task: Task, x: Laid, axis: int, begin: int, length: int, step: int = 1) -> tuple[Laid, Pull]:
+def _cut_out(
+    task: Task, x: Laid, axis: int, begin: int, length: int, step: int = 1
+) -> tuple[Laid, Callable[[Laid], Laid | Piece]]:
     """Some entries along an axis of the model; the gradient is 0 elsewhere."""
     graph, at = task.graph, x.order.index(axis)
     size = x.tensor.shape[at]
     if size < 0:
         raise refuse(task, "an axis that is not the batch", axis)
-    y = graph.slice(x.tensor, at, begin, length, step)
 
-    def pull(dy: Laid) -> Sequence[Laid | None]:
-        d = graph.arrange(dy, x.order)
+    def pull(dy: Laid) -> Laid | Piece:
         if step == 1:
-            return [Laid(graph.pad(d, at, begin, size - begin - length), x.order)]
+            return Piece(dy, axis, begin, size)
         places = np.full(size, length, np.int64)  # `length` is the place of a row of zeros
         places[range(begin, begin + length * step, step)] = range(length)
-        return [Laid(graph.gather(graph.pad(d, at, 0, 1), at, places), x.order)]
+        d = graph.pad(graph.arrange(dy, x.order), at, 0, 1)
+        return Laid(graph.gather(d, at, places), x.order)
 
-    return Laid(y, x.order), pull
+    return Laid(graph.slice(x.tensor, at, begin, length, step), x.order), pull
 
 
 @rule("Pad")
@@ -352,13 +360,15 @@ def _pad(task: Task) -> tuple[Laid, Pull]:
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         for pull_one in reversed(pulls):
-            (dy,) = pull_one(dy)  # type: ignore[assignment]
+            dy = pull_one(dy)
         return [dy]
 
     return y, pull
 
 
-def _pad_one(graph: Graph, x: Laid, at: int, pads: tuple[int, int], mode: str, value: float) -> tuple[Laid, Pull]:
+def _pad_one(
+    graph: Graph, x: Laid, at: int, pads: tuple[int, int], mode: str, value: float
+) -> tuple[Laid, Callable[[Laid], Laid]]:
     """Pad one axis of the tensor."""
     (before, after), size = pads, x.tensor.shape[at]
     if mode == "constant":
@@ -366,17 +376,17 @@ def _pad_one(graph: Graph, x: Laid, at: int, pads: tuple[int, int], mode: str, v
     else:
         y = graph.gather(x.tensor, at, np.clip(np.arange(-before, size + after), 0, size - 1))
 
-    def pull(dy: Laid) -> Sequence[Laid | None]:
+    def pull(dy: Laid) -> Laid:
         d = graph.arrange(dy, x.order)
         inner = graph.slice(d, at, before, size)
         if mode == "constant":
-            return [Laid(inner, x.order)]
+            return Laid(inner, x.order)
         ends = [
             graph.pad(graph.sum(graph.slice(d, at, begin, length), [at], keep=True), at, place, size - 1 - place)
             for begin, length, place in ((0, before, 0), (before + size, after, size - 1))
             if length
         ]
-        return [Laid(graph.total([inner, *ends]), x.order)]
+        return Laid(graph.total([inner, *ends]), x.order)
 
     return Laid(y, x.order), pull
 

@@ -210,9 +210,9 @@ class Graph:
         return self.emit("Gather", a, self.constant(indices, np.int64), shape=shape, axis=axis)
 
     def pad(self, a: Tensor, axis: int, before: int, after: int, value: float = 0.0) -> Tensor:
-        """More entries at both ends of an axis."""
-        if before == after == 0:
-            return a
+        """More entries at both ends of an axis; fewer where a number is negative."""
+        if before <= 0 and after <= 0:
+            return self.slice(a, axis, -before, a.shape[axis] + before + after)
         rank = len(a.shape)
         pads = [0] * (2 * rank)
         pads[axis], pads[rank + axis] = before, after

@@ -10,7 +10,7 @@ of the product in the parameter's own order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from exporters.training.differentiate import Pull, Task, refuse, rule
 from exporters.training.graph import Laid
@@ -24,14 +24,17 @@ def _gemm(task: Task) -> tuple[Laid, Pull]:
     weight = task.given(1)
     if not attributes.get("transB", 0):
         return _linear(task, weight)
-    swapped = Laid(weight.tensor, tuple(1 - axis for axis in weight.order))
-    y, pull = _linear(task, swapped)
+    y, pull = _linear(task, _swapped(weight))
 
     def pull_swapped(dy: Laid) -> Sequence[Laid | None]:
         dx, d_weight, d_bias = pull(dy)
-        return [dx, d_weight and Laid(d_weight.tensor, tuple(1 - axis for axis in d_weight.order)), d_bias]
+        return [dx, _swapped(d_weight) if d_weight else None, d_bias]
 
     return y, pull_swapped
+
+
+def _swapped(matrix: Laid) -> Laid:
+    return Laid(matrix.tensor, tuple(1 - axis for axis in matrix.order))
 
 
 @rule("Linear", "MatMul")
@@ -40,7 +43,7 @@ def _matmul(task: Task) -> tuple[Laid, Pull]:
     return _linear(task, weight) if len(weight.order) == 2 else _stacked(task)
 
 
-def _linear(task: Task, weight: Laid) -> tuple[Laid, Pull]:
+def _linear(task: Task, weight: Laid) -> tuple[Laid, Callable[[Laid], Sequence[Laid | None]]]:
     """X (..., inputs) @ weight (inputs, outputs) + bias."""
     graph, x = task.graph, task.given(0)
     last = len(x.order) - 1

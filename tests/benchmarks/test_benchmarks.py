@@ -19,10 +19,11 @@ PROMISED = {  # ratios and figures that are known by name outside
     },
     "head": {"ours_vs_sklearn"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
+    "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
 }
-
 NEED_DATA = {"adapt", "finetune"}
-NOT_MEASURED = {"labeltrain_vs_layerwise_energy"}  # None on a machine without a meter
+# None where there is no meter, and where the peer is not installed
+NOT_MEASURED = {"labeltrain_vs_layerwise_energy", "ours_vs_ort_training"}
 
 
 def run(*arguments: str) -> str:

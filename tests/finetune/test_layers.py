@@ -288,9 +288,7 @@ def test_megabytes_shrink_the_batch(bundle):
     assert free.plan.batch == 24
     assert held.plan.batch == 12
     assert held.predicted_bytes <= less * 1e6
-    with pytest.raises(
-        InputError, match=r"budget\.megabytes: expected at least 1\d\.\d MB for these layers and 28"
-    ):
+    with pytest.raises(InputError, match=r"budget\.megabytes: expected at least 1\d\.\d MB for these layers and 28"):
         LayerRun(bundle, wearer(), dataclasses.replace(plan, budget=Budget(megabytes=1)))
 
 
