@@ -50,7 +50,7 @@ def scale(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows
 def rotate(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
     """Turn every modality of three axes, those of one window by the same rotation: they sit in one case."""
     turns = _rotations(len(windows), rng)
-    turned = windows.copy()
+    turned: Windows = windows.copy()
     begin = 0
     for modality in signal.modalities:
         end = begin + len(modality.channels)
