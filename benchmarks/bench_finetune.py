@@ -17,7 +17,8 @@ Seconds of the processor likewise. Memory and energy are those of one whole trai
 
 Beside them stand the model as it was shipped (base) and what a wearer gets from it by the default plan of `layers`,
 before it is judged (adapted). Labeltrain keeps the graph's statistics of batch normalisation, which come from
-pretraining: it has no others.
+pretraining: it has no others. On three people of HAPT a fresh net with statistics of its own, from the windows of all
+other people, ended 0.02 (one label per class) and 0.01 (five) higher than this labeltrain.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from runtime.errors import InputError
 from sdk.finetune.plan import Budget
 from sdk.meters import Energy, Measurement, Memory, Meter, NoMeter, measure
 
+SLACK = 1.05  # of a budget: the last step ends after it, and the golden windows come then
 METER_PERIOD_S = 0.1  # how often a budget of joules asks the meter; a counter needs some time to move
 
 
@@ -108,14 +109,14 @@ class Ledger:
         return add_measurements(list(self.phases.values()))
 
     def exceeded(self) -> str:
-        """Which limits the run has gone beyond; empty: none."""
+        """Which limits the run has gone beyond by more than SLACK; empty: none."""
         total, budget, over = self.total(), self._budget, []
         for used, limit, unit in (
             (total.seconds, budget.seconds, "s"),
             (total.energy.joules, budget.joules, "J"),
             (total.memory.above_baseline_bytes / 1e6, budget.megabytes, "MB"),
         ):
-            if used is not None and limit is not None and used > limit:
+            if used is not None and limit is not None and used > SLACK * limit:
                 over.append(f"{used:.3g} of {limit:g} {unit}")
         return ", ".join(over)
 

@@ -6,12 +6,16 @@
 
 All trainings of a run do the same number of epochs, the last of which counts: no epoch is chosen by a score. Where a
 budget ends the first training early, the others end at the same place.
+
+The head of a bundle is linear. A GRU or an LSTM below it is a layer like any other, and is trained where the exporter
+made a graph from there; a head of another form cannot be put on a bundle here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,11 +112,11 @@ def layers_candidate(
     with ledger.phase("prefix"):
         run = LayerRun(bundle, data, plan, progress)
     with ledger.phase("judging"):
-        before, after, shortened, n_folds = _judge(run, data, plan, ledger, progress)
+        judged = _judge(run, data, plan, ledger, progress)
     with ledger.phase("training"):
-        told = _Told(progress, plan, n_folds, n_folds + 1, after.macro_f1)
-        epochs = shortened.epochs if shortened else None
-        trained = run.train(np.arange(len(run.labels)), epochs=epochs, over=ledger.share(1), report=told)
+        told = _Told(progress, plan, judged.trainings, judged.trainings + 1, judged.after.macro_f1)
+        rows = np.arange(len(run.labels))
+        trained = run.train(rows, epochs=judged.epochs, over=ledger.share(1), report=told)
         agreement = run.golden_agreement(trained.theta)
     training = TrainingReport(
         layers=run.layout.moving_layers,
@@ -120,25 +124,35 @@ def layers_candidate(
         batch=run.plan.batch,
         steps=trained.steps,
         epochs=trained.epochs,
-        trainings=n_folds + 1,
+        trainings=judged.trainings + 1,
         losses=trained.losses,
         predicted_bytes=run.predicted_bytes,
         golden_agreement=agreement,
-        stopped_by=trained.stopped_by or (shortened.stopped_by if shortened else ""),
+        stopped_by=trained.stopped_by or judged.stopped_by,
     )
-    reason = doubt(before, after, len(data.labels), len(bundle.manifest.labels))
+    reason = doubt(judged.before, judged.after, judged.n, len(bundle.manifest.labels))
     if not reason and agreement < plan.keep:
         reason = (
             f"on the golden windows {agreement:.0%} would keep the class that the base gives them, "
             f"{plan.keep:.0%} must; label all classes, move fewer layers, or replay"
         )
-    return Candidate(run.layout.moved(trained.theta), before, after, plan.pull, reason, training)
+    return Candidate(run.layout.moved(trained.theta), judged.before, judged.after, plan.pull, reason, training)
 
 
-def _judge(
-    run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: Progress
-) -> tuple[HeldOut, HeldOut, Trained | None, int]:
-    """Held-out scores before and after, the last training that a limit has shortened, and how many there were."""
+@dataclass(frozen=True)
+class _Judged:
+    """What the trainings on held-out blocks came to."""
+
+    before: HeldOut
+    after: HeldOut
+    n: int  # windows that were held out
+    trainings: int
+    epochs: float | None  # after which the training on everything is to end too; None: all of the plan's
+    stopped_by: str  # the limit that says so
+
+
+def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: Progress) -> _Judged:
+    """Train without each block and score it."""
     folds = blocks(data.labels, plan.folds)
     fold_of = np.concatenate([folds, np.full(len(run.labels) - len(folds), REPLAYED)])
     held_back = [int(fold) for fold in np.unique(folds) if (folds != fold).any()]
@@ -146,21 +160,23 @@ def _judge(
     logits = run.logits(run.start, np.arange(len(folds)))
     judged = np.flatnonzero(np.isin(folds, held_back))
     before = judge(logits[judged], data.labels[judged], data.weights[judged])
-    shortened, macro_f1 = None, before.macro_f1
+    epochs, stopped_by, macro_f1 = None, "", before.macro_f1
     for i, fold in enumerate(held_back):
         trained = run.train(
             np.flatnonzero(fold_of != fold),
             stream=i + 1,
-            epochs=shortened.epochs if shortened else None,
+            epochs=epochs,
             over=ledger.share(len(held_back) + 1 - i),
             report=_Told(progress, plan, i, len(held_back) + 1, macro_f1),
         )
-        shortened = trained if trained.stopped_by else shortened
+        if trained.stopped_by:
+            epochs, stopped_by = trained.epochs, trained.stopped_by
         rows = np.flatnonzero(folds == fold)
         logits[rows] = run.logits(trained.theta, rows)
         done = np.flatnonzero(np.isin(folds, held_back[: i + 1]))
         macro_f1 = judge(logits[done], data.labels[done], data.weights[done]).macro_f1
-    return before, judge(logits[judged], data.labels[judged], data.weights[judged]), shortened, len(held_back)
+    after = judge(logits[judged], data.labels[judged], data.weights[judged])
+    return _Judged(before, after, len(judged), len(held_back), epochs, stopped_by)
 
 
 class _Told:

@@ -69,7 +69,7 @@ class FinetunePlan:
         for name, expected, good in (
             ("method", f"one of {', '.join(METHODS)}", self.method in METHODS),
             ("anchor", "pretrained or zero", self.anchor in ("pretrained", "zero")),
-            ("l2", "a finite number above 0, or 0 with gradient steps", self._l2_is_good()),
+            ("l2", f"a finite number {'above' if self.method == 'head' else 'of at least'} 0", self._l2_is_good()),
             ("folds", "at least 2", self.folds >= 2),
             ("gamma", "numbers of at least 0", all(value >= 0 for value in self._gammas())),
             ("gamma_ratio", "a finite number above 0", 0 < self.gamma_ratio < math.inf),

@@ -162,12 +162,13 @@ def alone(path: Path) -> Iterator[None]:
     """
     handle = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BundleError(
+                path, expected="one fine-tuning at a time", got="a second one", fix="Wait for the other to end."
+            ) from None
         yield
-    except BlockingIOError:
-        raise BundleError(
-            path, expected="one fine-tuning at a time", got="a second one", fix="Wait for the other to end."
-        ) from None
     finally:
         os.close(handle)
 

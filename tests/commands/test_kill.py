@@ -73,7 +73,7 @@ def test_kill_at_any_moment(tmp_path, kind):
     ) as target:
         assert target.stdout.readline() == "ready\n"
         for _ in range(KILLS):
-            target.stdin.write(f"{rng.uniform(0, 1.2 * round_s)}\n")
+            target.stdin.write(f"{rng.uniform(0, 1.5 * round_s)}\n")
             target.stdin.flush()
             assert target.stdout.readline() == "killed\n"
             bundle = Bundle.open(path)
@@ -89,7 +89,7 @@ def test_kill_at_any_moment(tmp_path, kind):
     assert None not in found
     if KILLS >= 20:
         assert len(found) > 1  # the kills did not all come too early
-        assert len(checked) > KILLS / 4
+        assert len(checked) > KILLS / 6
     (path / "personal" / ".tmp-left").mkdir(exist_ok=True)
     adapted, report = finetune(Bundle.open(path, "base"), data, plans[0])
     assert report.accepted

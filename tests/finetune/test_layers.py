@@ -22,7 +22,7 @@ from exporters.training import add_training
 from runtime import Bundle, InputError, Recording, open_engine
 from runtime.errors import BundleError
 from sdk.finetune import Budget, FinetunePlan, LabelledSet, finetune, read_labels
-from sdk.finetune.judge import golden_agreement
+from sdk.finetune.judge import blocks, golden_agreement, judge
 from sdk.finetune.layers import LayerRun
 from sdk.finetune.run import alone
 from sdk.finetune.sample import epoch
@@ -219,8 +219,18 @@ def test_held_out_scores_are_those_of_trainings_without_the_block(bundle):
 
 
 def test_one_block_only(bundle):
-    _, report = finetune(bundle, wearer(), dataclasses.replace(PLAN, judge="one", folds=4))
+    data, plan = wearer(), dataclasses.replace(PLAN, judge="one", folds=4)
+    _, report = finetune(bundle, data, plan)
     assert report.training.trainings == 2
+    held_out = blocks(data.labels, 4) == 0
+    assert 0 < held_out.sum() < 12
+    logits = open_engine(bundle).run(data.windows[held_out]).astype(float)
+    before = judge(logits, data.labels[held_out], data.weights[held_out])
+    assert report.before.log_loss == pytest.approx(before.log_loss, rel=1e-4)
+    run = LayerRun(bundle, data, plan)
+    theta = run.train(np.flatnonzero(~held_out), stream=1).theta
+    after = judge(run.logits(theta, np.flatnonzero(held_out)), data.labels[held_out], data.weights[held_out])
+    assert report.after == after
 
 
 # ---- acceptance on the golden windows
