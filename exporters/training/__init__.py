@@ -2,13 +2,16 @@
 
 build           a model's graph -> a graph of loss and gradient    training_graph, TrainingGraph
 bundle          such graphs beside the model in a bundle           add_training, with_training
+
 forward         the model as a list of steps
 cut             where the frozen part ends
 patterns        chains of steps that have a rule as one
 differentiate   the walk forward and the walk back
-memory          what a graph keeps at once
 graph           tensors, shapes, nodes
-elementwise, convolution, linear, attention, recurrent             a rule per operator; borrowed: for all others
+memory          what a graph keeps at once
+
+elementwise, convolution (geometry, pooling), linear, attention, recurrent     a rule per operator
+borrowed                                                                       the rules of all others
 """
 
 from exporters.training.build import TrainingGraph, training_graph

@@ -68,7 +68,7 @@ def build(forward: Forward, manifest: Manifest, layer: int) -> TrainingGraph:
     if layer not in layers:
         raise InputError("layer", expected=f"one of {layers}", got=layer, fix="See the manifest's tensors.")
     specs = [spec for spec in manifest.tensors if spec.layer >= layer]
-    cut = find_cut(forward, [spec.name for spec in specs], at_windows=layer == layers[0])
+    cut = find_cut(forward, {spec.name for spec in specs}, at_windows=layer == layers[0])
     shape = forward.shapes[cut.name][1:]
     names = tuple(spec.name for spec in specs)
     model, memory = _differentiated(forward, cut, specs)

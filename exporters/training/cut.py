@@ -11,7 +11,7 @@ they may differ from device to device.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 
 from exporters.training.forward import Forward, Step
@@ -26,7 +26,7 @@ class Cut:
     steps: tuple[Step, ...]
 
 
-def find_cut(forward: Forward, trainable: Collection[str], *, at_windows: bool) -> Cut:
+def find_cut(forward: Forward, trainable: Set[str], *, at_windows: bool) -> Cut:
     """Find the last place at which everything before it can be frozen.
 
     Args:
@@ -38,7 +38,7 @@ def find_cut(forward: Forward, trainable: Collection[str], *, at_windows: bool) 
         InputError: more than one value crosses the border.
     """
     inside = _depending(forward.steps, trainable)
-    frozen = {name for name in forward.parameters if name not in trainable}
+    frozen = _depending(forward.steps, forward.parameters.keys() - trainable) - _depending(forward.steps, {"windows"})
     makers = {step.output: step for step in forward.steps}
     while True:
         border = _border(forward, inside, makers)

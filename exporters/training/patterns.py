@@ -110,7 +110,7 @@ def _block(chain: Chain, step: Step) -> Step | None:
             above = at.inputs[0]
             at = next((s for o in ("Relu", "BatchNormalization", "Conv") if (s := chain.before(above, o))), None)
     conv, norm, pool = parts.get("Conv"), parts.get("BatchNormalization"), parts.get("MaxPool")
-    if conv is None or (norm and any(name not in chain.forward.constants for name in norm.inputs[3:])):
+    if conv is None or (norm and not _is_frozen(chain, norm)):
         return None
     chain.drop(*(part for part in parts.values() if part is not step))
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
@@ -127,3 +127,9 @@ def _block(chain: Chain, step: Step) -> Step | None:
 def _shape(chain: Chain, name: str) -> tuple[int, ...]:
     constant = chain.forward.constants.get(name)
     return chain.forward.shapes.get(name, ()) if constant is None else constant.shape
+
+
+def _is_frozen(chain: Chain, norm: Step) -> bool:
+    """Whether the statistics of a normalisation are constants."""
+    known = all(name in chain.forward.constants for name in norm.inputs[3:])
+    return known and not norm.attributes.get("training_mode", 0)

@@ -135,7 +135,13 @@ def test_floor_1_brings_nothing_heavy(module):
 
 
 def test_exporters_bring_no_sdk():
-    assert "sdk" not in loaded("import exporters")
+    assert "sdk" not in loaded("import exporters.bundle")
+
+
+def test_training_graphs_are_made_without_torch():
+    names = loaded("import exporters.training")
+    assert {"onnx", "onnxruntime"} <= names
+    assert not names & {"torch", "onnxscript", "sdk"}
 
 
 # ---- what the sources say, functions included

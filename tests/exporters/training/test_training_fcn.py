@@ -1,4 +1,4 @@
-"""The FCN's training graphs against torch, from every layer on, and in the bundle."""
+"""The FCN's training graphs against torch, from every layer on."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from bundles_small import FCNS, LABELS, small_windows
 from training_reference import graph_gradients, labelled, torch_gradients, worst
 
-from exporters.training import add_training, training_graph
+from exporters.training import training_graph
 from runtime.bundle import Bundle
 from runtime.engine import open_prefix
 from sdk.encoders import Classifier
@@ -37,16 +37,3 @@ def test_gradients_are_those_of_torch(exported, name, layer):
             assert found[0] == pytest.approx(truth[0], rel=1e-6)
             np.testing.assert_allclose(found[1], truth[1], atol=1e-5)
             assert worst(found[2], truth[2]) <= allowed
-
-
-def test_a_bundle_gets_a_graph_for_every_layer(small_bundle):
-    before = {p.name: p.read_bytes() for p in small_bundle.iterdir() if p.name != "manifest.json"}
-    bundle = add_training(small_bundle)
-    assert [spec.layer for spec in bundle.manifest.training] == [0, 1, 2, 3, 4]
-    assert sorted(p.name for p in (small_bundle / "train").iterdir()) == [f"0{i}.onnx" for i in range(5)]
-    assert bundle.manifest.training[0].cut == "windows"
-    assert bundle.manifest.training[4].cut == "features"
-    assert {name: (small_bundle / name).read_bytes() for name in before} == before
-    for spec in bundle.manifest.training:
-        built = training_graph(bundle.model(), bundle.manifest, spec.layer)
-        assert (built.model, built.spec) == (bundle.training_model(spec), spec)

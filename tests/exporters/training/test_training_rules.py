@@ -1,20 +1,16 @@
 """Every rule by itself: small nets with one kind of layer each, against torch in double precision."""
 
-import io
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from bundles_small import small_manifest
 from torch import nn
 from torch.nn import functional
-from training_reference import labelled, session, torch_gradients, worst
+from training_reference import exported_model, labelled, manifest_of, session, torch_gradients, worst
 
 from exporters.training import training_graph
 from runtime.errors import InputError
-from runtime.manifest import Modality, Normalise, Signal, TensorSpec, WindowSpec
 
 N = 5
 
@@ -44,36 +40,6 @@ def shaken(module):
             elif tensor.ndim == 1:
                 tensor.uniform_(-0.3, 0.3)
     return module.eval()
-
-
-def exported_model(module, shape):
-    """By the older exporter, which takes milliseconds and writes other graphs than the one that bundles come from."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (torch.zeros(2, *shape),),
-            buffer,
-            input_names=["windows"],
-            output_names=["logits"],
-            dynamic_axes={"windows": {0: "batch"}, "logits": {0: "batch"}},
-            opset_version=18,
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,
-            dynamo=False,
-        )
-    return buffer.getvalue()
-
-
-def manifest_of(module, shape):
-    names = tuple(f"c{i}" for i in range(shape[1]))
-    return small_manifest(
-        signal=Signal((Modality("acc", "m/s^2", names, 32.0),)),
-        window=WindowSpec(shape[0], shape[0]),
-        normalise=Normalise((0.0,) * shape[1], (1.0,) * shape[1]),
-        tensors=tuple(TensorSpec(name, tuple(p.shape), 0, 0) for name, p in module.named_parameters()),
-    )
 
 
 def compare(module, shape, windows=None):

@@ -1,13 +1,17 @@
 """Gradients from torch, the graphs' own, and how far they are apart."""
 
 import copy
+import io
+import warnings
 
 import numpy as np
 import onnxruntime
 import torch
+from bundles_small import small_manifest
 from torch.nn import functional
 
 from runtime.engine.ort import session_options
+from runtime.manifest import Modality, Normalise, Signal, TensorSpec, WindowSpec
 
 
 def torch_gradients(module, manifest, windows, labels, weights, dtype=torch.float64):
@@ -52,3 +56,34 @@ def labelled(n, n_classes, seed=0):
     """Labels and weights that are not all the same."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, n_classes, n), rng.uniform(0.25, 2, n).astype(np.float32)
+
+
+def exported_model(module, shape):
+    """By the older exporter, which takes milliseconds and writes other graphs than the one that bundles come from."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (torch.zeros(2, *shape),),
+            buffer,
+            input_names=["windows"],
+            output_names=["logits"],
+            dynamic_axes={"windows": {0: "batch"}, "logits": {0: "batch"}},
+            opset_version=18,
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def manifest_of(module, shape, layer=lambda name: 0):
+    """A manifest that has what a training graph needs; `layer` tells the layer of a parameter by its name."""
+    names = tuple(f"c{i}" for i in range(shape[1]))
+    return small_manifest(
+        signal=Signal((Modality("acc", "m/s^2", names, 32.0),)),
+        window=WindowSpec(shape[0], shape[0]),
+        normalise=Normalise((0.0,) * shape[1], (1.0,) * shape[1]),
+        tensors=tuple(TensorSpec(name, tuple(p.shape), layer(name), 0) for name, p in module.named_parameters()),
+    )

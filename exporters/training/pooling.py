@@ -1,0 +1,123 @@
+"""Max-pooling as a tree of pairwise maxima, whose way back needs no indices.
+
+The engine's own MaxPool tells where the maxima are; scattering gradients there costs several times what this does. The
+larger of two tensors is one operator, and the gradient goes where the larger one was: d * (b > a) to b, the rest to a.
+So ties go to the first, as in torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.geometry import Geometry, maps_order
+from exporters.training.graph import Graph, Laid, Tensor
+
+
+@rule("MaxPool")
+def _pool(task: Task) -> tuple[Laid, Pull]:
+    y, pull = max_pool(task, task.given(0), task.attributes)
+    return y, lambda dy: [pull(dy)]
+
+
+def max_pool(task: Task, value: Laid, attributes: Mapping[str, Any]) -> tuple[Laid, Callable[[Laid], Laid]]:
+    """The largest along each axis in turn, the last axis first: so ties go to the first in the order of torch."""
+    graph, order = task.graph, maps_order(value)
+    pool = Geometry.of(task, attributes, tuple(attributes["kernel_shape"]))
+    if any(dilation != 1 for dilation in pool.dilations):
+        raise refuse(task, "a pool without dilation", pool.dilations)
+    if task.shape is None:
+        raise refuse(task, "a shape that was seen", None)
+    x, pulls = graph.arrange(value, order), []
+    for axis in reversed(range(len(pool.kernel))):
+        if not pool.trivial(axis):
+            place = (pool.kernel[axis], pool.strides[axis], pool.before[axis], task.shape[2 + axis])
+            x, pull_axis = _max_along(graph, x, axis + 1, *place)
+            pulls.append(pull_axis)
+
+    def pull(dy: Laid) -> Laid:
+        d = graph.arrange(dy, order)
+        for pull_axis in reversed(pulls):
+            d = pull_axis(d)
+        return Laid(d, order)
+
+    return Laid(x, order), pull
+
+
+def _max_along(
+    graph: Graph, x: Tensor, axis: int, kernel: int, stride: int, before: int, n: int
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The largest of `kernel` entries, every `stride` entries, `n` times.
+
+    The axis is cut into blocks of `stride` entries. A kernel covers some whole blocks, whose maxima it shares with its
+    neighbours, and the first entries of the next block:
+
+        stride 2, kernel 5     | 0 1 | 2 3 | 4 5 | 6 7 |        first   max(01) max(23) 4
+                               '-------------'                  second          max(23) max(45) 6
+                                     '-------------'
+    """
+    size = x.shape[axis]
+    whole, rest = divmod(kernel, stride)
+    absent, lead = divmod(before, stride)  # padding: whole blocks, which are never made, and the rest
+    padded = graph.pad(x, axis, lead, -(size + lead) % stride, -math.inf)
+    blocks = padded.shape[axis] // stride
+    phases = _phases(graph, padded, axis, stride)
+    offsets = [i - absent for i in range(whole + (rest > 0))]  # from a kernel's number to the blocks that it sees
+    block, pull_block = _largest(graph, phases)
+    start, pull_start = _largest(graph, phases[:rest] or phases)
+    seen = [block] * whole + [start] * (rest > 0)
+    y, pull_seen = _largest(
+        graph, [_shifted(graph, part, axis, offset, n, -math.inf) for part, offset in zip(seen, offsets, strict=True)]
+    )
+
+    def pull(d: Tensor) -> Tensor:
+        pairs = zip(pull_seen(d), offsets, strict=True)
+        shares = [_shifted(graph, share, axis, -offset, blocks, 0.0) for share, offset in pairs]
+        columns = [pull_block(graph.total(shares[:whole]))] if whole else []
+        columns += [pull_start(shares[-1])] if rest else []
+        zero = graph.multiply(shares[0], graph.constant(0.0))
+        parts = itertools.zip_longest(*columns, [None] * stride)
+        sums = [graph.total([part for part in phase if part] or [zero]) for phase in parts]
+        return graph.slice(_interleaved(graph, sums, axis), axis, lead, size)
+
+    return y, pull
+
+
+def _shifted(graph: Graph, x: Tensor, axis: int, offset: int, n: int, fill: float) -> Tensor:
+    """Entries offset, ..., offset + n - 1 along an axis; `fill` where there are none."""
+    return graph.pad(x, axis, -offset, offset + n - x.shape[axis], fill)
+
+
+def _phases(graph: Graph, x: Tensor, axis: int, stride: int) -> list[Tensor]:
+    """x[0::stride], x[1::stride], ... along an axis of blocks * stride entries."""
+    blocks = x.shape[axis] // stride
+    front, back = x.shape[:axis], x.shape[axis + 1 :]
+    parts = graph.split(graph.reshape(x, (*front, blocks, stride, *back)), axis + 1, [1] * stride)
+    return [graph.reshape(part, (*front, blocks, *back)) for part in parts]
+
+
+def _interleaved(graph: Graph, phases: Sequence[Tensor], axis: int) -> Tensor:
+    """The other way round."""
+    front, blocks, back = phases[0].shape[:axis], phases[0].shape[axis], phases[0].shape[axis + 1 :]
+    parts = [graph.reshape(phase, (*front, blocks, 1, *back)) for phase in phases]
+    return graph.reshape(graph.concat(parts, axis + 1), (*front, blocks * len(phases), *back))
+
+
+def _largest(graph: Graph, parts: Sequence[Tensor]) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+    """The largest of several tensors, entry by entry; the gradient goes to the first that is the largest."""
+    running = [parts[0]]
+    for part in parts[1:]:
+        running.append(graph.maximum(running[-1], part))
+
+    def pull(d: Tensor) -> list[Tensor]:
+        shares = []
+        for part, earlier in zip(reversed(parts[1:]), reversed(running[:-1]), strict=True):
+            share = graph.multiply(d, graph.greater(part, earlier))
+            d = graph.subtract(d, share)
+            shares.append(share)
+        return [d, *reversed(shares)]
+
+    return running[-1], pull
