@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -151,17 +152,36 @@ def _layers(arguments: argparse.Namespace) -> int:
 
     manifest = Bundle.open(arguments.bundle, "base").manifest
     graphs = {spec.layer for spec in manifest.training}
-    rows = []
+    layers: list[dict[str, Any]] = []
     for layer in sorted({spec.layer for spec in manifest.tensors}):
         specs = [spec for spec in manifest.tensors if spec.layer == layer]
-        parameters = sum(math.prod(spec.shape) for spec in specs)
-        rows.append((layer, parameters, "yes" if layer in graphs else "no", " ".join(spec.name for spec in specs)))
+        layers.append(
+            {
+                "layer": layer,
+                "parameters": sum(math.prod(spec.shape) for spec in specs),
+                "starts": layer in graphs,
+                "tensors": [spec.name for spec in specs],
+            }
+        )
     if arguments.json:
-        keys = ("layer", "parameters", "starts", "tensors")
-        print(json.dumps([dict(zip(keys, (a, b, c == "yes", d.split()), strict=True)) for a, b, c, d in rows]))
-    else:
-        print(table(rows, ("layer", "parameters", "can start here", "tensors")))
+        print(json.dumps(layers))
+        return DONE
+    rows = [
+        (
+            f"{entry['layer']}  {_common(entry['tensors'])}",
+            entry["parameters"],
+            "yes" if entry["starts"] else "no",
+        )
+        for entry in layers
+    ]
+    print(table(rows, ("layer", "parameters", "training can start here")))
     return DONE
+
+
+def _common(names: Sequence[str]) -> str:
+    """The words with which all dotted names begin."""
+    words = zip(*(name.split(".") for name in names), strict=False)
+    return ".".join(word[0] for word in takewhile(lambda word: len(set(word)) == 1, words))
 
 
 def _finetune(arguments: argparse.Namespace) -> int:

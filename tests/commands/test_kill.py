@@ -5,7 +5,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,31 +54,32 @@ def test_kill_at_any_moment(tmp_path, kind):
         add_training(path)
     bare = Path(shutil.copytree(path, tmp_path / "bare.bundle"))
     expected = {"base": golden_logits(Bundle.open(path))}
-    began_s = time.perf_counter()
     for i, plan in enumerate(plans):
         adapted, report = finetune(Bundle.open(shutil.copytree(bare, tmp_path / f"{i}.bundle")), data, plan)
         assert report.accepted, report.reason
         expected[f"plan {i}"] = golden_logits(adapted)
-    round_s = time.perf_counter() - began_s  # of both plans, on a machine that may be busy
     assert all(
         nearest(answers, {k: v for k, v in expected.items() if k != name}) is None for name, answers in expected.items()
     )
 
     shipped, rng = listing(path), random.Random()
     checked, found, torn = set(), set(), 0
+    longest_s = 0.25  # of a life; adapts itself to the machine so that a good part of the lives commits
     command = [sys.executable, str(SCRIPT), "loop", kind, str(path)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
     ) as target:
         assert target.stdout.readline() == "ready\n"
         for _ in range(KILLS):
-            target.stdin.write(f"{rng.uniform(0, 1.5 * round_s)}\n")
+            target.stdin.write(f"{rng.uniform(0, longest_s)}\n")
             target.stdin.flush()
             assert target.stdout.readline() == "killed\n"
             bundle = Bundle.open(path)
             found.add(nearest(golden_logits(bundle), expected))
             torn += bool((path / "personal").is_dir() and leftovers(path))
-            for version in set(bundle.versions()) - checked:
+            new = set(bundle.versions()) - checked
+            longest_s *= 0.8 if new else 1.25
+            for version in new:
                 assert nearest(golden_logits(Bundle.open(path, version)), expected) in ("plan 0", "plan 1")
                 assert bundle.record(version)["accepted"] is True
                 checked.add(version)
@@ -89,7 +89,7 @@ def test_kill_at_any_moment(tmp_path, kind):
     assert None not in found
     if KILLS >= 20:
         assert len(found) > 1  # the kills did not all come too early
-        assert len(checked) > KILLS / 6
+        assert len(checked) > KILLS / 4
     (path / "personal" / ".tmp-left").mkdir(exist_ok=True)
     adapted, report = finetune(Bundle.open(path, "base"), data, plans[0])
     assert report.accepted
