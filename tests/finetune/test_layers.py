@@ -26,7 +26,7 @@ from sdk.finetune.judge import blocks, golden_agreement, judge
 from sdk.finetune.layers import LayerRun
 from sdk.finetune.run import alone
 from sdk.finetune.sample import epoch
-from sdk.meters import NoMeter
+from sdk.meters import Energy, NoMeter
 
 INF = math.inf
 
@@ -419,3 +419,34 @@ def test_a_full_disk(bundle, limit_bytes):
     adapted, report = finetune(bundle, wearer(), PLAN)
     assert report.accepted
     assert [entry.name for entry in (adapted.path / "personal").iterdir() if entry.name.startswith(".tmp-")] == []
+
+
+class Stove:
+    """A meter of a machine that always draws 50 W."""
+
+    name = "stove"
+
+    def __init__(self):
+        self.began_s = None
+
+    def start(self):
+        assert self.began_s is None
+        self.began_s = time.perf_counter()
+
+    def stop(self):
+        seconds, self.began_s = time.perf_counter() - self.began_s, None
+        return Energy(50 * seconds, self.name, ("all",), "counter", seconds=seconds, n_samples=2)
+
+
+def test_joules_end_a_run(bundle):
+    plan = dataclasses.replace(PLAN, method="full", epochs=100_000, budget=Budget(joules=60.0))
+    _, report = finetune(bundle, wearer(), plan, meter=Stove())
+    assert report.training.stopped_by == "the budget of 60 J"
+    assert report.cost.energy.joules == pytest.approx(50 * report.cost.seconds, rel=0.1)
+    assert 20 < report.cost.energy.joules < 150  # 1.2 s at 50 W, looked at ten times a second
+
+
+def test_a_head_says_what_it_used_beyond_its_budget(bundle):
+    _, report = finetune(bundle, wearer(), FinetunePlan(budget=Budget(seconds=1e-6)))
+    assert report.exceeded.endswith(" of 1e-06 s")
+    assert finetune(bundle, wearer(), FinetunePlan(budget=Budget(seconds=600)))[1].exceeded == ""
