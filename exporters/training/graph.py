@@ -112,10 +112,6 @@ class Graph:
         """A / b."""
         return self._binary("Div", np.divide, a, b)
 
-    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
-        """The larger of two tensors of one shape."""
-        return self.emit("Max", a, b, shape=a.shape)
-
     def greater(self, a: Tensor, b: Tensor) -> Tensor:
         """1.0 where a > b, else 0.0: a factor for gradients, which costs less than Where."""
         shape = broadcast(a.shape, b.shape)
@@ -221,6 +217,8 @@ class Graph:
 
     def total(self, parts: Sequence[Tensor]) -> Tensor:
         """The sum of tensors of one shape."""
+        if len(parts) == 2:
+            return self.add(*parts)
         return parts[0] if len(parts) == 1 else self.emit("Sum", *parts, shape=parts[0].shape)
 
     def _binary(self, op: str, compute: Callable[..., NDArray[Any]], a: Tensor, b: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Max-pooling as a tree of pairwise maxima, whose way back needs no indices.
 
-The engine's own MaxPool tells where the maxima are; scattering gradients there costs several times what this does. The
-larger of two tensors is one operator, and the gradient goes where the larger one was: d * (b > a) to b, the rest to a.
-So ties go to the first, as in torch.
+The engine's own MaxPool tells where the maxima are; scattering gradients there costs several times what this does. Of
+two tensors the larger one is where(b > a, b, a), and d * (b > a) is the gradient of b, the rest that of a: so ties go to
+the first, as in torch. Only b > a is kept, a byte per entry. (Max instead of Where would be faster by itself, but then
+the engine compares when the gradient comes, and has to fetch both tensors again.)
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from onnx import TensorProto
 
 from exporters.training.differentiate import Pull, Task, refuse, rule
 from exporters.training.geometry import Geometry, maps_order
@@ -59,65 +62,66 @@ def _max_along(
                                '-------------'                  second          max(23) max(45) 6
                                      '-------------'
     """
-    size = x.shape[axis]
+    front, size, back = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     whole, rest = divmod(kernel, stride)
     absent, lead = divmod(before, stride)  # padding: whole blocks, which are never made, and the rest
-    padded = graph.pad(x, axis, lead, -(size + lead) % stride, -math.inf)
-    blocks = padded.shape[axis] // stride
-    phases = _phases(graph, padded, axis, stride)
+    flat = graph.reshape(x, (front, size, back))  # long runs are what the engine copies fast
+    padded = graph.pad(flat, 1, lead, -(size + lead) % stride, -math.inf)
+    blocks = padded.shape[1] // stride
+    phases = _phases(graph, padded, stride)
     offsets = [i - absent for i in range(whole + (rest > 0))]  # from a kernel's number to the blocks that it sees
     block, pull_block = _largest(graph, phases)
     start, pull_start = _largest(graph, phases[:rest] or phases)
     seen = [block] * whole + [start] * (rest > 0)
     y, pull_seen = _largest(
-        graph, [_shifted(graph, part, axis, offset, n, -math.inf) for part, offset in zip(seen, offsets, strict=True)]
+        graph, [_shifted(graph, part, offset, n, -math.inf) for part, offset in zip(seen, offsets, strict=True)]
     )
 
     def pull(d: Tensor) -> Tensor:
-        pairs = zip(pull_seen(d), offsets, strict=True)
-        shares = [_shifted(graph, share, axis, -offset, blocks, 0.0) for share, offset in pairs]
+        pairs = zip(pull_seen(graph.reshape(d, y.shape)), offsets, strict=True)
+        shares = [_shifted(graph, share, -offset, blocks, 0.0) for share, offset in pairs]
         columns = [pull_block(graph.total(shares[:whole]))] if whole else []
         columns += [pull_start(shares[-1])] if rest else []
         zero = graph.multiply(shares[0], graph.constant(0.0))
         parts = itertools.zip_longest(*columns, [None] * stride)
         sums = [graph.total([part for part in phase if part] or [zero]) for phase in parts]
-        return graph.slice(_interleaved(graph, sums, axis), axis, lead, size)
+        return graph.reshape(graph.slice(_interleaved(graph, sums), 1, lead, size), x.shape)
 
-    return y, pull
-
-
-def _shifted(graph: Graph, x: Tensor, axis: int, offset: int, n: int, fill: float) -> Tensor:
-    """Entries offset, ..., offset + n - 1 along an axis; `fill` where there are none."""
-    return graph.pad(x, axis, -offset, offset + n - x.shape[axis], fill)
+    return graph.reshape(y, (*x.shape[:axis], n, *x.shape[axis + 1 :])), pull
 
 
-def _phases(graph: Graph, x: Tensor, axis: int, stride: int) -> list[Tensor]:
-    """x[0::stride], x[1::stride], ... along an axis of blocks * stride entries."""
-    blocks = x.shape[axis] // stride
-    front, back = x.shape[:axis], x.shape[axis + 1 :]
-    parts = graph.split(graph.reshape(x, (*front, blocks, stride, *back)), axis + 1, [1] * stride)
-    return [graph.reshape(part, (*front, blocks, *back)) for part in parts]
+def _shifted(graph: Graph, x: Tensor, offset: int, n: int, fill: float) -> Tensor:
+    """Entries offset, ..., offset + n - 1 along the middle axis; `fill` where there are none."""
+    return graph.pad(x, 1, -offset, offset + n - x.shape[1], fill)
 
 
-def _interleaved(graph: Graph, phases: Sequence[Tensor], axis: int) -> Tensor:
+def _phases(graph: Graph, x: Tensor, stride: int) -> list[Tensor]:
+    """x[:, 0::stride], x[:, 1::stride], ... of blocks * stride entries."""
+    front, size, back = x.shape
+    parts = graph.split(graph.reshape(x, (front, size // stride, stride, back)), 2, [1] * stride)
+    return [graph.reshape(part, (front, size // stride, back)) for part in parts]
+
+
+def _interleaved(graph: Graph, phases: Sequence[Tensor]) -> Tensor:
     """The other way round."""
-    front, blocks, back = phases[0].shape[:axis], phases[0].shape[axis], phases[0].shape[axis + 1 :]
-    parts = [graph.reshape(phase, (*front, blocks, 1, *back)) for phase in phases]
-    return graph.reshape(graph.concat(parts, axis + 1), (*front, blocks * len(phases), *back))
+    front, blocks, back = phases[0].shape
+    return graph.reshape(graph.concat(phases, 2), (front, blocks * len(phases), back))
 
 
 def _largest(graph: Graph, parts: Sequence[Tensor]) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
     """The largest of several tensors, entry by entry; the gradient goes to the first that is the largest."""
-    running = [parts[0]]
+    largest, wins = parts[0], []
     for part in parts[1:]:
-        running.append(graph.maximum(running[-1], part))
+        win = graph.emit("Greater", part, largest, shape=part.shape)
+        largest = graph.emit("Where", win, part, largest, shape=part.shape)
+        wins.append(win)
 
     def pull(d: Tensor) -> list[Tensor]:
         shares = []
-        for part, earlier in zip(reversed(parts[1:]), reversed(running[:-1]), strict=True):
-            share = graph.multiply(d, graph.greater(part, earlier))
+        for win in reversed(wins):
+            share = graph.multiply(d, graph.emit("Cast", win, shape=win.shape, to=TensorProto.FLOAT))
             d = graph.subtract(d, share)
             shares.append(share)
         return [d, *reversed(shares)]
 
-    return running[-1], pull
+    return largest, pull
