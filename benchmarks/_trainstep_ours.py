@@ -50,11 +50,11 @@ class Ours:
     def __init__(self, bundle: Bundle, layer: int, activations: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         import onnxruntime
 
-        from runtime.engine.ort import session_options
+        from runtime.engine.ort import training_options
 
         self.spec: TrainingSpec = next(spec for spec in bundle.manifest.training if spec.layer == layer)
         self._session = onnxruntime.InferenceSession(
-            bundle.training_model(self.spec), session_options(), providers=["CPUExecutionProvider"]
+            bundle.training_model(self.spec), training_options(), providers=["CPUExecutionProvider"]
         )
         self._theta = np.concatenate([bundle.tensor(name).ravel() for name in self.spec.tensors])
         self._optimiser = AdamW(self._theta)

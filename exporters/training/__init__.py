@@ -10,8 +10,8 @@ differentiate   the walk forward and the walk back
 graph           tensors, shapes, nodes
 memory          what a graph keeps at once
 
-elementwise, convolution (geometry, pooling), linear, attention, recurrent     a rule per operator
-borrowed                                                                       the rules of all others
+elementwise, moves, linear, attention, recurrent, convolution (with geometry, pooling): a rule per operator
+borrowed        the rules of all others
 """
 
 from exporters.training.build import TrainingGraph, training_graph

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from exporters.training import attention, convolution, elementwise, linear, recurrent  # noqa: F401  (they register rules)
+# These register their rules.
+from exporters.training import attention, convolution, elementwise, linear, moves, recurrent  # noqa: F401
 from exporters.training.borrowed import borrowed
 from exporters.training.cut import Cut, find_cut
 from exporters.training.differentiate import Tape

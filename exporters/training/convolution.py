@@ -115,23 +115,23 @@ def _batch_norm(task: Task) -> tuple[Laid, Pull]:
     graph, x = task.graph, task.given(0)
     if task.attributes.get("training_mode", 0):
         raise refuse(task, "frozen statistics", "an export of a module that is being trained")
-    gamma, beta = graph.arrange(task.given(1)), graph.arrange(task.given(2))
-    mean = graph.constant(task.known(3))
+    gamma, beta, mean = (graph.arrange(task.given(i)) for i in (1, 2, 3))
     inverse = graph.constant(1 / np.sqrt(task.known(4) + task.attributes.get("epsilon", 1e-5)))
-    scale = graph.multiply(gamma, inverse)
-    shift = graph.subtract(beta, graph.multiply(mean, scale))
-    wide_scale, wide_shift = (along_channels(graph, vector, x.order) for vector in (scale, shift))
-    y = graph.add(graph.multiply(x.tensor, wide_scale), wide_shift)
+    scale = along_channels(graph, graph.multiply(gamma, inverse), x.order)
+    centred = graph.subtract(x.tensor, along_channels(graph, mean, x.order))
+    y = graph.add(graph.multiply(centred, scale), along_channels(graph, beta, x.order))
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         d = graph.arrange(dy, x.order)
-        dx = Laid(graph.multiply(d, wide_scale), x.order) if task.wanted(0) else None
-        if not (task.wanted(1) or task.wanted(2)):
-            return [dx]
         others = [i for i, axis in enumerate(x.order) if axis != 1]
-        d_beta = graph.sum(d, others)
-        along = graph.subtract(graph.sum(graph.multiply(d, x.tensor), others), graph.multiply(mean, d_beta))
-        return [dx, Laid(graph.multiply(along, inverse), (0,)), Laid(d_beta, (0,))]
+        dx = d_gamma = d_beta = None
+        if task.wanted(0):
+            dx = Laid(graph.multiply(d, scale), x.order)
+        if task.wanted(1):
+            d_gamma = Laid(graph.multiply(graph.sum(graph.multiply(d, centred), others), inverse), (0,))
+        if task.wanted(2):
+            d_beta = Laid(graph.sum(d, others), (0,))
+        return [dx, d_gamma, d_beta]
 
     return Laid(y, x.order), pull
 
@@ -199,19 +199,28 @@ def correlate(graph: Graph, x: Laid, d: Laid, shape: Shape, conv: Geometry) -> T
     maps, dz = graph.arrange(x, order), graph.arrange(d, order)
     for axis, (before, after) in enumerate(zip(conv.before, conv.after, strict=True)):
         maps = graph.pad(maps, axis + 1, before, after)
-    taps, size = math.prod(conv.kernel), abs(math.prod(dz.shape[1:]))
-    if conv.moving <= 1 and size * taps * maps.shape[0] <= _COLUMNS_LIMIT:
-        places = (np.arange(taps) * conv.dilations[0])[:, None] + np.arange(dz.shape[1]) * conv.strides[0]
-        columns = graph.gather(maps, 1, places) if conv.moving else maps  # [C, taps, ...]
-        columns = graph.reshape(columns, (maps.shape[0] * taps, math.prod(dz.shape[1:])))
-        return graph.reshape(_product(graph, dz, columns, conv), shape)
+    parts = _taps(graph, maps, dz.shape[1:], conv)
+    if abs(math.prod(dz.shape[1:])) * len(parts) * maps.shape[0] > _COLUMNS_LIMIT:
+        products = [graph.reshape(_product(graph, dz, part, conv), (*shape[:2], 1)) for part in parts]
+        return graph.reshape(graph.concat(products, 2), shape)
+    n = math.prod(dz.shape[1:])
+    if conv.moving == 1:
+        places = (np.arange(len(parts)) * conv.dilations[0])[:, None] + np.arange(dz.shape[1]) * conv.strides[0]
+        columns = graph.gather(maps, 1, places)
+    else:
+        columns = graph.concat([graph.reshape(part, (maps.shape[0], 1, n)) for part in parts], 1)
+    return graph.reshape(_product(graph, dz, graph.reshape(columns, (maps.shape[0] * len(parts), n)), conv), shape)
+
+
+def _taps(graph: Graph, maps: Tensor, sizes: Shape, conv: Geometry) -> list[Tensor]:
+    """What each tap of the kernel sees, [C, *sizes], sizes being those of the output and the batch."""
     parts = []
     for tap in itertools.product(*(range(size) for size in conv.kernel)):
         seen = maps
         for axis, place in enumerate(tap):
-            seen = graph.slice(seen, axis + 1, place * conv.dilations[axis], dz.shape[axis + 1], conv.strides[axis])
-        parts.append(graph.reshape(_product(graph, dz, seen, conv), (*shape[:2], 1)))
-    return graph.reshape(graph.concat(parts, 2), shape)
+            seen = graph.slice(seen, axis + 1, place * conv.dilations[axis], sizes[axis], conv.strides[axis])
+        parts.append(seen)
+    return parts
 
 
 def _product(graph: Graph, d: Tensor, columns: Tensor, conv: Geometry) -> Tensor:

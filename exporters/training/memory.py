@@ -15,6 +15,7 @@ from onnx import NodeProto, helper
 from exporters.training.graph import Shape
 
 _FLOAT_BYTES = 4
+_TRUTHS = ("Greater", "Equal")  # a byte each
 _SAME_MEMORY = ("Reshape", "Identity")
 
 
@@ -44,10 +45,11 @@ def peak(nodes: Sequence[NodeProto], shapes: Mapping[str, Shape], kept: Collecti
     worst = Peak(0, 0)
     for i, node in enumerate(nodes):
         made = [name for name in node.output if name and name not in origin]
-        alive.update({name: _bytes(shapes[name]) for name in made})
+        size = 1 if node.op_type in _TRUTHS else _FLOAT_BYTES
+        alive.update({name: _bytes(shapes[name], size) for name in made})
         now = _total([*alive.values(), _scratch(node, shapes)])
         worst = Peak(max(worst.fixed_bytes, now.fixed_bytes), max(worst.per_window_bytes, now.per_window_bytes))
-        alive = {name: size for name, size in alive.items() if last.get(name, -1) > i}
+        alive = {name: held for name, held in alive.items() if last.get(name, -1) > i}
     return worst
 
 
@@ -60,8 +62,8 @@ def _scratch(node: NodeProto, shapes: Mapping[str, Shape]) -> Peak:
     return _bytes((taps, made[1], *read[2:])) if read else Peak(0, 0)
 
 
-def _bytes(shape: Shape) -> Peak:
-    size = math.prod(shape) * _FLOAT_BYTES
+def _bytes(shape: Shape, each: int = _FLOAT_BYTES) -> Peak:
+    size = math.prod(shape) * each
     return Peak(0, -size) if size < 0 else Peak(size, 0)
 
 

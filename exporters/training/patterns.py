@@ -110,7 +110,7 @@ def _block(chain: Chain, step: Step) -> Step | None:
             above = at.inputs[0]
             at = next((s for o in ("Relu", "BatchNormalization", "Conv") if (s := chain.before(above, o))), None)
     conv, norm, pool = parts.get("Conv"), parts.get("BatchNormalization"), parts.get("MaxPool")
-    if conv is None or (norm and not _is_frozen(chain, norm)):
+    if conv is None or (norm and not (_is_frozen(chain, norm) and _folds(chain, conv))):
         return None
     chain.drop(*(part for part in parts.values() if part is not step))
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
@@ -127,6 +127,12 @@ def _block(chain: Chain, step: Step) -> Step | None:
 def _shape(chain: Chain, name: str) -> tuple[int, ...]:
     constant = chain.forward.constants.get(name)
     return chain.forward.shapes.get(name, ()) if constant is None else constant.shape
+
+
+def _folds(chain: Chain, conv: Step) -> bool:
+    """Whether a scale per channel is better applied to the weights than to the maps; a batch is about 16 of these."""
+    weight, out = _shape(chain, conv.inputs[1]), _shape(chain, conv.output)
+    return math.prod(weight) <= 16 * abs(math.prod(out))
 
 
 def _is_frozen(chain: Chain, norm: Step) -> bool:

@@ -1,9 +1,9 @@
 """Max-pooling as a tree of pairwise maxima, whose way back needs no indices.
 
 The engine's own MaxPool tells where the maxima are; scattering gradients there costs several times what this does. Of
-two tensors the larger one is where(b > a, b, a), and d * (b > a) is the gradient of b, the rest that of a: so ties go to
-the first, as in torch. Only b > a is kept, a byte per entry. (Max instead of Where would be faster by itself, but then
-the engine compares when the gradient comes, and has to fetch both tensors again.)
+two tensors the larger one is where(b > a, b, a), and d * (b > a) is the gradient of b, the rest that of a: so ties go
+to the first, as in torch. Only b > a is kept, a byte per entry. (Max instead of Where would be faster by itself, but
+then the engine compares when the gradient comes, and has to fetch both tensors again.)
 """
 
 from __future__ import annotations

@@ -31,6 +31,17 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
     return options
 
 
+def training_options(threads: int = 1) -> onnxruntime.SessionOptions:
+    """The same for training graphs, which have thousands of nodes and a free batch.
+
+    Planning which values may share memory takes most of the time in which such a session is made, and saves nothing:
+    the sizes are not known then, and at run time the arena gives back what is no longer needed.
+    """
+    options = session_options(threads)
+    options.enable_mem_reuse = False
+    return options
+
+
 def run_to(bundle: Bundle, name: str, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Windows to a value inside the graph; what follows it is not computed."""
     session = _session(bundle, with_output(bundle.model(), name), threads)

@@ -191,6 +191,14 @@ def test_memory_by_hand():
     assert found.fixed_bytes == 4
 
 
+def test_a_comparison_is_a_byte():
+    graph = Graph()
+    x, y = Tensor("x", (-1, 4)), Tensor("y", (-1, 4))
+    win = graph.emit("Greater", x, y, shape=x.shape)
+    larger = graph.emit("Where", win, x, y, shape=x.shape)
+    assert peak(graph.needed([larger]), graph.shapes(), [larger.name]).per_window_bytes == 4 + 16
+
+
 def test_what_a_graph_keeps_grows_with_what_is_trained(trainable):
     specs = trainable.manifest.training
     assert [spec.bytes_per_window for spec in specs] == sorted((s.bytes_per_window for s in specs), reverse=True)

@@ -32,8 +32,9 @@ def test_gradients_are_those_of_torch(exported, name, layer):
         activations = prefix(windows)
         assert activations.shape == (n, *graph.spec.cut_shape)
         found = graph_gradients(graph.model, graph.spec, bundle, activations, labels, weights)
-        for dtype, allowed in ((torch.float64, 1e-6), (torch.float32, 5e-6)):
-            truth = torch_gradients(classifier(module), bundle.manifest, windows, labels, weights, dtype)
-            assert found[0] == pytest.approx(truth[0], rel=1e-6)
-            np.testing.assert_allclose(found[1], truth[1], atol=1e-5)
-            assert worst(found[2], truth[2]) <= allowed
+        truth = torch_gradients(classifier(module), bundle.manifest, windows, labels, weights)
+        single = torch_gradients(classifier(module), bundle.manifest, windows, labels, weights, torch.float32)
+        assert found[0] == pytest.approx(truth[0], rel=1e-6)
+        np.testing.assert_allclose(found[1], truth[1], atol=1e-5)
+        assert worst(found[2], truth[2]) <= max(1e-6, 2 * worst(single[2], truth[2]))
+        assert worst(found[2], single[2]) <= 5e-6

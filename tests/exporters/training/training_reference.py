@@ -10,7 +10,7 @@ import torch
 from bundles_small import small_manifest
 from torch.nn import functional
 
-from runtime.engine.ort import session_options
+from runtime.engine.ort import training_options
 from runtime.manifest import Modality, Normalise, Signal, TensorSpec, WindowSpec
 
 
@@ -30,7 +30,7 @@ def torch_gradients(module, manifest, windows, labels, weights, dtype=torch.floa
 
 
 def session(model):
-    return onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, training_options(), providers=["CPUExecutionProvider"])
 
 
 def flat(bundle, spec):
