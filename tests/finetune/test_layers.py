@@ -1,5 +1,6 @@
 """Fine-tuning of layers on real training graphs: against torch, its safety, and what it reports."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -66,7 +67,7 @@ def tree(path):
 def torch_training(module, manifest, data, plan, steps):
     """The same plan by torch: autograd through the encoder itself, torch's optimiser, the same batches."""
     parts = {"encoder": module.encoder, "head": module.head}
-    module = torch.nn.ModuleDict({k: _copy(v) for k, v in parts.items()}).eval()
+    module = torch.nn.ModuleDict({k: copy.deepcopy(v) for k, v in parts.items()}).eval()
     gammas = plan.layer_gammas(max(spec.layer for spec in manifest.tensors))
     gamma = {spec.name: gammas[spec.layer] for spec in manifest.tensors}
     free = {name: p for name, p in module.named_parameters() if math.isfinite(gamma[name])}
@@ -75,7 +76,7 @@ def torch_training(module, manifest, data, plan, steps):
         peer = torch.optim.SGD(free.values(), lr=plan.learning_rate, momentum=plan.momentum)
     else:
         peer = torch.optim.AdamW(free.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    mean, std = torch.tensor(manifest.normalise.mean), torch.tensor(manifest.normalise.std)
+    mean, std = (torch.tensor(v) for v in (manifest.normalise.mean, manifest.normalise.std))
     rng, done = np.random.default_rng((plan.seed, 0)), 0
     while done < steps:
         for rows in epoch(data.labels, plan.batch, plan.balanced, rng):
@@ -93,24 +94,19 @@ def torch_training(module, manifest, data, plan, steps):
     return {name: p.detach().numpy() for name, p in free.items()}
 
 
-def _copy(module):
-    import copy
-
-    return copy.deepcopy(module)
-
-
 @pytest.mark.parametrize(
     "plan",
     [
-        FinetunePlan("full", "zero", 0.01, optimiser="sgd", learning_rate=0.01),
+        FinetunePlan("full", "zero", 0.01, optimiser="sgd", learning_rate=1e-3),
         FinetunePlan("full", "pretrained", 0.01, gamma_ratio=2.0, learning_rate=3e-4),
         FinetunePlan("layers", "pretrained", 0.02, gamma=3.0),
         FinetunePlan("layers", "zero", 0.02, optimiser="sgd", from_layer=3),
-        FinetunePlan("full", "pretrained", 0.01, gamma=(INF, 1.0, INF, 2.0), weight_decay=0.01, learning_rate=3e-4),
+        FinetunePlan("full", "pretrained", 0.01, gamma=(INF, 1.0, INF, 2.0), weight_decay=0.01, learning_rate=1e-4),
     ],
     ids=["full sgd", "full adamw", "last block adamw", "last block sgd", "frozen in the middle"],
 )
 def test_same_weights_as_torch_after_50_steps(trainable, bundle, plan):
+    """The rates are small where all layers move: where two steps of a pool nearly tie, rounding may choose either."""
     data = dataclasses.replace(wearer(shift=1.5), weights=np.random.default_rng(0).uniform(0.5, 2, 24))
     plan = dataclasses.replace(plan, batch=10, epochs=20, seed=4)
     run = LayerRun(bundle, data, plan)
