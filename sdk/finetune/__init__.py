@@ -1,12 +1,33 @@
 """Fine-tuning on the device, without torch: a handful of the wearer's own labels, a new version of the bundle.
 
-labels     from a file of labels to windows            read_labels, LabelledSet, set_apart
-head       the linear head as a convex problem         fit_head
-run        features, hold-out, acceptance, commit      finetune, FinetunePlan, FinetuneReport
+labels              from a file of labels to windows                  read_labels, LabelledSet, set_apart
+plan                what moves, how far, for how long                 FinetunePlan, Budget
+head                the linear head as a convex problem               fit_head
+layers              more than the head, by gradient steps:
+  graph               the bundle's training graphs on this device
+  theta               all tensors as one vector; the pull of MESEN's eq. 9 and 10
+  sample, augment     which windows a step sees, and how they are changed
+  optimise, train     AdamW and SGD in NumPy; the loop
+  scratch             random weights to start from, for comparison
+budget              seconds, joules, megabytes, by phase
+judge               whether the new version may replace the old one
+run                 from labels to a committed version                finetune, FinetuneReport
 """
 
 from sdk.finetune.head import fit_head
 from sdk.finetune.labels import LabelledSet, read_labels, set_apart
-from sdk.finetune.run import FinetunePlan, FinetuneReport, finetune
+from sdk.finetune.plan import Budget, FinetunePlan
+from sdk.finetune.run import FinetuneReport, finetune
+from sdk.finetune.sample import few_shot
 
-__all__ = ["FinetunePlan", "FinetuneReport", "LabelledSet", "finetune", "fit_head", "read_labels", "set_apart"]
+__all__ = [
+    "Budget",
+    "FinetunePlan",
+    "FinetuneReport",
+    "LabelledSet",
+    "few_shot",
+    "finetune",
+    "fit_head",
+    "read_labels",
+    "set_apart",
+]

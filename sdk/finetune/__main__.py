@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +19,108 @@ _EXAMPLES = """\
                                      mine.csv has the columns start_s,end_s,label (and weight, recording if you like)
   python -m sdk.finetune walk.bundle --labels labelled.npz
                                      a recording that has a label for each sample
+  python -m sdk.finetune walk.bundle --layers
+                                     which layers there are, and from which of them training can start
+  python -m sdk.finetune walk.bundle --labels labelled.npz --method layers --from-layer 3 --budget-seconds 20
+                                     layer 3 and the head; what lies below is run once per window and kept
+  python -m sdk.finetune walk.bundle --labels labelled.npz --method full --gamma 1 --gamma-ratio 3 --replay 0.5
+                                     all layers, each held three times as tightly as the next deeper one, while the
+                                     shipped golden windows remind the model of what it knew
   python -m sdk.finetune walk.bundle --list
   python -m sdk.finetune walk.bundle --rollback base
 
-The encoder stays as it is; its features are computed once and the linear head is fitted to them. Blocks of the labels
-are held back, and the new head becomes a version of the bundle only if it is no worse on them. The bundle's own files
-are never changed, and a kill at any moment leaves it as it was."""
+which method?
+  head       five to ten labelled windows per class, any device: milliseconds, the encoder stays as it is
+  layers     the sensor is worn another way, or the head alone is not enough: seconds; needs training graphs
+  full       dozens of windows per class
+  iterative  as full, but encoder and head take turns of --turn-epochs (Cosmo)
+
+Blocks of the labels are held back, and the new version is taken only if it is no worse on them and, where layers
+moved, still knows the bundle's golden windows. The bundle's own files are never changed, and a kill at any moment
+leaves it as it was."""
+
+_STEPS = "layers, full and iterative"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
+    arguments = _parser().parse_args(argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
     p = parser("sdk.finetune", "Adapt a bundle on this device to its wearer's own labels, without torch.", _EXAMPLES)
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument("--labels", metavar="FILE", type=Path, help="spans of time with labels, or a labelled recording")
+    what.add_argument("--layers", action="store_true", help="show the layers of this bundle")
     what.add_argument("--list", action="store_true", help="show the versions of this bundle")
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
     p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
-    p.add_argument("--l2", type=float, help="pull towards the pretrained head (default: chosen on held-out labels)")
-    p.add_argument("--anchor", choices=("pretrained", "zero"), default="pretrained", help="default %(default)s")
-    p.add_argument("--folds", metavar="N", type=int, default=5, help="held-out blocks (default %(default)s)")
+    p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
+    p.add_argument(
+        "--l2",
+        type=float,
+        help="pull towards the anchor (default: head by held-out labels, others 1, to zero 0.001)",
+    )
+    p.add_argument("--anchor", choices=("pretrained", "zero"), help="what is pulled to (default pretrained)")
+    p.add_argument("--folds", metavar="N", type=int, help="held-out blocks (default 5)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = p.parse_args(argv)
-    return guarded(lambda: _run(arguments))
+    _add_steps(p.add_argument_group(f"layers ({_STEPS})"), p.add_argument_group(f"steps ({_STEPS})"))
+    limits = p.add_argument_group("budgets", "A run stops when one is used up; what it has by then is judged as usual.")
+    limits.add_argument("--budget-seconds", metavar="S", type=float, help="of wall time")
+    limits.add_argument("--budget-joules", metavar="J", type=float, help="needs a meter")
+    limits.add_argument("--budget-mb", metavar="MB", type=float, help="of memory: the batch shrinks until it fits")
+    return p
+
+
+def _add_steps(layers: Any, steps: Any) -> None:
+    layers.add_argument("--from-layer", metavar="N", type=int, help="first layer that moves (default the last but one)")
+    layers.add_argument("--gamma", metavar="G[,G...]", type=_gammas, help="how tightly layers are held; inf: frozen")
+    layers.add_argument(
+        "--gamma-ratio", metavar="R", type=float, help="times more for each layer further from the head"
+    )
+    layers.add_argument("--turn-epochs", metavar="N", type=int, help="of iterative: epochs per turn (default 5)")
+    steps.add_argument("--epochs", metavar="N", type=int, help="default 30; always the last one counts")
+    steps.add_argument("--batch", metavar="N", type=int, help="windows per step (default 16)")
+    steps.add_argument("--learning-rate", metavar="R", type=float, help="default 0.001")
+    steps.add_argument("--optimiser", choices=("adamw", "sgd"), help="default adamw")
+    steps.add_argument("--weight-decay", metavar="W", type=float, help="of the optimiser (default 0)")
+    steps.add_argument("--momentum", metavar="M", type=float, help="of sgd (default 0.9)")
+    steps.add_argument("--schedule", choices=("constant", "cosine"), help="of the learning rate (default constant)")
+    steps.add_argument("--warmup", metavar="SHARE", type=float, help="of the steps, with a rising rate (default 0)")
+    steps.add_argument(
+        "--unbalanced", dest="balanced", action="store_const", const=False, help="draw windows, not classes"
+    )
+    steps.add_argument("--augment", metavar="NAME[,...]", type=_names, help="jitter, scale, rotate, time_warp, permute")
+    steps.add_argument("--replay", metavar="W", type=float, help="weight of the golden windows (default 0; 1: as much)")
+    steps.add_argument("--judge", choices=("folds", "one"), help="hold back every block in turn (default), or one only")
+    steps.add_argument(
+        "--keep", metavar="SHARE", type=float, help="of golden windows, to keep their class (default 0.5)"
+    )
+    steps.add_argument("--seed", metavar="N", type=int, help="default 0; the same seed gives the same bits")
+
+
+def _gammas(text: str) -> float | tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    return values[0] if len(values) == 1 else values
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from runtime.bundle import Bundle
 
-    if arguments.l2 is not None and not 0 < arguments.l2 < math.inf:
-        raise InputError(
-            "--l2", expected="a finite number above 0", got=arguments.l2, fix="Leave it out to have it chosen."
-        )
-    if arguments.folds < 2:
-        raise InputError("--folds", expected="at least 2", got=arguments.folds, fix="Hold back at least one block.")
     if arguments.rollback is not None:
         bundle = Bundle.open(arguments.bundle, "base").rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
         return _list(arguments)
+    if arguments.layers:
+        return _layers(arguments)
     return _finetune(arguments)
 
 
@@ -84,34 +147,110 @@ def _macro_f1(scores: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else ""
 
 
+def _layers(arguments: argparse.Namespace) -> int:
+    from runtime.bundle import Bundle
+
+    manifest = Bundle.open(arguments.bundle, "base").manifest
+    graphs = {spec.layer for spec in manifest.training}
+    layers: list[dict[str, Any]] = []
+    for layer in sorted({spec.layer for spec in manifest.tensors}):
+        specs = [spec for spec in manifest.tensors if spec.layer == layer]
+        layers.append(
+            {
+                "layer": layer,
+                "parameters": sum(math.prod(spec.shape) for spec in specs),
+                "starts": layer in graphs,
+                "tensors": [spec.name for spec in specs],
+            }
+        )
+    if arguments.json:
+        print(json.dumps(layers))
+        return DONE
+    rows = [
+        (
+            f"{entry['layer']}  {_common(entry['tensors'])}",
+            entry["parameters"],
+            "yes" if entry["starts"] else "no",
+        )
+        for entry in layers
+    ]
+    print(table(rows, ("layer", "parameters", "training can start here")))
+    return DONE
+
+
+def _common(names: Sequence[str]) -> str:
+    """The words with which all dotted names begin."""
+    words = zip(*(name.split(".") for name in names), strict=False)
+    return ".".join(word[0] for word in takewhile(lambda word: len(set(word)) == 1, words))
+
+
 def _finetune(arguments: argparse.Namespace) -> int:
     from runtime.bundle import Bundle
-    from sdk.finetune import FinetunePlan, finetune, read_labels
+    from sdk.finetune import finetune, read_labels
     from sdk.meters import open_meter
 
+    plan = plan_of(arguments)
     bundle = Bundle.open(arguments.bundle)
     data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
-    plan = FinetunePlan(anchor=arguments.anchor, l2=arguments.l2, folds=arguments.folds)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
     print(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
 
 
+def plan_of(arguments: argparse.Namespace) -> Any:
+    """The plan that a command line describes.
+
+    Raises:
+        InputError: an option that the method does not use, or a value that makes no sense.
+    """
+    from sdk.finetune import Budget, FinetunePlan
+    from sdk.finetune.plan import HEAD_FIELDS
+
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    fields = {name: given[name] for name in FinetunePlan.__dataclass_fields__ if name in given}
+    unused = sorted(fields.keys() - set(HEAD_FIELDS))
+    if given.get("method", "head") == "head" and unused:
+        raise InputError(
+            f"--{unused[0].replace('_', '-')}",
+            expected=f"one of the methods {_STEPS}",
+            got="head, which takes no steps",
+            fix="Name one with --method.",
+        )
+    budget = Budget(arguments.budget_seconds, arguments.budget_joules, arguments.budget_mb)
+    try:
+        return FinetunePlan(**fields, budget=budget)
+    except InputError as error:
+        option = {"budget.megabytes": "budget-mb", "balanced": "unbalanced"}.get(error.where, error.where)
+        where = f"--{option.replace('_', '-').replace('.', '-')}"
+        raise InputError(where, expected=error.expected, got=error.got, fix="Correct the option.") from None
+
+
 def describe(report: Any) -> str:
     """A fine-tuning report as text."""
     counts = ", ".join(f"{n} {name}" for name, n in report.windows_per_label.items() if n)
-    cost = report.cost
-    return "\n".join(
-        (
-            f"labelled windows   {counts}",
-            f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f}, "
-            f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
-            f"cost               {cost.seconds:.3f} s, peak memory {cost.memory.peak_bytes / 1e6:.1f} MB "
-            f"({cost.memory.above_baseline_bytes / 1e6:.1f} MB above the start)",
-            f"energy             {cost.energy.describe()}",
-            f"in use             {report.version} ({report.reason})",
-        )
-    )
+    cost, training = report.cost, report.training
+    lines = [
+        f"labelled windows   {counts}",
+        f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f}, "
+        f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
+    ]
+    if training is not None:
+        stopped = f", ended by {training.stopped_by}" if training.stopped_by else ""
+        lines += [
+            f"golden windows     {training.golden_agreement:.0%} keep the class that the base gives them",
+            f"trained            layers {', '.join(map(str, training.layers))} ({training.parameters} parameters), "
+            f"{training.epochs:g} epochs of batches of {training.batch}, {training.trainings} times{stopped}",
+        ]
+    lines += [
+        f"cost               {cost.seconds:.3f} s, peak memory {cost.memory.peak_bytes / 1e6:.1f} MB "
+        f"({cost.memory.above_baseline_bytes / 1e6:.1f} MB above the start"
+        + (f", {training.predicted_bytes / 1e6:.1f} MB predicted)" if training is not None else ")"),
+        *(f"  {name:<16} {phase.seconds:.3f} s" for name, phase in report.phases.items()),
+        f"energy             {cost.energy.describe()}",
+        *([f"over budget        {report.exceeded}"] if report.exceeded else []),
+        f"in use             {report.version} ({report.reason})",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

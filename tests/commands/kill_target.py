@@ -1,6 +1,6 @@
 """Run by test_kill.py: writes to bundles in children of one process that has imported everything.
 
-loop BUNDLE           for each line of stdin: a child fine-tunes for ever, and is killed after so many seconds
+loop KIND BUNDLE      for each line of stdin: a child fine-tunes for ever, and is killed after so many seconds
 crash ACTION FOLDER   a child for each k works on FOLDER/k/walk.bundle, and dies before its k-th system call
 """
 
@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,11 @@ from sdk.demo import __main__ as demo
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.meters import open_meter
 
-PLANS = (FinetunePlan(l2=0.0003, folds=2), FinetunePlan(l2=0.003, folds=2))
+LAYERS = FinetunePlan("layers", l2=0.001, folds=2, judge="one", batch=64, learning_rate=3e-3, keep=0.0)
+PLANS = {
+    "head": (FinetunePlan(l2=0.0003, folds=2), FinetunePlan(l2=0.003, folds=2)),
+    "layers": (replace(LAYERS, epochs=8), replace(LAYERS, epochs=12)),
+}
 HEAD = "head.bias"
 DIED = 9
 _EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "tempfile.mkstemp")
@@ -34,23 +39,23 @@ def wearer():
     return LabelledSet(samples, labels, np.ones(len(labels)))
 
 
-def work(path, data):
+def work(kind, path, data):
     """One plan, the other, back to the base, for ever."""
     while True:
-        for plan in PLANS:
+        for plan in PLANS[kind]:
             _, report = finetune(Bundle.open(path, "base"), data, plan)
             if not report.accepted:
                 os._exit(1)
         Bundle.open(path, "base").rollback()
 
 
-def loop(path):
+def loop(kind, path):
     data = wearer()
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            work(path, data)
+            work(kind, path, data)
         time.sleep(float(line))
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
@@ -109,6 +114,6 @@ def crash(action, folder):
 if __name__ == "__main__":
     open_meter()
     if sys.argv[1] == "loop":
-        loop(Path(sys.argv[2]))
+        loop(sys.argv[2], Path(sys.argv[3]))
     else:
         crash(sys.argv[2], Path(sys.argv[3]))
