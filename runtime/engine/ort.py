@@ -34,10 +34,11 @@ def training_options(threads: int = 1) -> onnxruntime.SessionOptions:
     """The same for training graphs, which have thousands of nodes and a free batch.
 
     Planning which values may share memory takes most of the time in which such a session is made, and saves nothing:
-    the sizes are not known then, and at run time the arena gives back what is no longer needed.
+    the sizes are not known then, and at run time the arena gives back what is no longer needed. Nor is the first run
+    taken as the pattern of the others, which would double the memory: it is laid beside what that run filled.
     """
     options = session_options(threads)
-    options.enable_mem_reuse = False
+    options.enable_mem_reuse = options.enable_mem_pattern = False
     return options
 
 

@@ -19,7 +19,6 @@ from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.sample import Batch
 
-WINDOWS = "windows"  # the cut of a graph that leaves out nothing
 VECTORS = 8  # of theta's length: start, theta, gradient, two moments, scratch, the graph's own copy, what is kept
 SESSION_BYTES = 15_000_000  # two sessions of onnxruntime and what numpy and it load with them, measured
 ARENA = 1.25  # what its arena holds, for each byte that lives in it, measured
@@ -57,12 +56,9 @@ class TrainingGraph:
     def __init__(self, bundle: Bundle, spec: TrainingSpec, *, threads: int = 1) -> None:
         import onnxruntime
 
-        from runtime.engine.ort import session_options
+        from runtime.engine.ort import training_options
 
-        options = session_options(threads)
-        options.enable_mem_pattern = (
-            False  # as fast, and half the memory: a pattern is laid beside the first run's chunks
-        )
+        options = training_options(threads)
         try:
             self._session = onnxruntime.InferenceSession(
                 bundle.training_model(spec), options, providers=["CPUExecutionProvider"]
@@ -112,7 +108,7 @@ def predicted_bytes(bundle: Bundle, spec: TrainingSpec, n_cached: int, batch: in
     cached = 4 * n_cached * math.prod(spec.cut_shape)
     training = theta + cached + spec.fixed_bytes + round(ARENA * batch * spec.bytes_per_window)
     files = bundle.manifest.files
-    frozen = files["model.onnx"].bytes if spec.cut != WINDOWS else 0
+    frozen = files["model.onnx"].bytes if spec.cut != bundle.manifest.input_name else 0
     return SESSION_BYTES + max(3 * frozen, 2 * frozen + 3 * files[spec.file].bytes + training)
 
 

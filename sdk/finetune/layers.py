@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import open_prefix
+from runtime.errors import InputError
 from sdk.finetune.budget import Ledger
 from sdk.finetune.graph import TrainingGraph, choose_spec, fitting_batch, predicted_bytes
 from sdk.finetune.judge import Candidate, HeldOut, TrainingReport, blocks, doubt, golden_agreement, judge
@@ -58,6 +59,13 @@ class LayerRun:
         plan: FinetunePlan,
         progress: Progress = lambda done, total, text: None,
     ) -> None:
+        if plan.augment and not bundle.manifest.signal.is_even:
+            raise InputError(
+                "augment",
+                expected="modalities of one rate",
+                got="windows of several rates",
+                fix="Leave the augmentation out.",
+            )
         head = max(spec.layer for spec in bundle.manifest.tensors)
         gammas = plan.layer_gammas(head)
         spec = choose_spec(bundle, gammas)

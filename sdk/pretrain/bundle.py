@@ -59,7 +59,8 @@ def export_run(
         },
     )
     classifier = method.classifier
-    return export_bundle(path, classifier.encoder, classifier.head, manifest, windows.samples[np.concatenate(rows)])
+    golden = windows.samples[np.concatenate(rows)]
+    return export_bundle(path, classifier.encoder, classifier.head, manifest, golden, training=True)
 
 
 def _task(raw: dict[str, Any]) -> Task:

@@ -368,13 +368,14 @@ def test_a_label_that_the_model_does_not_have(bundle):
             finetune(bundle, data, FinetunePlan(method))
 
 
-def test_a_recording_of_another_rate(bundle, tmp_path):
+def test_a_recording_of_another_rate_is_brought_to_the_models(bundle, tmp_path):
     rate_hz = 2 * bundle.manifest.signal.rate_hz
-    samples = np.zeros((400, CHANNELS), np.float32)
+    samples = np.repeat(np.cumsum(np.full(400, 0.01))[:, None], CHANNELS, axis=1).astype(np.float32)
     Recording(samples, bundle.manifest.signal.channel_names, rate_hz).save(tmp_path / "r.npz")
-    (tmp_path / "l.csv").write_text("start_s,end_s,label\n0,4,sitting\n")
-    with pytest.raises(InputError, match="64"):
-        read_labels(tmp_path / "l.csv", bundle.manifest, tmp_path / "r.npz")
+    (tmp_path / "l.csv").write_text("start_s,end_s,label\n1,4,sitting\n")
+    data = read_labels(tmp_path / "l.csv", bundle.manifest, tmp_path / "r.npz")
+    assert len(data.labels) == 6
+    np.testing.assert_allclose(np.diff(data.windows, axis=1), 0.02, rtol=1e-3)  # twice the slope per row
 
 
 def test_a_second_trainer_is_refused_while_the_first_computes(bundle):

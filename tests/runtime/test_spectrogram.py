@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import scipy.signal
-import torch
 from bundles_small import image_manifest, small_manifest, small_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,11 @@ from runtime.window import Windower
 
 RATE_HZ = 50.0
 MEAN, STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))  # published with ImageNet's models
+
+
+def torch():
+    """It is not there on a device."""
+    return pytest.importorskip("torch")
 
 
 def manifest_of(length, hop, n_channels=3, **spec):
@@ -81,8 +85,8 @@ def test_the_resize_is_torchs(n_in, n_out):
     cells = np.random.default_rng(0).normal(size=n_in).astype(np.float32)
     first, second, share = resize_taps(n_in, n_out)
     found = cells[first] + share * (cells[second] - cells[first])
-    truth = torch.nn.functional.interpolate(
-        torch.from_numpy(cells.astype(np.float64))[None, None], size=n_out, mode="linear", align_corners=False
+    truth = torch().nn.functional.interpolate(
+        torch().from_numpy(cells.astype(np.float64))[None, None], size=n_out, mode="linear", align_corners=False
     )
     np.testing.assert_allclose(found, truth[0, 0].numpy(), atol=1e-6)
 
@@ -114,8 +118,8 @@ def image_by_others(manifest, window):
     if spec.low_frequencies == "bottom":
         cells = cells[:, ::-1]
     size = (spec.height_px, spec.width_px)
-    image = torch.nn.functional.interpolate(
-        torch.from_numpy(cells.copy())[None], size=size, mode="bilinear", align_corners=False
+    image = torch().nn.functional.interpolate(
+        torch().from_numpy(cells.copy())[None], size=size, mode="bilinear", align_corners=False
     )
     return (image[0].numpy() - MEAN[:, None, None]) / STD[:, None, None]
 

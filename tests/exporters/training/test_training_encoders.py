@@ -25,7 +25,8 @@ def test_an_encoder_trains_whole_and_in_part(name, bundle_of):
     forward = read(model, manifest)
     labels, weights = labelled(BATCH, len(manifest.labels))
     truth = torch_gradients(module, manifest, inputs, labels, weights)
-    single = worst(torch_gradients(module, manifest, inputs, labels, weights, torch.float32)[2], truth[2])
+    torchs = torch_gradients(module, manifest, inputs, labels, weights, torch.float32)[2]
+    own = 3 * worst(torchs, truth[2])  # torch's own rounding, which is the larger one in MobileHART
     head = max(spec.layer for spec in manifest.tensors)
     for layer in (0, _last_possible(forward, manifest, head), head):
         graph = build(forward, manifest, layer)
@@ -40,7 +41,8 @@ def test_an_encoder_trains_whole_and_in_part(name, bundle_of):
         assert loss == pytest.approx(truth[0], rel=1e-6)
         parts = np.split(gradient, np.cumsum(graph.spec.sizes)[:-1])
         found = {k: part.reshape(parameters[k].shape) for k, part in zip(graph.spec.tensors, parts, strict=True)}
-        assert worst(found, truth[2]) <= max(1e-6, 2 * single)
+        assert worst(found, truth[2]) <= max(1e-6, own)
+        assert worst(found, torchs) <= max(5e-6, own)
 
 
 def _last_possible(forward, manifest, head):
