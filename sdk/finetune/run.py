@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def finetune(
     plan = plan or FinetunePlan()
     _check(bundle, data)
     with alone(bundle.path):
+        import_module("onnxruntime")  # before the first reading: a library is no cost of the run
         ledger = Ledger(plan.budget, meter)
         make = _head_candidate if plan.method == "head" else layers_candidate
         found = make(bundle, data, plan, ledger, progress)
