@@ -123,6 +123,14 @@ class Buffer:
         """The window that begins here; a view."""
         return self._rows[begin - self.base : begin - self.base + self.length]
 
+    def last(self) -> Rows:
+        """A copy of the newest row, shape (1, n_channels)."""
+        return np.array(self._rows[self.end - self.base - 1 : self.end - self.base])
+
+    def is_clean(self, begin: int) -> bool:
+        """Whether the window that begins here is whole, and there is nothing to say of it."""
+        return self.base <= begin and self._flagged <= begin < self._unplaced
+
     def has_flags(self, begin: int) -> bool:
         """Whether there may be something to say of a row of the window that begins here."""
         return self._flagged > begin

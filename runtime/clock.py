@@ -331,11 +331,11 @@ class Grid:
         """Rows from the origin to an instant."""
         return (t_s - self.origin_s) * self._rate_hz
 
-    def follow(self, rows: Rows) -> None:
-        """The short way for samples that are rows themselves, each right after the one before."""
-        self.next += len(rows)
-        self._samples += len(rows)
-        self._tail = rows[-1:].copy()
+    def follow(self, n: int, last: Rows) -> None:
+        """So many samples were rows themselves, each right after the one before; the last of them is given."""
+        self.next += n
+        self._samples += n
+        self._tail = last
 
     def push(self, piece: Piece) -> list[Stretch]:
         """Samples in, the rows up to the last of them out."""

@@ -270,7 +270,7 @@ class HubCore:
         engine_s = (perf_counter() - began) / len(taken)
         labels = self.manifest.labels
         return [
-            (source.name, decide(labels, row, window, window_s, engine_s))
+            (source.name, decide(labels, row, window, window_s, engine_s, perf_counter()))
             for row, (source, window, window_s) in zip(logits, taken, strict=True)
         ]
 

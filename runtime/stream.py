@@ -74,7 +74,7 @@ class Stream:
         self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
         manifest = self.bundle.manifest
         self._labels = manifest.labels
-        self.windower = Windower(manifest.signal, manifest.window, clock or manifest.clock, source_hz)
+        self.windower = Windower(manifest.signal, manifest.window, clock or manifest.clock, source_hz, views=True)
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
 
     @property
@@ -125,20 +125,25 @@ class Stream:
 
     def _predict(self, windows: list[Window], began: float) -> list[Prediction]:
         predictions = []
-        window_s = (perf_counter() - began) / max(len(windows), 1)
+        now = perf_counter()
+        window_s = share_s = (now - began) / max(len(windows), 1)
         for window in windows:
-            began = perf_counter()
-            samples = (
-                window.samples if self._spectrogram is None else self._spectrogram.push(window.samples, window.row)
-            )
-            drawn = perf_counter()
+            samples = window.samples
+            if self._spectrogram is not None:
+                samples, began = self._spectrogram.push(samples, window.row), now
+                now = perf_counter()
+                window_s = share_s + now - began
             logits = self._engine.logits(samples)
-            engine_s = perf_counter() - drawn
-            predictions.append(decide(self._labels, logits, window, window_s + drawn - began, engine_s))
+            ran = perf_counter()
+            prediction = decide(self._labels, logits, window, window_s, ran - now, ran)
+            now = ran + prediction.decide_s
+            predictions.append(prediction)
         return predictions
 
 
-def decide(labels: Sequence[str], logits: list[float], window: Window, window_s: float, engine_s: float) -> Prediction:
+def decide(
+    labels: Sequence[str], logits: list[float], window: Window, window_s: float, engine_s: float, began: float
+) -> Prediction:
     """From the logits of one window to what the model says of it.
 
     Args:
@@ -147,12 +152,11 @@ def decide(labels: Sequence[str], logits: list[float], window: Window, window_s:
         window: where they came from.
         window_s: seconds that cutting it took.
         engine_s: seconds that the graph took.
+        began: when the deciding did, by `perf_counter`.
     """
-    began = perf_counter()
     highest = max(logits)
-    weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
-    total = sum(weights)
-    probabilities = tuple([weight / total for weight in weights])
+    weights = list(map(exp, map((-highest).__add__, logits)))  # so few numbers are faster without NumPy
+    probabilities = tuple(map((1 / sum(weights)).__mul__, weights))
     best = logits.index(highest)
     return Prediction(
         labels[best],

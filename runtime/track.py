@@ -151,12 +151,12 @@ class Track:
             return False
         return self._grid.is_next(self._index / self._rate_hz)
 
-    def follow(self, rows: Rows) -> None:
-        """The short way for samples of which `is_even` is true."""
-        self._index += len(rows)
+    def follow(self, n: int, last: Rows) -> None:
+        """Samples took the short way of which `is_even` was true: so many, the last of them this row."""
+        self._index += n
         self._last_s = (self._index - 1) / self._rate_hz
         if self._grid is not None:
-            self._grid.follow(rows)
+            self._grid.follow(n, last)
 
     def flush(self) -> Out:
         """What is still held back; nothing more comes."""

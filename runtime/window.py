@@ -62,6 +62,7 @@ class Windower:
         clock: what is done about time stamps that are late, uneven or missing.
         source_hz: samples per second of the source, one number or one per modality; None: measured from the first 17
             time stamps, and the signal's rate without time stamps.
+        views: the samples of a window may be a view, which the next push changes; for who uses them at once.
     """
 
     def __init__(
@@ -70,13 +71,16 @@ class Windower:
         window: WindowSpec,
         clock: ClockSpec | None = None,
         source_hz: float | Mapping[str, float] | None = None,
+        *,
+        views: bool = False,
     ) -> None:
+        self._views = views
         rates_hz = source_hz.values() if isinstance(source_hz, Mapping) else () if source_hz is None else (source_hz,)
         if not all(math.isfinite(rate_hz) and rate_hz > 0 for rate_hz in rates_hz):
             raise InputError("source_hz", expected="rates above 0 Hz", got=source_hz, fix="Give samples per second.")
         self.signal, self.window, self.clock = signal, window, clock or ClockSpec()
         self._source_hz = source_hz
-        self._channels = len(signal.channel_names)
+        self._channels, self._rate_hz = len(signal.channel_names), signal.rate_hz
         self.reset()
 
     def reset(self) -> None:
@@ -88,6 +92,7 @@ class Windower:
         self._buffers: list[Buffer] = []
         self._agreed = False  # whether several clocks have found an origin
         self._even = False  # whether the short way may be tried
+        self._followed = 0  # samples that took it, of which the track does not know yet
         self._origin_s, self._beat, self._offset = 0.0, 0, 0  # of the windows: origin, the next one, place of row 0
         self._covered = -1  # beat of the last window that was given
 
@@ -109,8 +114,11 @@ class Windower:
             InputError: a wrong shape or dtype, an unknown modality, or another way of pushing than before. The stream
                 is then as it was.
         """
-        if self._even and t is None and modality is None and self._follow(samples):
-            return self._cut()
+        if self._even and t is None and modality is None:
+            followed = self._follow(samples)
+            if followed is not None:
+                return followed
+        self._catch_up()
         clock = self._clock_of(modality)
         rows = self._checked(samples, modality)
         times = self._checked_times(t, len(rows))
@@ -126,18 +134,38 @@ class Windower:
         self._even = t is None and modality is None and self._tracks[0].is_even
         return windows
 
-    def _follow(self, samples: ArrayLike) -> bool:
-        """The short way for a perfect clock: samples go into the buffer as they are. Whether they could."""
-        if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32 or samples.ndim != 2:
-            return False
-        if samples.shape[1] != self._channels or not math.isfinite(np.vdot(samples, samples)):
-            return False
+    def _follow(self, samples: ArrayLike) -> list[Window] | None:
+        """The short way for a perfect clock: samples go into the buffer as they are; None if they cannot.
+
+        It is what runs in the common case, hence written out: each call would cost as much as what it does.
+        """
+        if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32:
+            return None
+        shape, flat, begin = samples.shape, samples.ravel(), self._beat * self.window.hop_samples
+        if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not math.isfinite(flat.dot(flat)):
+            return None
         buffer = self._buffers[0]
-        if not len(samples) or not buffer.append(samples, self._beat * buffer.hop):
-            return False
-        self._tracks[0].follow(samples)
-        self.counters.samples += len(samples)
-        return True
+        if not buffer.append(samples, begin):
+            return None
+        self._followed += shape[0]
+        self.counters.samples += shape[0]
+        windows: list[Window] = []
+        end = begin + buffer.length
+        while end <= buffer.end and buffer.is_clean(begin):
+            start_s, end_s = self._origin_s + begin / self._rate_hz, self._origin_s + end / self._rate_hz
+            rows = buffer.rows(begin)
+            windows.append(Window(rows if self._views else rows.copy(), start_s, end_s, self._offset + begin, _PERFECT))
+            self._covered = self._beat
+            self._beat += 1
+            begin, end = begin + buffer.hop, end + buffer.hop
+        self.counters.windows += len(windows)
+        return windows if end > buffer.end else windows + self._cut()
+
+    def _catch_up(self) -> None:
+        """Tell the track of the samples that took the short way past it."""
+        if self._followed:
+            self._tracks[0].follow(self._followed, self._buffers[0].last())
+            self._followed = 0
 
     def flush(self, pad: Literal["hold", "zero"] | None = None) -> list[Window]:
         """End the stream: the windows of what is still held back. The next sample begins a new one.
@@ -146,6 +174,7 @@ class Windower:
             pad: what to do with the rows that begin a window but do not fill it. None: they are dropped, and counted;
                 hold, zero: the last row, or zeros, are added until the window is full. Its quality says how many.
         """
+        self._catch_up()
         windows = [w for i, track in enumerate(self._tracks) for w in self._take(i, track.flush())]
         if pad is not None:
             windows += self._padded(pad)
@@ -333,13 +362,14 @@ class Windower:
         for buffer in self._buffers:
             if buffer.base > beat * buffer.hop:
                 return None
-            clean = clean and not buffer.has_flags(beat * buffer.hop) and not buffer.has_places(beat * buffer.hop)
+            clean = clean and buffer.is_clean(beat * buffer.hop)
         quality = _PERFECT if clean else self._quality()
         if quality.real < self.clock.least_real and self.clock.gap == "mark":
             return None
         buffer = self._buffers[0]
-        row, rate_hz = beat * buffer.hop, self.signal.rate_hz
-        start_s, end_s = self._origin_s + row / rate_hz, self._origin_s + (row + buffer.length) / rate_hz
+        row = beat * buffer.hop
+        start_s = self._origin_s + row / self._rate_hz
+        end_s = self._origin_s + (row + buffer.length) / self._rate_hz
         return Window(self._samples(), start_s, end_s, self._offset + row, quality)
 
     def _samples(self) -> Rows:
