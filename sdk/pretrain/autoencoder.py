@@ -12,7 +12,7 @@ windows: encoder 54,560, projections 87,008, norms 480, tokens 240, decoder 3,61
     out <- 1x1 <(+)- stage 4 <(+)- stage 3 <(+)- stage 2 <- stage 1      each doubles the time and halves the width
 
 A patch is 16 steps of one sensor channel. The stages' kernels are 5 x 5, so here the sensor channels meet. Which
-patches are visible, and the loss, are the method's business.
+patches are visible is drawn by `random_patches`; the loss is the method's business.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch.nn import functional
 from sdk.encoders import FCN
 
 PATCH_SAMPLES = 16
+MASKED = 0.3  # share of the patches that is hidden
 _ENCODER_WIDTHS = (128, 64, 32, 16)  # from the smallest map to the largest
 _DECODER_WIDTHS = (256, 128, 64, 32, 16)
 _PROJECTION_STEPS = (1, 5, 5, 5)
@@ -79,6 +80,27 @@ class MaskedAutoencoder(nn.Module):
             seen = _stretch(visible, maps)
             maps = maps * seen
             yield maps, seen
+
+
+def random_patches(
+    n: int, patches: tuple[int, int], masked: float = MASKED, generator: torch.Generator | None = None
+) -> Tensor:
+    """Which patches each window shows: as many for every window, drawn anew for each.
+
+    Rounding makes the printed ratio of 0.3 something else: of 12, 24 and 18 patches, 4, 7 and 5 are hidden.
+
+    Args:
+        n: windows.
+        patches: shape of the grid.
+        masked: share that is hidden.
+        generator: of random numbers; None: torch's own.
+
+    Returns:
+        Truth values, shape (n, *patches).
+    """
+    total = patches[0] * patches[1]
+    order = torch.rand(n, total, generator=generator).argsort(1).argsort(1)
+    return (order < round((1 - masked) * total)).unflatten(1, patches)
 
 
 class _Filler(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sdk.encoders import create_encoder
-from sdk.pretrain.autoencoder import MaskedAutoencoder, visible_norm
+from sdk.pretrain.autoencoder import MaskedAutoencoder, random_patches, visible_norm
 
 
 def count(module):
@@ -78,3 +78,12 @@ def test_every_parameter_learns():
     net, windows, visible = net_and_windows()
     net.eval()(windows, visible).square().sum().backward()
     assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+@pytest.mark.parametrize(("patches", "hidden"), [((2, 6), 4), ((2, 12), 7), ((2, 9), 5)])
+def test_as_many_patches_are_hidden_as_in_the_released_code(patches, hidden):
+    visible = random_patches(400, patches, generator=torch.Generator().manual_seed(0))
+    assert visible.shape == (400, *patches)
+    assert {int(n) for n in (~visible).sum(dim=(1, 2))} == {hidden}
+    share = (~visible).float().mean(0)
+    assert (share - hidden / (patches[0] * patches[1])).abs().max() < 0.12  # every patch as often as any other
