@@ -100,7 +100,7 @@ def random_patches(
     """
     total = patches[0] * patches[1]
     order = torch.rand(n, total, generator=generator).argsort(1).argsort(1)
-    return (order < round((1 - masked) * total)).unflatten(1, patches)
+    return (order < round((1 - masked) * total)).reshape(n, *patches)
 
 
 class _Filler(nn.Module):
