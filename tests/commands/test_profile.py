@@ -13,7 +13,7 @@ from sdk.profile import _hops, profile
 def test_a_hop_longer_than_all_golden_windows(tmp_path):
     shipped = Bundle.open(DATA / "walk.bundle")
     golden, tensors = shipped.golden(), shipped.base_tensors
-    manifest = replace(shipped.manifest, window=WindowSpec(128, 2000))
+    manifest = replace(shipped.manifest, window=WindowSpec(128, 2000), training=())
     one = Golden(golden.windows[:1], golden.features[:1], golden.logits[:1])
     bundle = write_bundle(tmp_path / "b", manifest, shipped.model(), tensors, one)
     (hop,) = _hops(bundle)
