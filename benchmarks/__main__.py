@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="checkpoints (default runs)")
     arguments = parser.parse_args(argv)
     if arguments.name is None:
-        print("\n".join(f"{name:<10} {text}" for name, text in names().items()))
+        print("\n".join(f"{name:<11} {text}" for name, text in names().items()))
         return 0
     return guarded(lambda: _run(arguments))
 
