@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--peers", action="store_true", help="install peers that need an environment of their own")
     arguments = parser.parse_args(argv)
     if arguments.name is None:
-        print("\n".join(f"{name:<10} {text}" for name, text in names().items()))
+        print("\n".join(f"{name:<11} {text}" for name, text in names().items()))
         return 0
     return guarded(lambda: _run(arguments))
 

@@ -1,14 +1,16 @@
 """A window's spectrogram image, drawn along a stream, against scipy.signal, torch.stft and others from scratch.
 
 Windows overlap by 75 %; three channels of 512 rows become an RGB image of 128 x 96 pixels, log10 of the power, ranges
-per window, ImageNet's colours. Two tasks, each with the same answer from everybody, in the peer's favourite dtype:
+per window, ImageNet's colours. Two tasks, at two shapes:
 
     image      from the raw window to the normalised image
-    columns    from the raw window to the power of its columns; ours computes the quarter that is new
+    columns    from the raw window to the power of its columns; ours computes those that are new, 8 of 25 or 32 of 65
 
 scipy has two ways to resize, and both stand here: ndimage.zoom (`scipy`), and products with two matrices that were made
 before (`scipy_matrices`), which is the fastest that we know. torch resizes with its interpolate. `offline` is ours too,
-without memory of the window before. Every peer's constants are made before the clock runs.
+without memory of the window before. Every peer's constants are made before the clock runs. Everybody's answers must be
+the same to 1e-6 of the largest; images of scipy and torch to 1e-3, for float32 samples make them compute in float32
+throughout, and log10 shows what that does to quiet cells.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from runtime.spectrogram import resize_taps
 RATE_HZ, LENGTH, HOP = 50.0, 512, 128
 SHAPES = {"": (128, 16), "_dense": (256, 4)}  # n_fft, rows between columns; both in the grid of the IMG2IMU paper
 N_WINDOWS = 40
-FLOAT32 = ("scipy", "scipy_matrices", "shorttimefft", "torch")  # as they treat float32; log10 shows it in quiet cells
+FLOAT32 = ("scipy", "scipy_matrices", "torch")  # they compute in it throughout
 Task = dict[str, Callable[[int], Any]]
 
 
