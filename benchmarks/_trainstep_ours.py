@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 
 import numpy as np
@@ -11,37 +10,9 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.manifest import TrainingSpec
+from sdk.finetune.optimise import AdamW
 
-RATE, BETAS, EPSILON, WEIGHT_DECAY = 1e-3, (0.9, 0.999), 1e-8, 1e-2  # torch's defaults
-
-
-class AdamW:
-    """In place, step for step what torch does."""
-
-    def __init__(self, parameters: NDArray[np.float32]) -> None:
-        self._parameters = parameters
-        self._first, self._second, self._scratch = (np.zeros_like(parameters) for _ in range(3))
-        self._steps = 0
-
-    def step(self, gradient: NDArray[np.float32]) -> None:
-        """The gradient is used as scratch."""
-        self._steps += 1
-        first, second = (1 - beta**self._steps for beta in BETAS)
-        scratch = self._scratch
-        self._parameters *= np.float32(1 - RATE * WEIGHT_DECAY)
-        np.subtract(gradient, self._first, out=scratch)
-        scratch *= np.float32(1 - BETAS[0])
-        self._first += scratch
-        gradient *= gradient
-        gradient *= np.float32(1 - BETAS[1])
-        self._second *= np.float32(BETAS[1])
-        self._second += gradient
-        np.sqrt(self._second, out=scratch)
-        scratch /= np.float32(math.sqrt(second))
-        scratch += np.float32(EPSILON)
-        np.divide(self._first, scratch, out=scratch)
-        scratch *= np.float32(RATE / first)
-        self._parameters -= scratch
+RATE, WEIGHT_DECAY = 1e-3, 1e-2  # torch's defaults
 
 
 class Ours:
@@ -57,7 +28,7 @@ class Ours:
             bundle.training_model(self.spec), training_options(), providers=["CPUExecutionProvider"]
         )
         self._theta = np.concatenate([bundle.tensor(name).ravel() for name in self.spec.tensors])
-        self._optimiser = AdamW(self._theta)
+        self._optimiser = AdamW(self._theta, WEIGHT_DECAY)
         weights = np.ones(len(labels), np.float32)
         self._feeds = {"activations": activations, "labels": labels, "weights": weights, "theta": self._theta}
 
@@ -69,7 +40,7 @@ class Ours:
     def step(self) -> float:
         """One step of training; the loss before it."""
         loss, gradient = self.gradient()
-        self._optimiser.step(gradient)
+        self._optimiser.step(gradient, RATE)
         return loss
 
 
