@@ -96,6 +96,7 @@ class Track:
         self._grid: Grid | None = None
         self._counters.rows_dropped += sum(len(run.t) for _, run in self._held)
         self._held = []
+        self._let_go = 0  # of those held, dropped and counted so far
 
     @property
     def first_s(self) -> float | None:
@@ -105,6 +106,8 @@ class Track:
     def begin(self, origin_s: float) -> Out:
         """Give a shared grid its origin; the rows of the samples that waited for it."""
         held, self._held = self._held, []
+        self._counters.rows_dropped -= self._let_go  # they came before the stream began
+        self._let_go = 0
         self._grid = self._new_grid(origin_s)
         out: Out = []
         for bridge, run in held:
@@ -249,6 +252,7 @@ class Track:
             bridge, run = self._held[0]
             n = int(np.searchsorted(run.t, oldest_s))
             self._counters.rows_dropped += n
+            self._let_go += n
             self._held[:1] = [(None, run.part(n))] if n < len(run.t) else []
 
     def _gap(self, step_s: float) -> Out:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.clock import ClockSpec
@@ -98,6 +98,7 @@ PIECES = st.lists(st.tuples(st.sampled_from(["acc", "gyro"]), st.integers(1, 9))
     offset=st.sampled_from([0.0, 0.013, -0.2]),
     pad=st.sampled_from([None, "hold", "zero"]),
 )
+@example([("acc", 1)], 50.0, "split", [("acc", 0, 46)], 0.0, None)  # one begins when the other is far ahead
 def test_how_pushes_interleave_changes_nothing(pieces, gyro_hz, gap, lost, offset, pad):
     """As long as none runs ahead by more than four windows."""
     made, streams, ahead = signal(gyro_hz), {}, {"acc": 0.0, "gyro": 0.0}
