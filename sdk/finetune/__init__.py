@@ -12,13 +12,27 @@ layers              more than the head, by gradient steps:
 budget              seconds, joules, megabytes, by phase
 judge               whether the new version may replace the old one
 run                 from labels to a committed version                finetune, FinetuneReport
+
+A part is imported when it is first asked for, so that a process starts with what it needs.
 """
 
-from sdk.finetune.head import fit_head
-from sdk.finetune.labels import LabelledSet, read_labels, set_apart
-from sdk.finetune.plan import Budget, FinetunePlan
-from sdk.finetune.run import FinetuneReport, finetune
-from sdk.finetune.sample import few_shot
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdk.finetune.head import fit_head
+    from sdk.finetune.labels import LabelledSet, read_labels, set_apart
+    from sdk.finetune.plan import Budget, FinetunePlan
+    from sdk.finetune.run import FinetuneReport, finetune
+    from sdk.finetune.sample import few_shot
+
+_PARTS = {
+    "head": "fit_head",
+    "labels": "LabelledSet read_labels set_apart",
+    "plan": "Budget FinetunePlan",
+    "run": "FinetuneReport finetune",
+    "sample": "few_shot",
+}
 
 __all__ = [
     "Budget",
@@ -31,3 +45,10 @@ __all__ = [
     "read_labels",
     "set_apart",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for part, names in _PARTS.items():
+        if name in names.split():
+            return getattr(import_module(f"sdk.finetune.{part}"), name)
+    raise AttributeError(f"module 'sdk.finetune' has no attribute {name!r}")
