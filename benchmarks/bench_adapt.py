@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,8 +45,8 @@ def run(options: Options) -> Result:
     return result
 
 
-def _measure(name: str, options: Options, runs: Path, path: Path, result: Result) -> None:
-    torch.set_num_threads(1)
+def study(name: str, options: Options, runs: Path) -> tuple[list[Recording], Task, dict[str, Any]]:
+    """Recordings, task and report of a data set's study: five folds of people, five seeds; trained where missing."""
     info = dataset_info(name)
     signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
     task = Task(signal, WindowSpec(128, 64), LABELS[name])
@@ -54,6 +55,12 @@ def _measure(name: str, options: Options, runs: Path, path: Path, result: Result
     plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()
     splits, n_seeds = (splits[:1], 1) if options.quick else (splits, N_SEEDS)
     report = run_study(recordings, task, plan, splits, n_seeds, runs, say=lambda text: print(text, file=sys.stderr))
+    return recordings, task, report
+
+
+def _measure(name: str, options: Options, runs: Path, path: Path, result: Result) -> None:
+    torch.set_num_threads(1)
+    recordings, _, report = study(name, options, runs)
     rows = []  # one per run and person: seed, before, after, accepted, person
     for index, trained in enumerate(report["runs"]):
         export_run(recordings, report, runs, path, name, index)

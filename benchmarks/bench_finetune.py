@@ -39,17 +39,13 @@ from numpy.typing import NDArray
 from benchmarks._bench import ROOT, Options, Result
 from benchmarks._curves import Curve, write_svg
 from benchmarks._finetune import EPOCHS, PLANS, start
-from benchmarks.bench_adapt import LABELS, N_FOLDS, N_SEEDS
-from exporters.training import add_training
-from runtime import Bundle, Signal, WindowSpec, labelled_windows, open_engine
+from benchmarks.bench_adapt import LABELS, study
+from runtime import Bundle, labelled_windows, open_engine
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
-from sdk.datasets import dataset_info, load_dataset
 from sdk.finetune import FinetunePlan, LabelledSet, few_shot, set_apart
 from sdk.finetune.layers import LayerRun
-from sdk.pretrain import PretrainPlan, run_study, subject_folds
 from sdk.pretrain.bundle import export_run
-from sdk.pretrain.study import Task
 from sdk.scores import score, score_bundle
 
 GRID = (1, 2, 3, 5, 8, 12, 20, 30, 45, EPOCHS)
@@ -100,22 +96,14 @@ def run(options: Options) -> Result:
 
 def _measure(name: str, options: Options, runs: Path, path: Path) -> tuple[list[dict[str, Any]], LabelledSet]:
     """Every training of one data set, one person for each model, and the last labelled windows."""
-    info = dataset_info(name)
-    signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
-    task = Task(signal, WindowSpec(128, 64), LABELS[name])
-    recordings = load_dataset(name, options.data)
-    splits = subject_folds(recordings, N_FOLDS)
-    plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()
-    splits, n_seeds = (splits[:1], 1) if options.quick else (splits, N_SEEDS)
-    report = run_study(recordings, task, plan, splits, n_seeds, runs, say=lambda text: print(text, file=sys.stderr))
+    recordings, task, report = study(name, options, runs)
     rows = []
     for index, trained in enumerate(report["runs"]):
-        export_run(recordings, report, runs, path, name, index)
-        bundle = add_training(path)
+        bundle = export_run(recordings, report, runs, path, name, index)
         people, seed = trained["test_subjects"], trained["seed"]
         person = people[seed % len(people)]  # each seed takes another one of the fold
         own = [recording for recording in recordings if recording.subject == person]
-        windows = labelled_windows(own, signal, task.window, task.labels)
+        windows = labelled_windows(own, task.signal, task.window, task.labels)
         for per_class in PER_CLASS:
             drawn = few_shot(windows.labels, per_class, np.random.default_rng((seed, int(person))))
             data, rest = set_apart(windows, drawn, bundle.manifest.window_s)
