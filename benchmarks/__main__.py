@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks._bench import Options, Result, commit, use_one_core
-from sdk._command import guarded, table
+from runtime.command import guarded, table
 from sdk.meters import fingerprint
 
 

@@ -12,6 +12,7 @@
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
     sources     where samples come from                                      Replay
+    command     what commands share: exit codes, errors in one line, progress
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
 telemetry and keep a device id otherwise, and they read the variable when they are imported. Nothing else happens: a
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.clock import ClockSpec, Counters
     from runtime.engine import Engine, open_engine
-    from runtime.errors import BundleError, InputError, SensedgeError
+    from runtime.errors import BundleError, InputError, MissingError, SensedgeError, TrustError
     from runtime.event_scores import EventScores, Interval, found_intervals, score_events, true_intervals
     from runtime.events import Delay, Event, EventRule, EventTracker
     from runtime.hub import Hub, HubCore, HubCounters
@@ -43,7 +44,7 @@ _PARTS = {
     "bundle": "Bundle",
     "clock": "ClockSpec Counters",
     "engine": "Engine open_engine",
-    "errors": "BundleError InputError SensedgeError",
+    "errors": "BundleError InputError MissingError SensedgeError TrustError",
     "event_scores": "EventScores Interval found_intervals score_events true_intervals",
     "events": "Delay Event EventRule EventTracker",
     "hub": "Hub HubCore HubCounters",
@@ -72,6 +73,7 @@ __all__ = [
     "InputError",
     "Interval",
     "Manifest",
+    "MissingError",
     "Modality",
     "Prediction",
     "Quality",
@@ -83,6 +85,7 @@ __all__ = [
     "Spectrogram",
     "SpectrogramSpec",
     "Stream",
+    "TrustError",
     "Window",
     "WindowSpec",
     "Windower",

@@ -1,4 +1,4 @@
-"""The two errors that a user of the runtime can cause, both with the same four parts.
+"""The errors that a user of the runtime can cause, all with the same four parts.
 
 Every message is one line that says where, what was expected, what was found and what to do, so that a log of a
 device in the field is enough to repair it.
@@ -17,6 +17,8 @@ class SensedgeError(ValueError):
         fix: what to do about it, as a sentence.
     """
 
+    exit_code = 2  # of a command that ends with it: wrong use or bad input
+
     def __init__(self, where: object, *, expected: str, got: object, fix: str) -> None:
         self.where, self.expected, self.got, self.fix = str(where), expected, str(got), fix
         super().__init__(f"{where}: expected {expected}, got {got}. {fix}")
@@ -28,3 +30,13 @@ class BundleError(SensedgeError):
 
 class InputError(SensedgeError):
     """Samples, recordings or labels that do not fit the signal that a bundle names."""
+
+
+class TrustError(BundleError):
+    """A bundle that may be whole, but is not signed as the trust keys ask for."""
+
+    exit_code = 3
+
+
+class MissingError(SensedgeError):
+    """A library, device node, broker or permission that is not there; `fix` has the line that cures it."""

@@ -25,8 +25,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from runtime.command import DONE, Progress, guarded, parser, table
 from runtime.errors import InputError
-from sdk._command import DONE, Progress, guarded, parser, table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdk._command import DONE, guarded, parser
+from runtime.command import DONE, guarded, parser
 
 if TYPE_CHECKING:
     from runtime import Bundle, Counters, Prediction, Replay

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.command import DONE, FAILED, guarded
+from runtime.command import parser as command_parser
 from runtime.recording import UNLABELLED, Recording
-from sdk._command import DONE, FAILED, guarded
-from sdk._command import parser as command_parser
 from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
 from sdk.datasets._archive import data_folder, find_archive, no_archive
 from sdk.datasets._info import STANDARD_GRAVITY

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.command import DONE, guarded, parser
 from runtime.errors import InputError
-from sdk._command import DONE, guarded, parser
 
 if TYPE_CHECKING:
     import numpy as np

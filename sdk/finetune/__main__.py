@@ -11,8 +11,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from runtime.command import DONE, REFUSED, Progress, guarded, parser, table
 from runtime.errors import InputError
-from sdk._command import DONE, REFUSED, Progress, guarded, parser, table
 
 _EXAMPLES = """\
   python -m sdk.finetune walk.bundle --labels mine.csv --recording today.npz

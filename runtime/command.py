@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, one-line errors, a progress bar, columns of text."""
+"""What the commands of all packages share: exit codes, one-line errors, a progress bar, columns of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from runtime.errors import SensedgeError
 
 DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3  # exit codes
 
-EXIT_CODES = "exit codes: 0 done, 1 failed while running, 2 wrong use or bad input, 3 refused (not accepted)"
+EXIT_CODES = (
+    "exit codes: 0 done, 1 failed while running, 2 wrong use or bad input, 3 refused (not accepted, not trusted)"
+)
 
 
 def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -32,7 +34,7 @@ def guarded(command: Callable[[], int]) -> int:
         sys.stdout.flush()
         return code
     except SensedgeError as error:
-        return _fail(error, BAD_INPUT)
+        return _fail(error, error.exit_code)
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
