@@ -1,6 +1,6 @@
 r"""Candidates against one another: the right answers first, then the time, in turn.
 
-    for each candidate     open -> golden windows -> a few calls    wrong or more than twice as slow as another: closed
+    for each candidate     open -> golden windows -> a few calls    wrong, or three times as slow as another: closed
     in rounds, in turn     one call to warm the caches, then calls for some milliseconds, timed
     until                  the budget is spent, or the fastest is so beyond doubt
 
@@ -10,7 +10,6 @@ graph with other numbers in it.
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,8 +27,9 @@ from runtime.engine.inputs import Inputs
 BUDGET_S = 2.0  # for the rounds; opening the engines comes on top
 LARGEST_ERROR = 1e-3  # of the largest golden value of an output
 NEAR = 1.01  # as fast as the fastest: then the one with fewer threads
-_SLICE_S, _TRIES, _SLOW = 0.004, 3, 2.0
-_LEAST_ROUNDS, _ENOUGH_ROUNDS, _MOST_ROUNDS = 3, 11, 61
+_SLICE_S, _SLOW = 0.004, 3.0
+_TRIES, _TRIES_S = 3, 0.03  # the first calls of an engine are slow: as many as fit, and at least these
+_LEAST_ROUNDS, _ENOUGH_ROUNDS, _MOST_ROUNDS = 3, 15, 61
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,13 @@ def measure_candidates(
 def best(measured: Sequence[Measured]) -> Measured | None:
     """The fastest that was not dropped; of those within 1 % of it the one with the fewest threads, the first one.
 
+    Fastest by the fastest tenth of its rounds: what else runs on the machine lengthens the others, the more the longer
+    a candidate's calls are, and moves medians about from one measuring to the next.
+
     None: all were dropped.
     """
-    left = [one for one in measured if one.latency_s is not None and not one.dropped]
-    near_s = NEAR * min((one.latency_s for one in left if one.latency_s is not None), default=0.0)
-    near = [one for one in left if one.latency_s is not None and one.latency_s <= near_s]
+    left = {one: one.spread_s[0] for one in measured if one.spread_s is not None and not one.dropped}
+    near = [one for one, fastest_s in left.items() if fastest_s <= NEAR * min(left.values())]
     return min(near, key=lambda one: one.candidate.threads, default=None)
 
 
@@ -176,7 +178,8 @@ def _try(
         )
         agree, off = _agreement(engine, inputs, bundle.golden().logits, largest_error)
         runner.call = _call(engine, np.resize(inputs, (batch, *inputs.shape[1:])))
-        runner.seconds = [_seconds(runner) for _ in range(_TRIES + 1)][1:]
+        while sum(runner.seconds) < _TRIES_S or len(runner.seconds) < _TRIES:
+            runner.seconds.append(_seconds(runner))
     except Exception as error:  # whatever a foreign library raises
         runner.measured = Measured(candidate, dropped=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         _close(runner)
@@ -224,9 +227,9 @@ def _seconds(runner: _Runner) -> float:
 
 def _close_slow(runners: list[_Runner]) -> None:
     """Close what is out of the question: engines that are open take memory."""
-    fastest_s = min((min(runner.seconds) for runner in runners if runner.seconds), default=0.0)
+    tried = {id(runner): min(runner.seconds) for runner in runners if runner.seconds}
     for runner in runners:
-        if runner.engine is not None and min(runner.seconds) > _SLOW * fastest_s:
+        if runner.engine is not None and tried[id(runner)] > _SLOW * min(tried.values()):
             _close(runner)
 
 
@@ -240,13 +243,13 @@ def _race(runners: list[_Runner], budget_s: float, tell: Callable[[int], None]) 
     for runner in runners:
         runner.calls = max(1, round(_SLICE_S / max(min(runner.seconds), 1e-6)))
         runner.seconds, runner.in_race = [], True
-    order, turns, began = list(runners), random.Random(0), perf_counter()  # noqa: S311  # an order, no secret
+    turns, began = np.random.default_rng(0), perf_counter()
     for n in range(_MOST_ROUNDS if runners else 0):
         late = perf_counter() - began > budget_s
         if n >= _LEAST_ROUNDS and (late or (n >= _ENOUGH_ROUNDS and _decided(runners))):
             return
-        turns.shuffle(order)
-        for runner in order:
+        for i in turns.permutation(len(runners)):
+            runner = runners[i]
             tell(runner.index)
             if runner.call is not None:
                 runner.call()
