@@ -41,11 +41,9 @@ def measured(bundle, *classes, **options):
     return {one.candidate.engine: one for one in found}
 
 
-def apart(bundle, *classes, **options):
+def apart(bundle, *classes):
     table = fake.table(*classes)
-    found = trial.measure_apart(
-        bundle, [Candidate(name) for name in table], budget_s=0.02, **{"limit_s": 30, **options}, table=table
-    )
+    found = trial.measure_apart(bundle, [Candidate(name) for name in table], budget_s=0.02, table=table)
     return {one.candidate.engine: one for one in found}
 
 
@@ -60,7 +58,7 @@ def test_what_is_measured(bundle):
         assert 0 <= one.relative_error < 1e-5
         assert one.rounds >= 3
         assert one.spread_s[0] <= one.latency_s <= one.spread_s[1]
-    assert found["slow"].latency_s > 0.0004 > found["onnxruntime"].spread_s[0]
+    assert found["slow"].spread_s[0] > 1.4 * found["onnxruntime"].spread_s[0]
     assert choice.best(tuple(found.values())).candidate == ONE
 
 
@@ -157,9 +155,9 @@ def test_a_candidate_that_kills_its_process_is_dropped(bundle, kind, why):
 
 
 def test_a_candidate_that_hangs_is_dropped(bundle):
-    found = apart(bundle, fake.Hangs, limit_s=4)
-    assert found["hangs"].dropped == "took more than 4 s"
-    assert found["onnxruntime"].latency_s > 0
+    hangs = Candidate("hangs")
+    found = trial.measure_apart(bundle, [hangs], limit_s=1, table=fake.table(fake.Hangs, default=False))
+    assert found == (Measured(hangs, dropped="took more than 1 s"),)
 
 
 def test_what_a_library_prints_is_not_taken_for_an_answer(bundle):
