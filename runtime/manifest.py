@@ -314,13 +314,18 @@ class Manifest:
             self._check_spectrogram(self.spectrogram)
         if self.events is not None:
             self.events.check_labels(self.labels)
+        names = [tensor.name for tensor in self.tensors]
+        if len(set(names)) != len(names):
+            raise BundleError(
+                "tensors", expected="names that differ", got=", ".join(names), fix="Export the bundle again."
+            )
         for spec in self.training:
-            expected = tuple(tensor.name for tensor in self.tensors if tensor.layer >= spec.layer)
-            if spec.tensors != expected:
+            sizes = {tensor.name: math.prod(tensor.shape) for tensor in self.tensors if tensor.layer >= spec.layer}
+            if (spec.tensors, spec.sizes) != (tuple(sizes), tuple(sizes.values())):
                 raise BundleError(
                     f"training from layer {spec.layer}",
-                    expected=f"the tensors {', '.join(expected)}",
-                    got=", ".join(spec.tensors),
+                    expected=f"the tensors {', '.join(sizes)}, with the sizes {', '.join(map(str, sizes.values()))}",
+                    got=f"{', '.join(spec.tensors)}, {', '.join(map(str, spec.sizes))}",
                     fix="Export the bundle again.",
                 )
 
