@@ -50,7 +50,10 @@ def test_the_door_hands_over():
 def test_the_door_does_not_know_everything():
     done = python("-m", "sdk.cli", "fly")
     assert done.returncode == 2
-    assert done.stderr == "error: no command 'fly'; there are demo, stream, finetune, profile, datasets, pretrain\n"
+    assert (
+        done.stderr
+        == "error: no command 'fly'; there are demo, stream, finetune, bundle, profile, datasets, pretrain\n"
+    )
 
 
 @pytest.mark.parametrize(

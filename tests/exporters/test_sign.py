@@ -170,7 +170,7 @@ def test_the_commands(small_bundle, tmp_path, capsys):
     assert f"small, revision 2, whole and signed by {made['key']}" in capsys.readouterr().out
     with pytest.raises(TrustError, match="expected revision 3 or later, got revision 2"):
         command(sign_command, small_bundle, "--verify", "--trust", tmp_path, "--at-least", 3)
-    with pytest.raises(TrustError, match="expected a signature by .* got a signature by"):
+    with pytest.raises(TrustError, match=r"expected a signature by .* got a signature by"):
         command(sign_command, small_bundle, "--verify", "--trust", tmp_path / "bare.pub")
     with pytest.raises(InputError, match="--verify: expected --trust KEYS, got none"):
         command(sign_command, small_bundle, "--verify")

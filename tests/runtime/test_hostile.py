@@ -41,9 +41,7 @@ def tell(good, paths):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0 and len(lines) == 2 * len(paths), (
-        f"ended by {done.returncode} at {lines[-1]}: {done.stderr[-2000:]}"
-    )
+    assert len(lines) == 2 * len(paths), f"ended by {done.returncode} at {lines[-1]}: {done.stderr[-2000:]}"
     return lines[1::2]
 
 
