@@ -7,7 +7,8 @@ sign         keys and signatures                               exporters.sign.si
 spectrogram  images drawn inside the graph                     SpectrogramImages
 training     the graphs that train a bundle on the device      exporters.training.add_training
 
-All but the offsets, the signatures and the training graphs need torch, which is imported when one of them is first asked for.
+All but the offsets, the signatures and the training graphs need torch, which is imported when one of them is first
+asked for.
 """
 
 from importlib import import_module

@@ -8,7 +8,7 @@ import pytest
 from commands_tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
-FLOOR_1 = ("datasets", "finetune", "meters", "profile", "stream", "demo", "scores", "cli")
+FLOOR_1 = ("datasets", "finetune", "meters", "profile", "stream", "demo", "scores", "cli", "bundle")
 
 _BLOCK = f"""
 import sys
@@ -174,9 +174,9 @@ def test_the_imports_are_seen():
 
 
 def test_foreign_modules_of_runtime_are_declared():
-    """Whatever runtime imports, at any place, is numpy, onnxruntime or the standard library."""
+    """Whatever runtime imports, at any place, is numpy, onnxruntime, an extra's or the standard library."""
     names = {name.split(".")[0] for file in sources("runtime") for name in imports(file)}
-    assert names - set(sys.stdlib_module_names) - {"runtime"} == {"numpy", "onnxruntime"}
+    assert names - set(sys.stdlib_module_names) - {"runtime"} == {"numpy", "onnxruntime", "cryptography"}
 
 
 def test_no_file_shadows_the_standard_library():

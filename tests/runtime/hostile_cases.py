@@ -279,6 +279,9 @@ def golden_cases(whole):
     nan[0, 0] = np.nan
     expression = npy(logits.shape, logits.tobytes()).replace(b"<f4", b"+f4")
     fortran = npy(logits.shape, logits.T.tobytes(), order=True)
+    encrypted = zipped(parts.items())
+    start = encrypted.index(b"PK\x01\x02") + 8
+    encrypted = encrypted[:start] + b"\x01" + encrypted[start + 1 :]
     many = [*parts.items(), *((f"{i}.npy", parts["logits.npy"]) for i in range(50))]
     for what, data, how in (
         ("as it was", zipped(parts.items()), "same"),
@@ -315,6 +318,7 @@ def golden_cases(whole):
         ),
         ("a pickle", swap(b"cos\nsystem\n(S'true'\ntR."), "refused"),
         ("no zip", b"PK", "refused"),
+        ("encrypted", encrypted, "refused"),  # found by fuzzing
         ("numbers", np.zeros(3).tobytes(), "refused"),
     ):
         yield f"golden: {what}", lambda p, d=data: seal(p, "golden.npz", d), how

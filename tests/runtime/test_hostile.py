@@ -42,6 +42,7 @@ def tell(good, paths):
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 2 * len(paths), f"ended by {done.returncode} at {lines[-1]}: {done.stderr[-2000:]}"
+    assert done.returncode == 0, done.stderr
     return lines[1::2]
 
 
