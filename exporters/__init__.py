@@ -3,10 +3,12 @@
 bundle       module + manifest + example windows -> bundle     export_bundle
 offsets      where each tensor lies inside an ONNX file        initializer_offsets
 parity       torch against the engine                          check_parity, ParityError
+sign         keys and signatures                               exporters.sign.sign_bundle
 spectrogram  images drawn inside the graph                     SpectrogramImages
 training     the graphs that train a bundle on the device      exporters.training.add_training
 
-All but the offsets and the training graphs need torch, which is imported when one of them is first asked for.
+All but the offsets, the signatures and the training graphs need torch, which is imported when one of them is first
+asked for.
 """
 
 from importlib import import_module
