@@ -149,6 +149,7 @@ def _graph(facts: Mapping[str, Any]) -> list[str]:
         f"logits (n, {len(facts['labels'])})",
         f"opset {graph['opset']}, {sum(counts.values())} nodes: "
         + ", ".join(f"{count} {op}" for op, count in counts.items()),
+        *(f"variant {v['precision']}: {_size(v['bytes'])}" for v in facts["variants"] if v["bytes"] is not None),
     ]
 
 

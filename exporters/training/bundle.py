@@ -19,9 +19,7 @@ from runtime.files import fsync_folder, write_atomic
 from runtime.manifest import Manifest
 
 
-def add_training(
-    path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent
-) -> Bundle:
+def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent) -> Bundle:
     """Write training graphs into a bundle, in place of those that it has.
 
     The model and its tensors stay as they are, and so do the personal versions. A kill at any instant leaves a bundle
