@@ -158,7 +158,12 @@ def test_the_page_and_the_picture(exported, tmp_path, capsys):
     assert main(["inspect", path, "--svg", str(tmp_path / "x.svg")]) == 0
     page = capsys.readouterr().out
     assert max(map(len, page.splitlines())) <= 100
-    for words in ("acc         x y z  m/s^2  32 Hz", "32 samples = 1 s, a new one every 12 = 0.375 s", "opset 17", "head"):
+    for words in (
+        "acc         x y z  m/s^2  32 Hz",
+        "32 samples = 1 s, a new one every 12 = 0.375 s",
+        "opset 17",
+        "head",
+    ):
         assert words in page
     texts = [element.text for element in ET.parse(tmp_path / "x.svg").iter() if element.tag.endswith("text")]
     assert {"small", "encoder.blocks.0", "head"} <= {*texts}
@@ -274,7 +279,9 @@ def test_opset_17_gives_what_18_gives(nodes, constants):
 
 def test_an_operator_that_17_has_not_is_named():
     model = graph_18([helper.make_node("Mish", ["x"], ["y"], name="act")], {})
-    with pytest.raises(InputError, match=r"node act: expected an operator that opset 17 has .*, got Mish\. Export with"):
+    with pytest.raises(
+        InputError, match=r"node act: expected an operator that opset 17 has .*, got Mish\. Export with"
+    ):
         lower(model)
 
 
