@@ -74,7 +74,11 @@ def write_folder_atomic(path: Path, fill: Callable[[Path], None]) -> None:
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
             os.replace(path, old)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
