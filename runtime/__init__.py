@@ -11,6 +11,8 @@
     hub         many streams over one engine                                 Hub, HubCore, HubCounters
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
+    recorder    windows and predictions into a bounded file on this device   Recorder, RecordedStream
+    store       that file: reading it, and labels given later                Store
     sources     where samples come from                                      Replay
     command     what commands share: exit codes, errors in one line, progress
 
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
     from runtime.events import Delay, Event, EventRule, EventTracker
     from runtime.hub import Hub, HubCore, HubCounters
     from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
+    from runtime.recorder import RecordedStream, Recorder
     from runtime.recording import Recording
     from runtime.sources import Replay
     from runtime.spectrogram import RollingSpectrogram, Spectrogram
+    from runtime.store import Store
     from runtime.stream import Prediction, Stream
     from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
 
@@ -49,9 +53,11 @@ _PARTS = {
     "events": "Delay Event EventRule EventTracker",
     "hub": "Hub HubCore HubCounters",
     "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
+    "recorder": "RecordedStream Recorder",
     "recording": "Recording",
     "sources": "Replay",
     "spectrogram": "RollingSpectrogram Spectrogram",
+    "store": "Store",
     "stream": "Prediction Stream",
     "window": "Quality Window Windower cut_windows label_of labelled_windows",
 }
@@ -77,6 +83,8 @@ __all__ = [
     "Modality",
     "Prediction",
     "Quality",
+    "RecordedStream",
+    "Recorder",
     "Recording",
     "Replay",
     "RollingSpectrogram",
@@ -84,6 +92,7 @@ __all__ = [
     "Signal",
     "Spectrogram",
     "SpectrogramSpec",
+    "Store",
     "Stream",
     "TrustError",
     "Window",
