@@ -50,6 +50,9 @@ _INDEX_BYTES = 1 << 16  # what a transaction may write beside its rows; also the
 _PENDING_BYTES = 1 << 22  # that wait in memory
 _PENDING_ROWS, _MANY_ROWS = 8192, 512  # as many may wait; so many are written at once
 _ROW_BYTES = 128  # of a prediction, about
+_OLDEST = """
+SELECT at, coalesce(length(samples), 0) + coalesce(length(data), 0)
+FROM predictions LEFT JOIN windows USING (at) LEFT JOIN features USING (at) WHERE at < ? ORDER BY at LIMIT 4096"""
 _FEATURES = -1  # as a row's place: its data are features
 
 _log = logging.getLogger(__name__)
@@ -133,7 +136,7 @@ class Recorder:
         self._pending: list[Row] = []
         self._pending_bytes = 0
         self._asked = self._answered = 0  # rounds of writing
-        self._closing, self._trouble = False, ""
+        self._closing, self._said, self._trouble = False, False, ""
         self._thread = threading.Thread(target=self._work, name="sensedge-recorder", daemon=True)
         self._thread.start()
 
@@ -233,17 +236,22 @@ class Recorder:
             try:
                 self._writer.commit(rows[:n])
             except (sqlite3.Error, OSError) as error:
-                if not self._trouble:
-                    _log.warning("%s: cannot be written (%s); rows wait, then are dropped", self.path, error)
+                self._say("cannot be written (%s); rows wait, then are dropped", error)
                 self._trouble = str(error) or type(error).__name__
+                with suppress(sqlite3.Error):
+                    self._writer.fold()  # an empty log is room for the next try
                 return rows
             self.counters.written += n
             self.counters.removed = self._writer.removed
             rows = rows[n:]
-            if self._trouble:
-                _log.warning("%s: is written again; %d rows were dropped", self.path, self.counters.dropped)
-                self._trouble = ""
+            self._trouble = ""
         return rows
+
+    def _say(self, text: str, error: Exception) -> None:
+        """Once: a disk that is full for a month must not fill the log of the system."""
+        if not self._said:
+            _log.warning(f"%s: {text}", self.path, error)
+        self._said = True
 
     def _with_features(self, row: Row) -> Row:
         if self._engine is None or not row.data or row.place == _FEATURES:  # it may come back after a failure
@@ -353,6 +361,7 @@ class StoreWriter:
                 raise sqlite3.OperationalError("no write-ahead log on this file system")
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute("PRAGMA secure_delete = FAST")  # some builds write zeros over all that goes: twice the wear
             db.execute(f"PRAGMA max_page_count = {self._max_pages}")
             create(db)
         except (sqlite3.Error, InputError) as error:
@@ -401,7 +410,7 @@ class StoreWriter:
             sqlite3.Error: nothing of it was written.
         """
         n_bytes = sum(row.n_bytes for row in rows)
-        self._make_room(n_bytes, len(rows))
+        self._make_room(n_bytes)
         last, run = self._last, self._run
         predictions, windows, features, quarters = [], [], [], Counter[tuple[int, int]]()
         self._fold(n_bytes)
@@ -462,28 +471,32 @@ class StoreWriter:
         shares = 0 < new < len(row.data) and row.data[:-new] == last.data[new:]
         return (len(row.data) - new) // self._stride if shares else 0
 
-    def _make_room(self, n_bytes: int, n_rows: int) -> None:
+    def _make_room(self, n_bytes: int) -> None:
         """Remove the oldest rows until so many bytes fit, and those that are too old."""
         needed = (2 * n_bytes + _INDEX_BYTES) // _PAGE_BYTES
-        while self._free_pages() < needed and self._remove(max(2 * n_rows, 256)):
+        while self._free_pages() < needed and self._remove():
             pass
         newest = self._db.execute("SELECT max(at) FROM predictions").fetchone()[0]
         if self._max_us is not None and newest is not None:
             oldest = min(newest, round(time.time() * US)) - self._max_us  # a stamp in the future must not empty it
-            while self._remove(4096, oldest):
+            while self._remove(oldest):
                 pass
 
     def _free_pages(self) -> int:
         pages, free = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
         return int(self._max_pages - pages + free)
 
-    def _remove(self, n: int, before: int = 2**62) -> int:
-        """Remove the n oldest rows, or those of them that are older than `before`; how many went."""
-        query = "SELECT at FROM predictions WHERE at < ? ORDER BY at LIMIT ?"
-        oldest = [at for (at,) in self._db.execute(query, (before, n))]
+    def _remove(self, before: int = 2**62) -> int:
+        """Remove some of the oldest rows, or of those that are older than `before`; how many went."""
+        oldest, n_bytes = [], 0
+        for at, size in self._db.execute(_OLDEST, (before,)):
+            oldest.append(at)
+            n_bytes += size + _ROW_BYTES
+            if n_bytes >= self._batch_bytes:  # the log gets all pages that go
+                break
         if not oldest:
             return 0
-        self._fold(0)
+        self._fold(self._batch_bytes)
         end = oldest[-1] + 1
         quarter = end // QUARTER_US
         with _transaction(self._db):
@@ -504,22 +517,27 @@ class StoreWriter:
             size = self._wal.stat().st_size if self._wal.exists() else 0
             if size + 3 * n_bytes + _INDEX_BYTES <= self._wal_bytes:
                 return
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.fold()
         raise sqlite3.OperationalError("somebody reads the store for long, and its log is at its limit")
+
+    def fold(self) -> None:
+        """Bring what is in the log into the store, and empty it."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _shrink(self) -> None:
         """Bring a store that was made with a larger budget down to this one."""
-        while self._free_pages() < 0 and self._remove(256):
+        while self._free_pages() < 0 and self._remove():
             pass
         while (pages := self._db.execute("PRAGMA page_count").fetchone()[0]) > self._max_pages:
             self._fold(self._batch_bytes)
-            self._db.execute(f"PRAGMA incremental_vacuum({min(pages - self._max_pages, 8)})").fetchall()
+            step = min(pages - self._max_pages, self._batch_bytes // _PAGE_BYTES)  # each moves a page or two
+            self._db.execute(f"PRAGMA incremental_vacuum({step})").fetchall()
         self._db.execute(f"PRAGMA max_page_count = {self._max_pages}")
 
     def close(self) -> None:
         """Fold the log into the store and close it; a disk that has no room for that keeps the log."""
         with suppress(sqlite3.Error):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.fold()
         self._db.close()
 
 
