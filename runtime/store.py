@@ -117,11 +117,17 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def check(db: sqlite3.Connection, path: Path) -> None:
     """Raise an InputError for a file that is no store, or one of a later format."""
+    if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise _never_written(path)
     found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
     if found != [APPLICATION_ID, _FORMAT]:
         raise InputError(
             path, expected=f"a recorder's store, format {_FORMAT}", got="another file", fix="Choose another path."
         )
+
+
+def _never_written(path: Path) -> InputError:
+    return InputError(path, expected="a store", got="one that was never written to", fix="Record something first.")
 
 
 def create(db: sqlite3.Connection) -> None:
@@ -154,7 +160,9 @@ class Store:
             raise unreadable(self.path, error) from None
         try:
             check(self._db, self.path)
-            self._facts = dict(self._db.execute("SELECT key, value FROM meta"))
+            self._facts: dict[str, str] = dict(self._db.execute("SELECT key, value FROM meta"))
+            if "signal" not in self._facts:
+                raise _never_written(self.path)
         except sqlite3.Error as error:
             self._db.close()
             raise unreadable(self.path, error) from None

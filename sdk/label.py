@@ -299,7 +299,7 @@ def _clock(at_s: float) -> str:
 
 def _check_label(label: str, known: tuple[str, ...]) -> None:
     if label not in known:
-        near = difflib.get_close_matches(label, known, 1)
+        near = difflib.get_close_matches(label, known, 1, 0.75)
         raise InputError(
             "label",
             expected=f"one of the model's: {', '.join(known)}",

@@ -16,7 +16,7 @@ from runtime import Recorder
 
 def record(path, max_mb, told, bundle):
     labels = bundle.manifest.labels
-    known = everything(path) if os.path.exists(path) and os.path.getsize(path) else []
+    known = everything(path)
     k = known[-1] + 1 if known else 0
     with Recorder(path, bundle, max_mb=max_mb, epoch=EPOCH_S, commit_s=0.005) as recorder:
         while True:
