@@ -44,7 +44,7 @@ Keep = Literal["windows", "features", "predictions"]
 
 AHEAD_S = 1.0  # a stream whose time runs further ahead of the clock than this is not where we thought
 LATE_S, LATE_STAMPED_S = 5.0, 60.0  # nor one that lags so far behind, without and with time stamps of its own
-_PAGE_BYTES = 8192
+_PAGE_BYTES = 4096  # as file systems and SD cards have them; larger ones store less and write more
 _WAL_BYTES = 1 << 18, 1 << 22  # share of the budget for the log: an eighth, within these
 _INDEX_BYTES = 1 << 16  # what a transaction may write beside its rows; also the file of shared memory
 _PENDING_BYTES = 1 << 22  # that wait in memory
