@@ -106,7 +106,7 @@ def test_samples_that_two_windows_have_are_stored_once(bundle, path):
     stored = db.execute("SELECT sum(length(samples)) FROM windows").fetchone()[0]
     db.close()
     assert stored == (1000 + 1) * 64 * CHANNELS * 4
-    assert os.path.getsize(path) < 1.4 * stored
+    assert os.path.getsize(path) < 1.5 * stored
 
 
 def test_a_window_that_only_seems_to_follow_shares_nothing(bundle, path):
@@ -544,7 +544,7 @@ def test_paint_by_hand():
     assert paint(marks) == [(0, 20, "a"), (20, 30, "b"), (50, 120, "a")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10), st.sampled_from(["a", "b", None])), max_size=12))
 def test_paint_is_the_last_mark_of_every_instant(marks):
     marks = [(start, start + length, label) for start, length, label in marks]
