@@ -11,6 +11,8 @@
     hub         many streams over one engine                                 Hub, HubCore, HubCounters
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
+    recorder    windows and predictions into a bounded file on this device   Recorder, RecordedStream
+    store       that file: reading it, and labels given later                Store
     sources     where samples come from                                      Replay
     trust       whose bundles are taken                                      Trust, TrustError
     transport   a bundle as one file                                         pack, unpack
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
     from runtime.events import Delay, Event, EventRule, EventTracker
     from runtime.hub import Hub, HubCore, HubCounters
     from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
+    from runtime.recorder import RecordedStream, Recorder
     from runtime.recording import Recording
     from runtime.sources import Replay
     from runtime.spectrogram import RollingSpectrogram, Spectrogram
+    from runtime.store import Store
     from runtime.stream import Prediction, Stream
     from runtime.trust import Trust
     from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
@@ -52,9 +56,11 @@ _PARTS = {
     "events": "Delay Event EventRule EventTracker",
     "hub": "Hub HubCore HubCounters",
     "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
+    "recorder": "RecordedStream Recorder",
     "recording": "Recording",
     "sources": "Replay",
     "spectrogram": "RollingSpectrogram Spectrogram",
+    "store": "Store",
     "stream": "Prediction Stream",
     "trust": "Trust",
     "window": "Quality Window Windower cut_windows label_of labelled_windows",
@@ -81,6 +87,8 @@ __all__ = [
     "Modality",
     "Prediction",
     "Quality",
+    "RecordedStream",
+    "Recorder",
     "Recording",
     "Replay",
     "RollingSpectrogram",
@@ -88,6 +96,7 @@ __all__ = [
     "Signal",
     "Spectrogram",
     "SpectrogramSpec",
+    "Store",
     "Stream",
     "Trust",
     "TrustError",

@@ -8,7 +8,7 @@ import pytest
 from commands_tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
-FLOOR_1 = ("datasets", "finetune", "meters", "profile", "stream", "demo", "scores", "cli", "bundle")
+FLOOR_1 = ("bundle", "cli", "datasets", "demo", "doctor", "finetune", "label", "meters", "optimize", "profile", "scores", "stream")
 
 _BLOCK = f"""
 import sys
@@ -94,7 +94,7 @@ def test_the_demo_as_text_runs_without_the_heavy_ones():
         assert step in done.stdout
 
 
-@pytest.mark.parametrize("command", ["stream", "finetune", "profile", "datasets"])
+@pytest.mark.parametrize("command", ["stream", "finetune", "label", "profile", "datasets"])
 def test_commands_start_without_the_heavy_ones(command):
     code = _BLOCK + f"import runpy; sys.argv = ['x', '--help']; runpy.run_module('sdk.{command}', run_name='__main__')"
     done = python("-c", code)
