@@ -124,6 +124,7 @@ class Broker:
     def _context(self) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+            context.sslsocket_class = _HandshakeOrClosed
             if self.cert is not None:
                 context.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as error:
@@ -183,6 +184,17 @@ class Broker:
             fix="Check host and port; on this machine: sudo apt-get install mosquitto && "
             "sudo systemctl start mosquitto",
         )
+
+
+class _HandshakeOrClosed(ssl.SSLSocket):
+    """A socket that does not stay open when the handshake fails; paho forgets it then."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _file(name: str, path: str | None) -> Path | None:

@@ -58,7 +58,7 @@ class MQTTSource(Live):
 
     def batch_of(self, payload: bytes) -> Batch | None:
         """A message's samples; None if it has none, or came before."""
-        if self._rows.stamps == "measured" and self._seen.before(payload):
+        if self._rows.stamps != "arrival" and self._seen.before(payload):
             self.counters.duplicates += 1
             return None
         return self._rows.read(payload)

@@ -114,7 +114,7 @@ class Rows:
         if isinstance(value, list):
             return _Parsed(None, _table(value), None)
         modality, t = value.get("modality"), value.get("t")
-        if modality is not None and modality not in {m.name for m in self._signal.modalities}:
+        if modality is not None and modality not in [m.name for m in self._signal.modalities]:
             raise _MalformedError(f"no modality {modality!r}"[:_SHOWN])
         if "samples" in value:
             return _Parsed(None if t is None else _list(t), _table(value["samples"]), modality)
