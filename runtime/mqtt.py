@@ -163,7 +163,7 @@ class Broker:
         end_s = time.monotonic() + _CONNECT_S
         while not answer and time.monotonic() < end_s:
             if client.loop(0.1) and not answer:
-                raise self._missing("it closed the connection")
+                raise self._missing("a connection that it closed at once")
         if not answer:
             raise self._missing("no answer")
         if answer[0].is_failure:
@@ -181,8 +181,8 @@ class Broker:
             self.name,
             expected="a broker",
             got=what,
-            fix="Check host and port; on this machine: sudo apt-get install mosquitto && "
-            "sudo systemctl start mosquitto",
+            fix="Check host, port and whether it wants mqtts:// or our ?cert=FILE&key=FILE; on this machine: "
+            "sudo apt-get install mosquitto && sudo systemctl start mosquitto",
         )
 
 

@@ -190,7 +190,7 @@ def _recording(source: Source) -> Recording | None:
 
 def print_header() -> None:
     """The head of the live table."""
-    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip())
+    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip(), flush=True)
 
 
 def print_prediction(prediction: Prediction, true: str | None) -> None:

@@ -239,11 +239,17 @@ def tls_lines(folder, *more):
 
 @needs_mosquitto
 def test_tls(broker, tls):
-    port = broker(*tls_lines(tls)).port
+    running = broker(*tls_lines(tls))
+    port = running.port
     url = f"mqtts://127.0.0.1:{port}/imu?ca={tls}/ca.pem"
     with open_source(url, SIGNAL) as source, open_sink(url) as sink:
         sink.write(prediction(1))
         until(lambda: source.counters.malformed == 1)  # a prediction is no sample, but it came
+        running.kill()
+        running.start()
+        until(lambda: source.counters.reconnects == sink.counters.reconnects == 1)
+        sink.write(prediction(2))
+        until(lambda: source.counters.malformed == 2)
     for wrong in (f"mqtts://127.0.0.1:{port}/imu?ca={tls}/otherca.pem", f"mqtts://127.0.0.1:{port}/imu"):
         with pytest.raises(
             InputError, match=r"expected a broker whose certificate we trust, got .*certificate.* Name the"
@@ -311,10 +317,11 @@ def test_a_password_does_not_stand_in_a_command_line():
 
 def test_no_broker():
     with pytest.raises(
-        MissingError, match=r"expected a broker, got Connection refused. Check host and port; on this machine: sudo"
+        MissingError,
+        match=r"expected a broker, got Connection refused. Check host, port and whether .*; on this machine: sudo",
     ):
         open_source(f"mqtt://127.0.0.1:{free_port()}/imu", SIGNAL).__enter__()
-    with pytest.raises(MissingError, match=r"expected a broker, got .*Check host and port"):
+    with pytest.raises(MissingError, match=r"expected a broker, got .*Check host, port"):
         open_sink("mqtt://no-such-host.invalid/imu").__enter__()
 
 
