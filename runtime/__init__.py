@@ -11,7 +11,8 @@
     hub         many streams over one engine                                 Hub, HubCore, HubCounters
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
-    sources     where samples come from                                      Replay
+    sources     where samples come from: files, sensors, networks            Replay, and in it open_source
+    sinks       where predictions go                                         in it open_sink
     command     what commands share: exit codes, errors in one line, progress
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send

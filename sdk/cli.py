@@ -8,7 +8,7 @@ from importlib import import_module
 
 COMMANDS = {
     "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
-    "stream": ("sdk.stream", "play a recording through a bundle"),
+    "stream": ("sdk.stream", "samples of a recording, a sensor or a network through a bundle"),
     "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),
     "profile": ("sdk.profile", "what a bundle costs here, in time, memory and energy"),
     "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),

@@ -140,7 +140,7 @@ def find_device(device: str, root: Path = SYSFS) -> Folder:
     Raises:
         MissingError: there is none.
     """
-    folders = [Folder(path) for path in sorted(root.glob("iio:device*"))]
+    folders = [Folder(path) for path in sorted(root.glob("iio:device*")) if (path / "name").exists()]
     for folder in folders:
         if device in (folder.path.name, folder.path.name.removeprefix("iio:")) or folder.text("name") == device:
             return folder

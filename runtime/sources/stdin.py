@@ -50,6 +50,8 @@ class StdinLines(Live):
         return self._rows.stamps
 
     def _open(self) -> _Pipe:
+        if self._file is None and sys.stdin is None:
+            raise InputError("stdin", expected="an input", got="a closed one", fix="Pipe another program into it.")
         return _Pipe(sys.stdin.fileno() if self._file is None else self._file, self._rows)
 
 

@@ -16,6 +16,7 @@ import pytest
 from brokers import MOSQUITTO, Mosquitto, free_port
 from iio_trees import mpu6050, pack_mpu6050, write_tree
 
+import runtime.engine
 import sdk.demo
 from runtime import Recording
 from sdk import stream
@@ -308,6 +309,19 @@ def test_a_missing_library(capsys, monkeypatch, module, source, extra):
     code, out, err = told(capsys, "--source", source)
     assert (code, out) == (2, "")
     assert err.endswith(f'got no such library. Run: pip install "sensedge[{extra}]"\n')
+
+
+def test_the_engine_is_passed_on_only_if_it_is_named(capsys, monkeypatch):
+    really, asked = runtime.engine.open_engine, []
+
+    def open_engine(bundle, **options):
+        asked.append(options)
+        return really(bundle)
+
+    monkeypatch.setattr(runtime.engine, "open_engine", open_engine)
+    for more in ([], ["--engine", "auto"]):
+        assert told(capsys, "--source", "synthetic?fast&seconds=1", *more)[0] == 0
+    assert asked == [{}, {"engine": "auto"}]
 
 
 def test_a_full_disk_is_a_failure(capsys):
