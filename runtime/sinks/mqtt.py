@@ -22,7 +22,7 @@ from runtime.stream import Prediction
 
 _QUEUE = 1024  # predictions
 _IN_FLIGHT = 16  # sent and not yet taken
-_LOOP_S = 0.2
+_LOOP_S = 0.1
 _DRAIN_S = 0.6  # how long closing waits for the broker to take what is left
 _JOIN_S = 0.9
 _log = logging.getLogger("sensedge.sinks")

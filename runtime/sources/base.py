@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Stamps = Literal["measured", "arrival"]
 
 _QUEUE_SAMPLES = 4096  # 80 s at 50 Hz
-_READ_S = 0.2  # how long a connection waits for data before it looks whether it is to stop
+_READ_S = 0.1  # how long a connection waits for data before it looks whether it is to stop
 _JOIN_S = 0.8  # how long closing waits for the reader
 _log = logging.getLogger("sensedge.sources")
 

@@ -108,7 +108,7 @@ def scans(draw):
     return [(name, text) for name, text, *_ in elements], values, data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(scans())
 def test_any_layout_comes_back(made):
     elements, values, data = made

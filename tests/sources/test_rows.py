@@ -137,7 +137,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         values.map(json.dumps).map(str.encode) | st.binary(max_size=40) | st.text("0123456789.,-e nai").map(str.encode),
@@ -151,7 +151,7 @@ def test_nothing_raises_and_what_comes_fits_a_stream(lines):
         assert batch.samples.shape == (len(batch.t), len(SIGNAL.names_of(batch.modality)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200).map(lambda data: data.replace(b"\r", b"\n")), st.data())
 def test_lines_do_not_depend_on_how_the_bytes_came(data, draw):
     cutter, found, at = Lines(), [], 0
