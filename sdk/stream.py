@@ -14,6 +14,7 @@ import dataclasses
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,11 +41,11 @@ _EXAMPLES = """\
 sources (options follow a ?, joined by &; quote them for the shell):
   replay:FILE     realtime, chunk=16                        .csv or .npz; --replay is short for it
   synthetic       rate, seconds, seed, drift (ppm), jitter (s), gap_every (s), gap (s), chunk, fast
-  stdin           t=auto|s|ms|us|ns|none                    JSON lines or CSV
+  stdin           t=auto|s|ms|us|ns|none, rate              JSON lines or CSV
   iio:DEVICE      rate, poll, trigger, watermark            by name (mpu6050) or iio:device0; several: A,B
-  serial:PORT     baud=115200, t                            JSON lines or CSV; needs "sensedge[serial]"
+  serial:PORT     baud=115200, t, rate                      JSON lines or CSV; needs "sensedge[serial]"
   mqtt://[user@]host[:port]/topic, mqtts://...              JSON or CSV messages; needs "sensedge[mqtt]"
-                  t, client_id, clean, password_file, ca, cert, key
+                  t, rate, client_id, clean, password_file, ca, cert, key
 sinks:
   jsonl:FILE, jsonl:-                                       a line per prediction; - is stdout
   mqtt://[user@]host[:port]/topic, mqtts://...              queue=1024, and as above
@@ -53,6 +54,7 @@ A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seco
 A line is {"t": 1.5, "acc_x": 0.1, ...}, {"t": [...], "samples": [[...], ...]}, or CSV with the time first or not there.
 Ctrl-C or SIGTERM ends the stream: what is held back is predicted, the summary is printed, and the exit code is 0."""
 
+_YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
 _LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
 
 
@@ -197,7 +199,7 @@ def print_prediction(prediction: Prediction, true: str | None) -> None:
     """One line of the live table."""
     mark = "" if true in (None, prediction.label) else "<- wrong"
     cells = (
-        f"{prediction.end_s:.2f} s",
+        _time(prediction.end_s),
         prediction.label,
         f"{prediction.probability:.3f}",
         true or "-",
@@ -205,6 +207,13 @@ def print_prediction(prediction: Prediction, true: str | None) -> None:
         mark,
     )
     print(_LINE.format(*cells).rstrip(), flush=True)
+
+
+def _time(at_s: float) -> str:
+    """Seconds; the time of day, where they count from 1970."""
+    if at_s < _YEAR_2001_S:
+        return f"{at_s:.2f} s"
+    return time.strftime("%H:%M:%S", time.localtime(at_s))
 
 
 def describe_scores(scores: Scores) -> str:

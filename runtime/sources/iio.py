@@ -131,9 +131,9 @@ class IIO(Live):
         return _Devices(readers)
 
     def _reader(self, folder: Folder, modalities: dict[str, list[Channel]]) -> _Buffered | _Polled:
-        several = len(self._devices) > 1
+        by_modality = len(self._devices) > 1 or not self._signal.is_even
         rate_hz = self._wanted_hz or max(m.rate_hz for m in self._signal.modalities if m.name in modalities)
-        columns = _Columns(folder, modalities, by_modality=several)
+        columns = _Columns(folder, modalities, by_modality=by_modality)
         first = next(iter(modalities.values()))[0]
         if self._poll or not any((path / f"{first.name}_en").exists() for path in _element_folders(folder)):
             return _Polled(folder, columns, rate_hz, self._root)

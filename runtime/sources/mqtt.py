@@ -28,30 +28,44 @@ class MQTTSource(Live):
         broker: where, which topic (without wildcards: samples of two sensors are not one stream), who we are.
         signal: whose channels.
         times: unit of the times; see `Rows`. Messages without times get the time of their arrival.
+        rate_hz: samples per second, if messages have no times and it is not the signal's.
         backoff: how to connect again.
     """
 
-    def __init__(self, broker: Broker, signal: Signal, *, times: str = "auto", backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        signal: Signal,
+        *,
+        times: str = "auto",
+        rate_hz: float | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
         if set(broker.topic) & set("+#"):
             raise InputError(
                 f"topic {broker.topic}", expected="one topic", got="a wildcard", fix="Open a source for each sensor."
             )
         self.counters = SourceCounters()
-        self._broker = broker
+        self._broker, self._rate_hz = broker, rate_hz
         self._rows = Rows(signal, self.counters, times=times)
         self._seen = _Seen()
         super().__init__(self._open, counters=self.counters, backoff=backoff or Backoff())
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> MQTTSource:
-        """`mqtt://[user@]host[:port]/topic?t=ms&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`."""
-        times = options.choice("t", TIMES)
-        return cls(Broker.from_url(rest, options), signal, times=times)
+        """`mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`."""
+        times, rate_hz = options.choice("t", TIMES), options.number("rate")
+        return cls(Broker.from_url(rest, options), signal, times=times, rate_hz=rate_hz)
 
     @property
     def stamps(self) -> Stamps | None:
         """Of measurement if the messages have times, else of arrival; None before the first message."""
         return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
 
     def _open(self) -> _Subscription:
         return _Subscription(self._broker, self)
@@ -88,13 +102,19 @@ class _Subscription:
         self._client = broker.client("source")
         self._client.on_message = self._keep
         broker.connect(self._client)
+        try:
+            self._subscribe(broker)
+        except BaseException:
+            self.close()
+            raise
+
+    def _subscribe(self, broker: Broker) -> None:
         refused: list[bool] = []
         self._client.on_subscribe = lambda client, userdata, mid, codes, properties: refused.append(codes[0].is_failure)
         self._client.subscribe(broker.topic, QOS)
         while not refused:
             self._loop(0.2)
         if refused[0]:
-            self.close()
             raise InputError(
                 f"{broker.name}/{broker.topic}",
                 expected="a topic that we may read",

@@ -151,6 +151,8 @@ class Rows:
 
     def _batch(self, parsed: _Parsed) -> Batch | None:
         t, rows, modality = parsed
+        if modality is None and not self._signal.is_even:
+            raise _MalformedError("no modality, and this bundle's have rates of their own")
         width = len(self._signal.names_of(modality))
         if any(len(row) != width for row in rows):
             raise _MalformedError(f"rows that have not {width} values")

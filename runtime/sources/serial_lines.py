@@ -30,6 +30,7 @@ class SerialLines(Live):
         signal: whose channels.
         baud: symbols per second.
         times: unit of the times; see `Rows`. Lines without times get the time of their arrival.
+        rate_hz: samples per second, if lines have no times and it is not the signal's.
         backoff: how to reopen a port that died.
     """
 
@@ -40,10 +41,11 @@ class SerialLines(Live):
         *,
         baud: int = 115200,
         times: str = "auto",
+        rate_hz: float | None = None,
         backoff: Backoff = _BACKOFF,
     ) -> None:
         self.counters = SourceCounters()
-        self._port, self._baud = port, baud
+        self._port, self._baud, self._rate_hz = port, baud, rate_hz
         self._rows = Rows(signal, self.counters, times=times)
         super().__init__(self._open, counters=self.counters, backoff=backoff)
 
@@ -52,14 +54,19 @@ class SerialLines(Live):
         """`serial:/dev/ttyUSB0?baud=115200&t=ms`."""
         if not rest:
             raise InputError("serial", expected="a port", got="none", fix="Write serial:/dev/ttyUSB0.")
-        baud, times = options.whole("baud", 115200), options.choice("t", TIMES)
+        baud, times, rate_hz = options.whole("baud", 115200), options.choice("t", TIMES), options.number("rate")
         options.done()
-        return cls(rest, signal, baud=baud, times=times)
+        return cls(rest, signal, baud=baud, times=times, rate_hz=rate_hz)
 
     @property
     def stamps(self) -> Stamps | None:
         """Of measurement if the lines have times, else of arrival; None before the first line."""
         return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
 
     def _open(self) -> _Port:
         try:

@@ -1,7 +1,7 @@
 """Stdin: lines of text from another program, `my_sensor | python -m sdk.stream walk.bundle --source stdin`.
 
 The other program waits while we compute (its pipe is full), so nothing is dropped. Lines without times follow one
-another at the signal's rate.
+another at the signal's rate, or at the one given.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ class StdinLines(Live):
     Args:
         signal: whose channels.
         times: unit of the times; see `Rows`.
+        rate_hz: samples per second, if lines have no times and it is not the signal's.
         file: a descriptor that is read instead of stdin.
     """
 
-    def __init__(self, signal: Signal, *, times: str = "auto", file: int | None = None) -> None:
+    def __init__(
+        self, signal: Signal, *, times: str = "auto", rate_hz: float | None = None, file: int | None = None
+    ) -> None:
         self.counters = SourceCounters()
         self._rows = Rows(signal, self.counters, times=times, clock=None)
-        self._file = file
+        self._file, self._rate_hz = file, rate_hz
         super().__init__(self._open, counters=self.counters, keep_all=True)
 
     @classmethod
@@ -40,14 +43,19 @@ class StdinLines(Live):
         """`stdin?t=ms`."""
         if rest:
             raise InputError("stdin", expected="nothing after it", got=rest, fix="Write --source stdin.")
-        times = options.choice("t", TIMES)
+        times, rate_hz = options.choice("t", TIMES), options.number("rate")
         options.done()
-        return cls(signal, times=times)
+        return cls(signal, times=times, rate_hz=rate_hz)
 
     @property
     def stamps(self) -> Stamps | None:
         """Of measurement, if the lines have times."""
         return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
 
     def _open(self) -> _Pipe:
         if self._file is None and sys.stdin is None:

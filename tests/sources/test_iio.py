@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from iio_trees import device, lsm6ds3, mpu6050, pack_mpu6050, write_tree
 
-from runtime import InputError, MissingError, Modality, Signal
+from runtime import InputError, MissingError, Modality, Signal, Windower, WindowSpec
 from runtime.sources import IIO, Backoff, open_source
 from runtime.sources.iio_scan import ScanLayout, ScanType
 
@@ -252,6 +252,23 @@ def test_two_devices_have_two_clocks(board):
     assert by_name.keys() == {"acc", "gyro"}
     np.testing.assert_allclose(by_name["gyro"].samples, [[0.000152716, 2 * 0.000152716, 3 * 0.000152716]], rtol=1e-6)
     assert by_name["acc"].t.tolist() == [1.0]
+
+
+def test_one_device_for_modalities_of_two_rates(board):
+    board = board(mpu6050())
+    uneven = Signal((ACC, Modality("gyro", "rad/s", ("x", "y", "z"), 25.0)))
+    windower = Windower(uneven, WindowSpec(20, 20), source_hz=50)
+    with opened(board, uneven) as source:
+        done, thread = feed(board, DATA)
+        windows = []
+        for batch in source:
+            windows += windower.push(*batch)
+            if windows:
+                break
+    done.set()
+    thread.join()
+    assert windows[0].samples.shape == (20 * 3 + 10 * 3,)
+    np.testing.assert_allclose(windows[0].samples[:60].reshape(20, 3), RAW[:20, :3] * 0.000598, rtol=1e-6)
 
 
 def test_a_device_that_goes_away_comes_back(board):

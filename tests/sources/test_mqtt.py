@@ -341,7 +341,10 @@ def test_no_library(monkeypatch):
         ("mqtt://broker:0/imu", "expected mqtt://host"),
         ("mqtt://broker:many/imu", "expected mqtt://host"),
         ("mqtt://broker/sensors/+/imu", "topic sensors/+/imu: expected one topic, got a wildcard"),
-        ("mqtt://broker/imu?qos=2", "expected the options t, password_file, client_id, clean, ca, cert, key, got qos"),
+        (
+            "mqtt://broker/imu?qos=2",
+            "expected the options t, rate, password_file, client_id, clean, ca, cert, key, got qos",
+        ),
         ("mqtts://broker/imu?ca=none.pem", "ca=none.pem: expected a file, got none there"),
         ("mqtt://broker/imu?password_file=none", "password_file=none: expected a file that can be read"),
     ],

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import InputError, Modality, Signal
+from runtime import InputError, Modality, Signal, Windower, WindowSpec
 from runtime.sources import SourceCounters
 from runtime.sources.rows import MAX_LINE_BYTES, Lines, Rows
 
+UNEVEN = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 25.0)))
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 50.0)))
 
 
@@ -108,6 +109,13 @@ def test_lines_that_say_nothing(line):
     assert reader._counters.malformed == 0
 
 
+def test_where_rates_differ_rows_of_all_channels_are_none():
+    reader = Rows(UNEVEN, SourceCounters())
+    assert reader.read(b"1,2,3") is None
+    assert "rates of their own" in reader._counters.first_malformed
+    assert plain(reader.read(b'{"t": 1, "modality": "gyro", "samples": [[7]]}')) == ([[7]], [1], "gyro")
+
+
 def test_without_any_clock_a_malformed_line_is_a_missing_sample():
     reader = rows(clock=None)
     assert reader.read(b"garbage") is None
@@ -144,11 +152,13 @@ values = st.recursive(
         max_size=5,
     )
 )
-def test_nothing_raises_and_what_comes_fits_a_stream(lines):
-    reader = rows()
-    for batch in filter(None, map(reader.read, lines)):
-        assert batch.samples.dtype == np.float32
-        assert batch.samples.shape == (len(batch.t), len(SIGNAL.names_of(batch.modality)))
+def test_nothing_raises_and_a_stream_takes_what_comes(lines):
+    for signal in (SIGNAL, UNEVEN):
+        for clock in (lambda: 100.5, None):
+            reader, windower = Rows(signal, SourceCounters(), clock=clock), Windower(signal, WindowSpec(4, 2))
+            for batch in filter(None, map(reader.read, lines)):
+                assert batch.samples.shape == (len(batch.samples), len(signal.names_of(batch.modality)))
+                windower.push(*batch)
 
 
 @settings(max_examples=50, deadline=None)

@@ -133,8 +133,8 @@ def test_no_library(monkeypatch):
 
 
 def test_by_url(plug):
-    with open_source(f"serial:{plug.path}?baud=57600&t=us", SIGNAL) as source:
-        assert source._baud == 57600
+    with open_source(f"serial:{plug.path}?baud=57600&t=us&rate=100", SIGNAL) as source:
+        assert (source._baud, source.rate_hz) == (57600, 100)
         plug.say(b"\n1000000,1,2\n")
         assert taken(source, 1) == [([1, 2], 1.0)]
     with pytest.raises(InputError, match=r"serial: expected a port, got none. Write serial:/dev/ttyUSB0."):

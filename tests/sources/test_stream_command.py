@@ -175,7 +175,7 @@ def interrupted(request, running, name):
     assert started.line().split()[:2] == ["time", "prediction"]
     feed(started)
     if name in AT_ONCE:
-        assert re.match(r" *\d+\.\d\d s  \w+ ", started.line())
+        assert re.match(r" *(\d\.\d\d s|\d\d:\d\d:\d\d)  \w+ ", started.line())
     out, err, took_s = started.ended(signal.SIGINT)
     assert (started.process.returncode, err) == (0, "")
     return out.splitlines(), took_s
