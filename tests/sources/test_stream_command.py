@@ -168,6 +168,11 @@ SOURCES = {made.__name__: made for made in (replay, synthetic, stdin, iio, seria
 AT_ONCE = {"stdin", "iio", "serial", "mqtt"}  # those that are given the samples of one window at once
 
 
+def busy():
+    """How many times longer than alone a program takes here: 1 on a machine that has a core for it."""
+    return max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1))
+
+
 def interrupted(request, running, name):
     """Start the command, let it predict, send SIGINT; (what it printed afterwards, seconds until it was gone)."""
     arguments, feed, *more = SOURCES[name](request)
@@ -183,11 +188,8 @@ def interrupted(request, running, name):
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_ctrl_c_ends_every_source_within_a_second(request, running, name):
-    tries = []
-    while not tries or (tries[-1] >= 1 and len(tries) < 3):  # other programs on the machine may be what took the second
-        lines, took_s = interrupted(request, running, name)
-        tries.append(took_s)
-    assert tries[-1] < 1, tries
+    lines, took_s = interrupted(request, running, name)
+    assert took_s < 1.0 * busy()
     expected = "accuracy, macro-F1: not measured" if name == "replay" else f"{int(name in AT_ONCE)} predictions"
     assert any(line.startswith(expected) for line in lines)
     if name == "iio":
@@ -204,7 +206,7 @@ def test_sigterm_too_and_the_sinks_have_all(running, broker, tmp_path):
     prediction = json.loads(started.line())
     out, err, took_s = started.ended(signal.SIGTERM)
     assert (started.process.returncode, out) == (0, "")
-    assert took_s < 3  # the sink had to deliver, too
+    assert took_s < 1.6 * busy()  # the sink had 0.6 s to deliver
     assert json.loads((tmp_path / "out").read_text()) == prediction
     assert prediction["end_s"] - prediction["start_s"] == pytest.approx(2.56)
     assert err.splitlines()[0] == "1 predictions"
