@@ -11,9 +11,10 @@
     hub         many streams over one engine                                 Hub, HubCore, HubCounters
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
+    sources     where samples come from: files, sensors, networks            Replay, and in it open_source
+    sinks       where predictions go                                         in it open_sink
     recorder    windows and predictions into a bounded file on this device   Recorder, RecordedStream
     store       that file: reading it, and labels given later                Store
-    sources     where samples come from                                      Replay
     trust       whose bundles are taken                                      Trust, TrustError
     transport   a bundle as one file                                         pack, unpack
     command     what commands share: exit codes, errors in one line, progress
