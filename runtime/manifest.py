@@ -288,6 +288,7 @@ class VariantTensor:
     scale_offset: int | None = None  # of the float32 scales, for int8
     axis: int | None = None  # each index along it has its own scale; None: one scale for all
     norm: FoldedNorm | None = None  # what is to be folded in first
+    transposed: bool = False  # it lies there with its two axes swapped; `axis` counts as it lies there
 
 
 @dataclass(frozen=True)

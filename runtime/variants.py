@@ -110,7 +110,8 @@ def folded(place: VariantTensor, tensors: _Tensors, model: bytes) -> NDArray[np.
     """What belongs at a place before it is cast: the tensor, or weight or bias of a convolution with its norm."""
     norm = place.norm
     if norm is None:
-        return tensors[place.name]
+        values = tensors[place.name]
+        return np.ascontiguousarray(values.T) if place.transposed else values
     weight, bias = tensors[norm.weight], tensors[norm.bias]
     mean, variance = (_statistics(model, at, weight.size) for at in (norm.mean_offset, norm.variance_offset))
     k = weight / np.sqrt(variance + norm.epsilon)
@@ -166,6 +167,10 @@ def _wrong(place: VariantTensor, shapes: Mapping[str, tuple[int, ...]], size: in
     shape = shapes[place.name] if place.name else shapes[place.norm.weight] if place.norm is not None else ()
     if place.norm is not None and not _norm_fits(place.norm, shape, shapes, model_size):
         return "a normalisation that does not fit"
+    if place.transposed:
+        if len(shape) != 2 or place.norm is not None:
+            return "no two axes to swap"
+        shape = shape[::-1]
     if (place.scale_offset is not None) != (place.dtype == "int8") or (
         place.axis is not None and place.dtype != "int8"
     ):
