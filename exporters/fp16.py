@@ -1,9 +1,9 @@
 """A bundle's graph in float16, with float32 inputs and outputs.
 
     windows -> front-end (float32) -> Cast -> layers (float16) -> Cast -> features, logits
-                                              softmax, sums, normalisations that take statistics: Cast -> float32 -> Cast
+                                              softmax, sums, layer norms: Cast -> float32 -> Cast
 
-A node computes in float16 if a trainable tensor comes before it and its operator is not one that loses too much there.
+A node computes in float16 if a trainable tensor comes before it, unless its operator loses too much there.
 No node mixes the two types: TensorRT refuses a graph where one does. What comes before the first trainable tensor is
 the front-end: units of a sensor, powers of a spectrogram, logarithms.
 """
@@ -25,36 +25,10 @@ FP16 = "fp16"
 _LARGEST = float(np.finfo(np.float16).max)
 # They add up many numbers, divide by a small one, or raise to a power; or they want float32 for a shape.
 SENSITIVE: Final = frozenset(
-    [
-        "BatchNormalization",
-        "CumSum",
-        "Erf",
-        "Exp",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "Log",
-        "LogSoftmax",
-        "LpNormalization",
-        "Pow",
-        "Range",
-        "Reciprocal",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceMean",
-        "ReduceProd",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Resize",
-        "Softmax",
-        "Softplus",
-        "Sqrt",
-        "If",
-        "Loop",
-        "Scan",
-    ]
+    {"BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization"}
+    | {"Softmax", "LogSoftmax", "Softplus", "Exp", "Erf", "Log", "Pow", "Sqrt", "Reciprocal", "CumSum"}
+    | {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSum"}
+    | {"ReduceSumSquare", "Range", "Resize", "If", "Loop", "Scan"}
 )
 
 

@@ -126,7 +126,7 @@ def _store(ready: Prepared) -> None:
     read = uses(ready.graph)
     kept = [tensor for tensor in ready.graph.initializer if tensor.name in read and tensor.name not in ready.places]
     trained = [numpy_helper.from_array(values, name) for name, values in ready.values.items()]
-    del ready.graph.initializer[:]
+    del ready.graph.initializer[:], ready.graph.value_info[:]  # shapes of before
     ready.graph.initializer.extend([*trained, *kept])
 
 
@@ -142,7 +142,6 @@ def set_initializer(graph: GraphProto, name: str, values: NDArray[np.generic]) -
 
 def finish(ready: Prepared, spec: VariantSpec) -> Variant:
     """Serialise a graph whose initializers are of the types that `ready.places` says, and note where they lie."""
-    del ready.graph.value_info[:]  # of the types before
     onnx.checker.check_model(ready.proto)
     data = bytearray(ready.proto.SerializeToString())
     starts = {name: at for name, (at, _) in initializer_offsets(bytes(data)).items()}

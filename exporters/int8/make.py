@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from exporters.int8.calibrate import METHODS, Method, value_ranges
 from exporters.int8.processor import needs_reduced_range
-from exporters.int8.qdq import Layer, insert_pairs, layers_of
+from exporters.int8.qdq import Layer, insert_pairs, layers_of, tensors_of
 from exporters.int8.sensitivity import Choice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
 from exporters.variants import Variant
@@ -86,7 +86,7 @@ def to_int8(
     reduced = needs_reduced_range() if options.reduce_range is None else options.reduce_range
     limit = _REDUCED_LIMIT if reduced and not options.weights_only else INT8_LIMIT
     ready = prepare(model, manifest)
-    layers = layers_of(ready)
+    layers = tensors_of(ready) if options.weights_only else layers_of(ready)
     _check_names(options.float_layers, layers)
     ranges = None if options.weights_only else _ranges(ready, layers, inputs, options)
 

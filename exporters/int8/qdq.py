@@ -1,6 +1,6 @@
 """Where the pairs of QuantizeLinear (Q) and DequantizeLinear (DQ) go.
 
-    x -> Q -> DQ -> Conv | Gemm | MatMul -> Q -> DQ ->         weights only:  x -> Conv ->
+    x -> Q -> DQ -> Conv | Gemm | MatMul -> Q -> DQ ->         weights only:  x -> any operator ->
     int8 weight -> DQ --^     ^-- float bias                                  int8 weight -> DQ --^
 
 One scale per value, one per output channel of a weight, zero points 0, no integer bias: TensorRT refuses any other.
@@ -46,6 +46,15 @@ def layers_of(ready: Prepared) -> list[Layer]:
     ]
 
 
+def tensors_of(ready: Prepared) -> list[Layer]:
+    """For weights only: every trainable tensor of more than one axis, whoever reads it.
+
+    Its scales go along the output channels of its layer, or else along the first axis.
+    """
+    axes = {layer.name: layer.axis for layer in layers_of(ready)}
+    return [Layer(name, "", "", axes.get(name, 0)) for name, values in ready.values.items() if values.ndim > 1]
+
+
 def _axis(node: NodeProto, ready: Prepared) -> int:
     if node.op_type == "Conv" or attribute(node, "transB", 0):
         return 0
@@ -61,24 +70,25 @@ def insert_pairs(ready: Prepared, layers: Collection[Layer], ranges: Mapping[str
         ranges: of the values that they take and give; None: only the weights become int8.
         limit: of the weights' integers.
     """
-    by_output = {layer.output: layer for layer in layers}
+    weights = {layer.name: _weight(ready, layer, limit) for layer in layers}
+    pairs = _Pairs(ready, ranges or {})
+    by_output = {layer.output: layer for layer in layers if ranges is not None}
     outputs = {output.name for output in ready.graph.output}
-    nodes: list[NodeProto] = []
-    done: dict[str, str] = {}
+    pairs.nodes += weights.values()
     for node in ready.graph.node:
         layer = by_output.get(node.output[0])
         if layer is not None:
-            nodes.append(_weight(ready, layer, limit))
-            node.input[1] = nodes[-1].output[0]
-            if ranges is not None:
-                node.input[0] = _pair(ready, nodes, done, layer.input, ranges)
+            node.input[0] = pairs.behind(layer.input)
         for i, name in enumerate(node.input):
-            node.input[i] = done.get(name, name) if name in by_output else name
-        nodes.append(node)
-        if layer is not None and ranges is not None and layer.output not in outputs:
-            _pair(ready, nodes, done, layer.output, ranges)
+            if name in weights:
+                node.input[i] = weights[name].output[0]
+            elif name in by_output:
+                node.input[i] = pairs.done.get(name, name)
+        pairs.nodes.append(node)
+        if layer is not None and layer.output not in outputs:
+            pairs.behind(layer.output)
     del ready.graph.node[:]
-    ready.graph.node.extend(nodes)
+    ready.graph.node.extend(pairs.nodes)
 
 
 def _weight(ready: Prepared, layer: Layer, limit: int) -> NodeProto:
@@ -93,17 +103,23 @@ def _weight(ready: Prepared, layer: Layer, limit: int) -> NodeProto:
     return helper.make_node("DequantizeLinear", [name, scale, zero], [f"{name}:float"], axis=layer.axis)
 
 
-def _pair(
-    ready: Prepared, nodes: list[NodeProto], done: dict[str, str], value: str, ranges: Mapping[str, float]
-) -> str:
-    """Q and DQ behind a value, once; the name of the result."""
-    if value not in done:
-        scale, zero, integers, result = f"{value}:scale", _zero(ready, ()), f"{value}:int8", f"{value}:float"
-        set_initializer(ready.graph, scale, np.float32((ranges[value] or INT8_LIMIT) / INT8_LIMIT))
-        nodes.append(helper.make_node("QuantizeLinear", [value, scale, zero], [integers]))
-        nodes.append(helper.make_node("DequantizeLinear", [integers, scale, zero], [result]))
-        done[value] = result
-    return done[value]
+class _Pairs:
+    """The nodes so far, and at most one pair behind each value."""
+
+    def __init__(self, ready: Prepared, ranges: Mapping[str, float]) -> None:
+        self._ready, self._ranges = ready, ranges
+        self.nodes: list[NodeProto] = []
+        self.done: dict[str, str] = {}
+
+    def behind(self, value: str) -> str:
+        """Name of the value after Q and DQ; they are put in unless they are there."""
+        if value not in self.done:
+            scale, zero, integers, result = f"{value}:scale", _zero(self._ready, ()), f"{value}:int8", f"{value}:float"
+            set_initializer(self._ready.graph, scale, np.float32((self._ranges[value] or INT8_LIMIT) / INT8_LIMIT))
+            self.nodes.append(helper.make_node("QuantizeLinear", [value, scale, zero], [integers]))
+            self.nodes.append(helper.make_node("DequantizeLinear", [integers, scale, zero], [result]))
+            self.done[value] = result
+        return self.done[value]
 
 
 def _zero(ready: Prepared, shape: tuple[int, ...]) -> str:
