@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from exporters.parts import swap_parts
 from runtime.bundle import BASE, Bundle
@@ -60,3 +61,12 @@ def without(manifest: Manifest, precision: str) -> Manifest:
     left = tuple(spec for spec in manifest.variants if spec.precision != precision)
     files = {name: spec for name, spec in manifest.files.items() if name != f"variants/{precision}.onnx"}
     return replace(manifest, variants=left, files=files)
+
+
+def describe(bundle: Bundle, precision: str) -> dict[str, Any]:
+    """What a variant is, for a command to print: file, bytes, share of the float32 file, record."""
+    spec = next(spec for spec in bundle.manifest.variants if spec.precision == precision)
+    files = bundle.manifest.files
+    size = files[spec.file].bytes
+    ratio = size / files["model.onnx"].bytes
+    return {"precision": precision, "file": spec.file, "bytes": size, "size_ratio": ratio, "record": spec.record}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,12 @@ from exporters.int8.processor import needs_reduced_range
 from exporters.int8.qdq import Layer, insert_pairs, layers_of, tensors_of
 from exporters.int8.sensitivity import Choice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
+from exporters.progress import ShowProgress, silent
 from exporters.variants import Variant
+from runtime.engine.inputs import Inputs
 from runtime.engine.ort import session_options
 from runtime.errors import InputError
 from runtime.manifest import Manifest, VariantSpec
-from runtime.spectrogram import Spectrogram
 from runtime.variants import INT8_LIMIT
 
 INT8, INT8_WEIGHTS = "int8", "int8-weights"
@@ -57,7 +58,7 @@ def to_int8(
     options: Int8Options | None = None,
     *,
     data: str = "golden windows",
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: ShowProgress = silent,
 ) -> Variant:
     """Quantise model.onnx.
 
@@ -82,7 +83,7 @@ def to_int8(
             fix="Cut them with the manifest.",
         )
     windows = np.ascontiguousarray(windows, np.float32)
-    inputs = Spectrogram(manifest).images(windows) if manifest.input_name == "images" else windows
+    inputs = Inputs(manifest)(windows)
     reduced = needs_reduced_range() if options.reduce_range is None else options.reduce_range
     limit = _REDUCED_LIMIT if reduced and not options.weights_only else INT8_LIMIT
     ready = prepare(model, manifest)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.int8.qdq import Layer
+from exporters.progress import ShowProgress, silent
 from runtime.errors import InputError
 
 Trial = Callable[[Sequence[Layer]], NDArray[np.float32]]
@@ -52,7 +53,7 @@ def choose_layers(
     expected: NDArray[np.float32],
     tolerance: float,
     agreement: float,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: ShowProgress = silent,
 ) -> Choice:
     """Leave the most sensitive layers in float until the rest is good enough.
 
