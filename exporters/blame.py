@@ -130,7 +130,9 @@ def _alone(
     model: ModelProto, node: NodeProto, constants: Mapping[str, TensorProto], truth: Feeds, run: RunModel
 ) -> dict[str, NDArray[Any]]:
     """A node's outputs that are floating-point numbers, given the reference's inputs."""
-    given = {name: _narrow(truth[name]) for name in dict.fromkeys(node.input) if name and name not in constants}
+    given = {
+        name: _narrow(truth[name]) for name in dict.fromkeys(node.input) if name and name not in constants
+    }
     names = [name for name in node.output if name and np.asarray(truth[name]).dtype in _FLOATS]
     if not names:
         return {}

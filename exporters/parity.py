@@ -79,10 +79,7 @@ class ParityReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON; a number that is not finite is None."""
         rows = [
-            {
-                key: None if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in row.items()
-            }
+            {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
             for row in map(asdict, self.rows)
         ]
         worst = {name: error if math.isfinite(error) else None for name, error in self.worst.items()}

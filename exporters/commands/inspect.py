@@ -8,9 +8,7 @@ from pathlib import Path
 
 from runtime.command import DONE
 
-HELP = (
-    "What a bundle is: signal, window, layers with their products and parameters, memory, files, where it comes from."
-)
+HELP = "What a bundle is: signal, window, layers with their products and parameters, memory, files, where it comes from."
 EXAMPLES = """\
   python -m exporters inspect walk.bundle
   python -m exporters inspect walk.bundle --json | jq .graph.macs

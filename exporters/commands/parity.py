@@ -30,9 +30,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     p.add_argument("--version", metavar="V", help="base, 0001, ... (default: the one in use)")
     p.add_argument("--engine", metavar="NAME", action="append", help="may be repeated (default: all that are here)")
-    p.add_argument(
-        "--precision", metavar="P", default="float32", help="float32 (default), or a variant's, such as fp16"
-    )
+    p.add_argument("--precision", metavar="P", default="float32", help="float32 (default), or a variant's, such as fp16")
     p.add_argument(
         "--tolerance",
         metavar="T",
