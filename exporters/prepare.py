@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
+import onnx_ir
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from exporters.offsets import initializer_offsets
+from exporters.simplify import simplify
 from exporters.variants import Variant
 from runtime.manifest import FoldedNorm, Manifest, VariantSpec, VariantTensor
 from runtime.variants import folded, write_tensors
@@ -43,18 +45,20 @@ class Prepared:
 
 
 def prepare(model: bytes, manifest: Manifest) -> Prepared:
-    """Read model.onnx, fold normalisations into convolutions, swap the axes of weights that the graph swaps.
+    """Read model.onnx, simplify it, fold normalisations into convolutions, swap the axes of weights that it swaps.
 
     Args:
         model: the shipped bytes of model.onnx.
         manifest: of its bundle.
     """
-    proto = onnx.load_from_string(model)
     offsets = initializer_offsets(model)
     tensors = {
         spec.name: np.frombuffer(model, "<f4", int(np.prod(spec.shape)), spec.offset).reshape(spec.shape)
         for spec in manifest.tensors
     }
+    intermediate = onnx_ir.from_proto(onnx.load_from_string(model))
+    simplify(intermediate, tensors)
+    proto = onnx_ir.to_proto(intermediate)
     places = {name: VariantTensor(name, "float32", 0) for name in tensors}
     starts = {name: at for name, (at, _) in offsets.items()}
     ready = Prepared(proto, places, {}, {}, model, tensors)
@@ -85,7 +89,7 @@ def _fold_norms(ready: Prepared, starts: Mapping[str, int]) -> None:
             weight, bias, mean, variance = node.input[1:5]
             epsilon = float(attribute(node, "epsilon", 1e-5))
             norm = FoldedNorm(weight, bias, starts[mean], starts[variance], epsilon)
-            old = conv.input[2] if len(conv.input) > 2 else ""
+            old = conv.input[2] if len(conv.input) > 2 and conv.input[2] in ready.tensors else ""
             new = old or f"{conv.input[1]}:bias"
             ready.places[conv.input[1]] = replace(ready.places[conv.input[1]], norm=norm)
             ready.places[new] = VariantTensor(old, "float32", 0, norm=norm)
@@ -97,13 +101,20 @@ def _fold_norms(ready: Prepared, starts: Mapping[str, int]) -> None:
 
 def _can_fold(conv: NodeProto, norm: NodeProto, read: Counter[str], ready: Prepared, starts: Mapping[str, int]) -> bool:
     """Whether a convolution feeds nothing but this normalisation and no tensor of theirs is used elsewhere."""
-    trainable = [*conv.input[1:], *norm.input[1:3]]
+    bias = [] if _zero_bias(conv, ready.graph) else conv.input[2:]
+    trainable = [conv.input[1], *bias, *norm.input[1:3]] if conv.op_type == "Conv" else []
     return (
-        conv.op_type == "Conv"
+        bool(trainable)
         and read[conv.output[0]] == 1
         and all(read[name] == 1 and name in ready.tensors for name in trainable if name)
         and all(name in starts for name in norm.input[3:5])
     )
+
+
+def _zero_bias(conv: NodeProto, graph: GraphProto) -> bool:
+    """Whether its bias is a constant 0, as torch writes a convolution without one."""
+    constants = [tensor for tensor in graph.initializer if tensor.name in conv.input[2:]]
+    return len(constants) == 1 and not numpy_helper.to_array(constants[0]).any()
 
 
 def _swap_axes(ready: Prepared) -> None:
