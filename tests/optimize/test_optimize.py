@@ -19,7 +19,7 @@ from runtime.engine import choice as choices
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
 from sdk.optimize import Limits, median_interval, optimize
-from sdk.optimize import optimize as module
+from sdk.optimize import judge as module
 from sdk.optimize.__main__ import main
 
 
@@ -83,10 +83,10 @@ def paced(monkeypatch):
     monkeypatch.setattr(module, "measure_apart", choices.measure_candidates)
     monkeypatch.setattr(module, "candidates_here", lambda table: (choices.Candidate("paced"),))
 
-    def run(bundle, pace_s, wrong=(), windows=None, **limits):
+    def run(bundle, pace_s, wrong=(), windows=None):
         monkeypatch.setattr(Paced, "pace_s", pace_s)
         monkeypatch.setattr(Paced, "wrong", wrong)
-        return optimize(bundle, windows, limits=Limits(budget_s=0.2, **limits), table=table)
+        return optimize(bundle, windows, limits=Limits(budget_s=0.2), table=table)
 
     return run
 
