@@ -118,7 +118,9 @@ def test_every_trainable_tensor_reaches_every_variant(made, name):
             if (name, precision) == ("fcn", "fp16"):
                 assert changed.model(precision) == to_fp16(changed.model(), bundle.manifest).model, spec.name
             found = outputs(changed.model(precision), bundle, windows)
-            assert off(found, truth) <= {"fp16": 2e-2}.get(precision, 0.3), (precision, spec.name)
+            # The ranges of int8's activations stay the calibration's: the further a version moves, the more saturate.
+            allowed = {"fp16": 2e-2, "int8-weights": 0.2, "int8": 0.2 + 0.4 * moved}[precision]
+            assert off(found, truth) <= allowed, (precision, spec.name)
 
 
 def test_the_graph_is_as_tensorrt_takes_it(made):
