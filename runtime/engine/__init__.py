@@ -64,6 +64,7 @@ class EngineKind(NamedTuple):
     library: str  # that must be importable
     install: str  # the line that brings it
     provider: str = ""  # of onnxruntime, where the engine is one
+    on_gpu: bool = False  # then it has no use for threads
 
     def missing(self) -> str:
         """What is not here, as a sentence; "" where nothing is missing. Whether it works is seen when it is opened."""
@@ -82,6 +83,7 @@ ENGINES: Mapping[str, EngineKind] = {
         "onnxruntime",
         "pip install onnxruntime-gpu (in place of onnxruntime)",
         "CUDAExecutionProvider",
+        on_gpu=True,
     ),
     "onnxruntime-tensorrt": EngineKind(
         "runtime.engine.ort_providers",
@@ -89,6 +91,7 @@ ENGINES: Mapping[str, EngineKind] = {
         "onnxruntime",
         "pip install onnxruntime-gpu tensorrt (in place of onnxruntime)",
         "TensorrtExecutionProvider",
+        on_gpu=True,
     ),
     "onnxruntime-xnnpack": EngineKind(
         "runtime.engine.ort_providers",
@@ -110,6 +113,7 @@ ENGINES: Mapping[str, EngineKind] = {
         "TensorrtEngine",
         "tensorrt",
         "sudo apt install python3-libnvinfer (it comes with JetPack)",
+        on_gpu=True,
     ),
 }
 AUTO = "auto"
