@@ -91,7 +91,7 @@ def _build(trt: Any, request: Mapping[str, Any], folder: Path) -> dict[str, Any]
     plan = parsed.builder.build_serialized_network(parsed.network, config)
     found["build_s"] = time.monotonic() - began
     if plan is None:
-        return {**found, "reason": parsed.log.reason(), "final": True}
+        return {**found, "reason": parsed.log.reason()}  # perhaps for want of memory: the next start tries again
     data = bytes(plan)
     (folder / "plan").write_bytes(data)
     (folder / "timing").write_bytes(bytes(config.get_timing_cache().serialize()))

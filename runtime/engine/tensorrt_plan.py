@@ -1,4 +1,4 @@
-"""A built engine at work: deserialised, with its memory, its queue and one execution context.
+r"""A built engine at work: deserialised, with its memory, its queue and one execution context.
 
     window -> page-locked row -> device -> execute_async_v3 -> device -> page-locked row -> answer
               \__________________________ one queue, one wait _________________________/
