@@ -24,7 +24,9 @@ from runtime.errors import MissingError
 
 LIBRARY = "tensorrt_rtx"
 PYTHON = "SENSEDGE_TENSORRT_PYTHON"  # names an interpreter that has it
-INSTALL = f"python3 -m venv .venv-tensorrt && .venv-tensorrt/bin/pip install tensorrt-rtx-cu13 numpy, {PYTHON}=that python"
+INSTALL = (
+    f"python3 -m venv .venv-tensorrt && .venv-tensorrt/bin/pip install tensorrt-rtx-cu13 numpy, {PYTHON}=that python"
+)
 LIMITS = Limits(seconds=120.0)
 
 
@@ -55,10 +57,8 @@ def find_python() -> str:
         MissingError: there is none; the message has the line that makes one.
     """
     named, local = os.environ.get(PYTHON), Path(".venv-tensorrt/bin/python")
-    if named or find_spec(LIBRARY) or not local.is_file():
-        python = named or sys.executable
-    else:
-        python = str(local.absolute())
+    own = find_spec(LIBRARY) is not None or not local.is_file()
+    python = named or (sys.executable if own else str(local.absolute()))
     known = f"from importlib.util import find_spec as f; raise SystemExit(not (f({LIBRARY!r}) and f('numpy')))"
     try:
         there = subprocess.run([python, "-c", known], check=False).returncode == 0

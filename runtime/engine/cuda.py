@@ -96,7 +96,8 @@ class Cuda:
         n_bytes = 4 * math.prod(shape)
         address = self._asked("cuMemHostAlloc", ctypes.c_void_p, n_bytes, 0)
         self._host_blocks.append(address)
-        array = np.frombuffer((ctypes.c_char * n_bytes).from_address(address), np.float32).reshape(shape)
+        block = memoryview((ctypes.c_char * n_bytes).from_address(address)).cast("B")
+        array: NDArray[np.float32] = np.frombuffer(block, np.float32).reshape(shape)
         array[:] = 0
         return array
 

@@ -18,6 +18,7 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -158,10 +159,8 @@ class TensorrtEngine:
 
     def _fall_back(self, plan: Plan, error: SensedgeError) -> None:
         self._plan, self.reason = None, f"onnxruntime answers: TensorRT failed while running: {error}"
-        try:
+        with suppress(SensedgeError):  # after some errors the driver refuses every call
             plan.close()
-        except SensedgeError:
-            pass  # after some errors the driver refuses every call
 
     # ---- in the background
 
@@ -227,9 +226,7 @@ class TensorrtEngine:
             return f"built again, as the cache was altered ({error.where})", None
         return "engine from the cache" if found else "built now", found.data if found else None
 
-    def _build(
-        self, cache: EngineCache, key: dict[str, Any], model: bytes, reason: str
-    ) -> tuple[bytes | None, str]:
+    def _build(self, cache: EngineCache, key: dict[str, Any], model: bytes, reason: str) -> tuple[bytes | None, str]:
         digest = digest_of(key)
         with cache.building(self._cancel) as folder:
             if folder is None:
@@ -292,7 +289,7 @@ class TensorrtEngine:
 
 
 def _give(path: Path, cache: EngineCache, name: str) -> None:
-    """Put a cached file's data where the child reads it. Without it, or with one that was altered, a build is slower."""
+    """Put a cached file's data where the child reads it. Without it, or with an altered one, a build is slower."""
     try:
         found = cache.load(name)
     except SensedgeError:

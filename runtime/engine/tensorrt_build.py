@@ -25,6 +25,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -269,10 +270,8 @@ def peak_bytes() -> int | None:
 def main(arguments: list[str], open_cuda: Callable[[], Any] = Cuda) -> int:
     """Run one request; end with whoever asked."""
     folder = Path(arguments[0])
-    try:
+    with suppress(OSError, AttributeError):  # another libc: then the limits alone end it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        pass  # another libc: then the limits alone end it
     os.nice(10)  # a stream of samples beside it comes first
     report = run(folder, open_cuda)
     temporary = folder / "report.new"

@@ -27,7 +27,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,10 +119,8 @@ class EngineCache:
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._folder)
-        except FileNotFoundError:
-            pass
 
     @contextmanager
     def building(self, cancel: threading.Event) -> Iterator[Path | None]:
@@ -221,9 +219,8 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 
 def _locked(lock: int, cancel: threading.Event) -> bool:
     while not cancel.is_set():
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except BlockingIOError:
-            cancel.wait(0.2)
+        cancel.wait(0.2)
     return False

@@ -142,4 +142,6 @@ class Plan:
 
     def _error(self, expected: str, got: str) -> TensorrtError:
         why = f"{got}: {self._log.reason()}"
-        return TensorrtError("TensorRT", expected=expected, got=why, fix="Remove the cached engine; see docs/tensorrt.md.")
+        return TensorrtError(
+            "TensorRT", expected=expected, got=why, fix="Remove the cached engine; see docs/tensorrt.md."
+        )

@@ -397,7 +397,13 @@ def make(generation):
     class IProgressMonitor:
         pass
 
-    trt.ILogger, trt.Builder, trt.OnnxParser, trt.Runtime, trt.Refitter = ILogger, Builder, OnnxParser, Runtime, Refitter
+    trt.ILogger, trt.Builder, trt.OnnxParser, trt.Runtime, trt.Refitter = (
+        ILogger,
+        Builder,
+        OnnxParser,
+        Runtime,
+        Refitter,
+    )
     if not old:
         trt.OnnxParserRefitter, trt.IProgressMonitor = OnnxParserRefitter, IProgressMonitor
     return trt
