@@ -93,6 +93,7 @@ def ask(
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    _tell(progress, folder / "progress")
     try:
         report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     except (OSError, ValueError):

@@ -533,7 +533,10 @@ def test_closing_ends_a_build(bundle, monkeypatch, cache):
 def test_a_machine_short_of_memory_builds_nothing(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     told = ask(
-        tmp_path, BuildOptions().request("probe"), limits=Limits(spare_bytes=1 << 60), child=Child(("sleep", "30"))
+        tmp_path,
+        BuildOptions().request("probe"),
+        limits=Limits(spare_bytes=1 << 60),
+        child=Child((sys.executable, "-c", "import time; time.sleep(30)")),
     )
     assert not told["ok"]
     assert re.fullmatch("the machine had only [0-9]+ MB of memory left", told["reason"])
