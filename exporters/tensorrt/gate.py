@@ -44,6 +44,7 @@ class GateReport:
     plan_bytes: int | None
     peak_bytes: int | None  # of the process that parsed and built
     seconds: float  # of all of it
+    cpu_s: float | None  # of the process; None: it was ended
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -101,4 +102,5 @@ def check_model(
         told.get("plan_bytes"),
         told["peak_bytes"],
         told["seconds"],
+        told.get("cpu_s"),
     )

@@ -52,7 +52,8 @@ def run(folder: Path, open_cuda: Callable[[], Any] = Cuda) -> dict[str, Any]:
         report.update(_TASKS[request["task"]](trt, request, folder))
     except Exception as error:  # of a library that raises what it likes; the reason is all that is wanted
         report["reason"] = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    report.update(ok=not report["reason"], seconds=time.monotonic() - began, peak_bytes=peak_bytes())
+    report.update(ok=not report["reason"], seconds=time.monotonic() - began)
+    report.update(cpu_s=time.process_time(), peak_bytes=peak_bytes())
     return report
 
 
