@@ -37,13 +37,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check or build each precision; the exit code."""
     from runtime.bundle import Bundle
-    from runtime.engine.inputs import precisions_of
     from runtime.engine.tensorrt_child import Limits
 
     bundle = Bundle.open(arguments.bundle)
     seconds = arguments.seconds or (120.0 if arguments.check else 900.0)
     limits = Limits(seconds, arguments.memory_mb << 20)
-    wanted = arguments.precision or precisions_of(bundle)
+    wanted = arguments.precision or bundle.precisions
     work = _check if arguments.check else _build
     bar, results = Progress(), {}
     for i, precision in enumerate(wanted):
@@ -56,9 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(bundle: Bundle, precision: str, arguments: argparse.Namespace, limits: Limits) -> dict[str, Any]:
     from exporters.tensorrt.gate import check_model
-    from runtime.engine.inputs import graph_of
 
-    model = graph_of(bundle, precision)
+    model = bundle.model(precision)
     return check_model(model, python=arguments.python, max_batch=arguments.max_batch, limits=limits).to_dict()
 
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from runtime.bundle import BASE, Bundle
 from runtime.engine import Output
 from runtime.engine.cuda import Cuda
-from runtime.engine.inputs import Inputs, graph_of
+from runtime.engine.inputs import Inputs
 from runtime.engine.ort import OrtEngine
 from runtime.engine.tensorrt_cache import EngineCache, digest_of
 from runtime.engine.tensorrt_child import Child, Limits, ask
@@ -201,9 +201,9 @@ class TensorrtEngine:
         self, cache: EngineCache, device: dict[str, Any], built: Bundle, where: str, refit_to: Bundle | None = None
     ) -> str:
         """Open the engine of `built` from the cache, or build it."""
-        model = graph_of(built, self.precision)
+        model = built.model(self.precision)
         key = self._key(device, model)
-        weights = None if refit_to is None else graph_of(refit_to, self.precision)
+        weights = None if refit_to is None else refit_to.model(self.precision)
         reason, data = self._cached(cache, key)
         if data is None:
             refused = cache.load(f"{digest_of(key)}.refused")

@@ -199,8 +199,8 @@ def half(model):
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_one_way_for_three_generations(fake, bundle, monkeypatch, precision):
     if precision == "float16":
-        graph = engine_module.graph_of
-        monkeypatch.setattr(engine_module, "graph_of", lambda *a: half(graph(*a)))
+        graph = Bundle.model
+        monkeypatch.setattr(Bundle, "model", lambda *a: half(graph(*a)))
         monkeypatch.setattr(engine_module, "TOLERANCES", {"float32": 2e-2})
     engine = opened(fake, bundle)
     assert engine.serving == "tensorrt", engine.reason
@@ -223,8 +223,10 @@ def test_builds_share_what_they_measured(fake, bundle):
 
 def test_a_refused_operator_is_named_and_not_tried_again(fake, bundle, monkeypatch):
     proto = onnx.load_from_string(bundle.model())
+    for name in ("a", "b"):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 1, 1, 1), np.uint8), name))
     proto.graph.node.append(onnx.helper.make_node("ConvInteger", ["a", "b"], ["c"], name="quantised"))
-    monkeypatch.setattr(engine_module, "graph_of", lambda *_: proto.SerializeToString())
+    monkeypatch.setattr(Bundle, "model", lambda *_: proto.SerializeToString())
     for words in ("no engine", "TensorRT refused this model before"):
         engine = opened(fake, bundle)
         assert engine.serving == "onnxruntime"
