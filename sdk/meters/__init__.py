@@ -18,7 +18,7 @@ What could not be measured is `None` and prints as "not measured (why)", never a
 
 from sdk.meters.baseline import Repeats, idle_between, measure_idle, repeated
 from sdk.meters.choose import MeterStatus, list_meters, open_meter
-from sdk.meters.energy import Energy, Idle, Meter, NoMeter, Timeline
+from sdk.meters.energy import Energy, Idle, Meter, NoMeter, Timeline, add_energies
 from sdk.meters.fingerprint import Fingerprint, decode_throttled, fingerprint, throttled
 from sdk.meters.lines import LineMeter, energy_of_lines
 from sdk.meters.measure import Latency, Measurement, Measuring, latency_summary, measure
@@ -39,6 +39,7 @@ __all__ = [
     "PeakMemory",
     "Repeats",
     "Timeline",
+    "add_energies",
     "decode_throttled",
     "energy_of_lines",
     "fingerprint",
