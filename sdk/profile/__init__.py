@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sdk.profile.compare import Comparison, compare_reports
     from sdk.profile.report import ProfileReport
-    from sdk.profile.run import profile
+    from sdk.profile.run import ProfileOptions, profile
 
-_PARTS = {"compare": "Comparison compare_reports", "report": "ProfileReport", "run": "profile"}
+_PARTS = {"compare": "Comparison compare_reports", "report": "ProfileReport", "run": "ProfileOptions profile"}
 
-__all__ = ["Comparison", "ProfileReport", "compare_reports", "profile"]
+__all__ = ["Comparison", "ProfileOptions", "ProfileReport", "compare_reports", "profile"]
 
 
 def __getattr__(name: str) -> Any:

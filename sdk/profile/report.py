@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdk.meters import Energy, Fingerprint, Idle, Latency
+    from sdk.meters import Energy, Fingerprint, GpuMemory, GroupPeak, Idle, Latency
 
 SCHEMA = 1
 TICK_S = 1e-7
@@ -105,24 +105,6 @@ class Phase:
     begin_s: float  # from the beginning of the report
     end_s: float
     energy: Energy  # its `timeline` is the power in this phase, from `begin_s` on
-
-
-@dataclass(frozen=True)
-class GroupPeak:
-    """The peak of the control group that the process is in; other processes of it are in there too."""
-
-    bytes: int | None
-    method: str  # "reset" (in this report) or "since the group began"; "": not measured
-    reason: str  # why not
-
-
-@dataclass(frozen=True)
-class GpuMemory:
-    """The memory of a graphics card that came into use from before the runs to the end of the last one."""
-
-    bytes: int | None
-    method: str  # "process" or "card" (others may have been at work); "": not measured
-    reason: str
 
 
 @dataclass(frozen=True)
