@@ -115,10 +115,11 @@ class GroupMemory:
         if path is None:
             return
         try:
-            self._file = path.open("r+")
-            self._file.write("reset\n")
-            self._file.flush()
-            self._method = "reset"
+            self._file = path.open("r+" if path.name == V2_FILE else "r")
+            if path.name == V2_FILE:
+                self._file.write("reset\n")
+                self._file.flush()
+                self._method = "reset"
         except OSError:
             self._close()
             self._file = path.open()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sdk.meters import Energy, Fingerprint, GpuMemory, GroupPeak, Idle, Latency
 
-SCHEMA = 1
+KIND, SCHEMA = "sensedge profile", 1
 TICK_S = 1e-7
 STAGES = ("window", "engine", "decide", "total")  # total: one push, as its caller sees it
 COLD_STAGES = ("interpreter", "imports", "open", "session", "first_prediction")
@@ -228,7 +228,7 @@ class ProfileReport:
         memory = {"group_peak": own.pop("group_peak"), "gpu": own.pop("gpu_memory")}
         return {
             "schema": SCHEMA,
-            "kind": "sensedge profile",
+            "kind": KIND,
             "tick_s": TICK_S,
             **own,
             "machine": machines,
