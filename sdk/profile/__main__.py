@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,21 +121,21 @@ def _finetune(arguments: argparse.Namespace) -> Any:
 def _render() -> Any:
     """What makes a page of a report, before anything is measured for it."""
     try:
-        import matplotlib  # noqa: F401
-
-        from sdk.profile.html import render
+        import_module("matplotlib")
+        return import_module("sdk.profile.html").render
     except ImportError as error:
         raise MissingError(
             "--html", expected="matplotlib", got=error, fix='Install it: pip install "sensedge[report]"'
         ) from None
-    return render
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     from sdk.profile.compare import compare_reports, describe, read_report
 
     if len(arguments.compare) % 2:
-        raise InputError("--compare", expected="pairs of files", got=len(arguments.compare), fix="Name A B, or A B A B.")
+        raise InputError(
+            "--compare", expected="pairs of files", got=len(arguments.compare), fix="Name A B, or A B A B."
+        )
     reports = [read_report(path) for path in arguments.compare]
     found = compare_reports(reports[0::2], reports[1::2], margin=arguments.margin)
     print(json.dumps(found.to_dict()) if arguments.json else describe(found))

@@ -1,4 +1,6 @@
-"""One fresh process of a profile. `sdk.profile.parent` starts it and is told when each part ends:
+"""One fresh process of a profile.
+
+`sdk.profile.parent` starts it and is told when each part ends:
 
     interpreter  imports  open  session  first prediction | warm-up | measured hops |  result
                                                           ^         ^               ^
@@ -18,7 +20,7 @@ from sdk.profile.resident import resident
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, TextIO
+    from typing import Any
 
     from runtime import Bundle, Stream
     from runtime.engine import Engine
@@ -115,9 +117,7 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
         "warm_up_hops": len(warm_up) if warm_up_hops is None else warm_up_hops,
         "steady": warm_up_hops is not None,
         "warm_up": [ticks(row[-1]) for row in warm_up],
-        "samples": {
-            name: [ticks(row[i]) for row in samples] for i, name in enumerate((*_PARTS, "total"))
-        },
+        "samples": {name: [ticks(row[i]) for row in samples] for i, name in enumerate((*_PARTS, "total"))},
         "late": None if late is None else [ticks(seconds) for seconds in late],
         "seconds": wall_s,
         "cpu_seconds": cpu_s,
@@ -219,7 +219,8 @@ def measured(
 
 def _paced(push: Callable[[], Row], n: int, cap_s: float, pace_s: float) -> tuple[list[Row], list[float]]:
     """Each hop when it is due; one that is late does not move those that follow."""
-    rows, late = [], []
+    rows: list[Row] = []
+    late: list[float] = []
     began = perf_counter()
     while len(rows) < n and (not rows or len(rows) * pace_s < cap_s):
         due = began + len(rows) * pace_s

@@ -8,9 +8,12 @@
 Hops that follow each other are not independent, and a process differs from the next by more than its hops tell
 (Kalibera and Jones 2013): so the run is the block that is drawn (a block bootstrap in the sense of Kuensch 1989, "The
 jackknife and the bootstrap for general stationary observations", whose block is the whole run). For few runs the
-percentile interval is too narrow; it is widened to Student's t as Hesterberg (2015, "What teachers should know about
-the bootstrap", section 5.3, the expanded percentile interval) does. All intervals together hold with 95 %: each has
+percentile interval is too narrow; it is widened to Student's t, as the expanded percentile interval of Hesterberg
+(2015, "What teachers should know about the bootstrap") is. All judged intervals together hold with 95 %: each has
 1 - 0.05 / m of m figures (Bonferroni).
+
+Mean and p99 follow what else the machine does, which changes from minute to minute: two reports do not know by how
+much. They are judged only if there are five reports or more of each side, taken in turn. Then the report is the block.
 """
 
 from __future__ import annotations
@@ -32,11 +35,13 @@ from sdk.profile.report import KIND, SCHEMA
 
 LEVEL = 0.95  # of all intervals together
 LEAST_RUNS = 5  # per side
+LEAST_REPORTS = 5  # per side, to be drawn instead of runs
+MOODY = ("mean", "p99")  # judged only over so many reports
 DRAWS = 20_000
 MARGIN = 0.01
 
 MACHINE = ("board", "soc", "cpu", "cores", "machine", "governor", "power_mode")  # must be alike
-MAY_DIFFER = {  # what a comparison may be about; told beside it
+MAY_DIFFER: dict[str, tuple[str, ...]] = {  # what a comparison may be about; told beside it
     **{f"bundle.{name}": ("bundle", name) for name in ("name", "version", "model_sha256")},
     **{f"setup.{name}": ("setup", name) for name in ("engine", "precision", "threads")},
     **{name: ("machine", "before", name) for name in ("kernel", "release", "python")},
@@ -58,7 +63,7 @@ class Ratio:
     ratio: float
     low: float  # the interval
     high: float
-    verdict: str  # "worse", "better" or "alike": the interval lies beyond the margin, or it does not
+    verdict: str  # "worse", "better": the whole interval lies beyond the margin; "alike"; "not judged"
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Comparison:
 
     ratios: tuple[Ratio, ...]
     runs: tuple[int, int]  # of both sides
+    block: str  # what was drawn again: "run" or "report"
     margin: float
     level: float
     differs: dict[str, tuple[str, str]]  # what is not the same on both sides, though it may differ
@@ -121,7 +127,7 @@ def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin
         raise InputError("--margin", expected="a share of at least 0", got=margin, fix="0.01 is 1 %.")
     _check_alike([*first, *second])
     sides = _figures(first), _figures(second)
-    runs = len(sides[0]["p50"]), len(sides[1]["p50"])
+    runs = sum(map(len, sides[0]["p50"])), sum(map(len, sides[1]["p50"]))
     if min(runs) < LEAST_RUNS:
         raise InputError(
             "--compare",
@@ -129,11 +135,18 @@ def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin
             got=f"{runs[0]} and {runs[1]}",
             fix="Measure with --runs 10, or give several reports of each.",
         )
+    by_report = min(len(first), len(second)) >= LEAST_REPORTS
     shared = [name for name in sides[0] if name in sides[1]]
-    level = 1 - (1 - LEVEL) / len(shared)
+    judged = [name for name in shared if by_report or name not in MOODY]
+    level = 1 - (1 - LEVEL) / len(judged)
+    ratios = []
+    for name in shared:
+        a, b = (_blocks(side[name], by_report) for side in sides)
+        ratios.append(_ratio(name, a, b, level, margin if name in judged else None))
     return Comparison(
-        ratios=tuple(_ratio(name, sides[0][name], sides[1][name], level, margin) for name in shared),
+        ratios=tuple(ratios),
         runs=runs,
+        block="report" if by_report else "run",
         margin=margin,
         level=LEVEL,
         differs=_differences(first[0], second[0]),
@@ -147,7 +160,7 @@ def _check_alike(reports: Sequence[Report]) -> None:
     Raises:
         InputError: the first field that differs.
     """
-    fields = {f"workload.{name}": ("workload", name) for name in reports[0]["workload"]}
+    fields: dict[str, tuple[str, ...]] = {f"workload.{name}": ("workload", name) for name in reports[0]["workload"]}
     fields |= {f"machine.{name}": ("machine", "before", name) for name in MACHINE}
     for name, path in fields.items():
         found = [_at(report, path) for report in reports]
@@ -187,27 +200,29 @@ def _notes(*sides: Sequence[Report]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def _figures(reports: Sequence[Report]) -> dict[str, Values]:
-    """Each figure with one value per run; what was not measured in every run is left out."""
-    figures: dict[str, list[float | None]] = {}
-    for report in reports:
-        energy = {
-            phase["run"]: phase["energy"]["joules"] for phase in report["phases"] if phase["name"] == "measured"
-        }
-        for number, run in enumerate(report["runs"]):
-            totals = np.asarray(run["samples"]["total"]) * report["tick_s"]
-            joules = energy.get(number)
-            values = {name: figure(totals) for name, figure in _FIGURES.items()} | {
-                "energy": None if joules is None else joules / len(totals),
-                "memory": float(run["memory"]["peak_bytes"] - run["memory"]["baseline_bytes"]),
-            }
-            for name, value in values.items():
-                figures.setdefault(name, []).append(value)
-    return {
-        name: np.asarray(values, np.float64)
-        for name, values in figures.items()
-        if all(value is not None and value > 0 for value in values)
+def _figures(reports: Sequence[Report]) -> dict[str, list[Values]]:
+    """The logarithm of each figure by report, shape (n_runs,); what was not measured in every run is left out."""
+    tables = [_figures_of(report) for report in reports]
+    whole = [name for name in tables[0] if all(None not in runs[name] and min(runs[name]) > 0 for runs in tables)]
+    return {name: [np.log(np.asarray(runs[name], np.float64)) for runs in tables] for name in whole}
+
+
+def _figures_of(report: Report) -> dict[str, list[Any]]:
+    """Each figure of one report with one value per run."""
+    phases = [phase for phase in report["phases"] if phase["name"] == "measured"]
+    joules = {phase["run"]: phase["energy"]["joules"] for phase in phases}
+    totals = [np.asarray(run["samples"]["total"]) * report["tick_s"] for run in report["runs"]]
+    memories = [run["memory"] for run in report["runs"]]
+    per_hop = [None if joules.get(i) is None else joules[i] / len(total) for i, total in enumerate(totals)]
+    return {name: [figure(total) for total in totals] for name, figure in _FIGURES.items()} | {
+        "energy": per_hop,
+        "memory": [float(memory["peak_bytes"] - memory["baseline_bytes"]) for memory in memories],
     }
+
+
+def _blocks(reports: list[Values], by_report: bool) -> Values:
+    """One value per block: the mean of each report, or every run."""
+    return np.asarray([runs.mean() for runs in reports]) if by_report else np.concatenate(reports)
 
 
 _FIGURES: dict[str, Callable[[Values], float]] = {
@@ -217,16 +232,22 @@ _FIGURES: dict[str, Callable[[Values], float]] = {
 }
 
 
-def _ratio(name: str, first: Values, second: Values, level: float, margin: float) -> Ratio:
-    a, b = np.log(first), np.log(second)
-    low, high = np.exp(interval(a, b, level))
-    verdict = "worse" if low > 1 + margin else "better" if high < 1 / (1 + margin) else "alike"
-    middle = math.exp(b.mean() - a.mean())
-    return Ratio(name, math.exp(a.mean()), math.exp(b.mean()), middle, float(low), float(high), verdict)
+def _ratio(name: str, a: Values, b: Values, level: float, margin: float | None) -> Ratio:
+    """From the logarithms of one figure, one per block; without a margin it is not judged."""
+    low, high = map(math.exp, interval(a, b, level))
+    first, second = math.exp(a.mean()), math.exp(b.mean())
+    verdict = "alike"
+    if margin is None:
+        verdict = "not judged"
+    elif low > 1 + margin:
+        verdict = "worse"
+    elif high < 1 / (1 + margin):
+        verdict = "better"
+    return Ratio(name, first, second, second / first, low, high, verdict)
 
 
 def interval(first: Values, second: Values, level: float, seed: int = 0) -> tuple[float, float]:
-    """The expanded percentile interval of mean(second) - mean(first), each shape (n_runs,)."""
+    """The expanded percentile interval of mean(second) - mean(first), each shape (n_blocks,)."""
     rng = np.random.default_rng(seed)
     draws = _means(second, rng) - _means(first, rng)
     n = min(len(first), len(second))
@@ -268,7 +289,12 @@ def describe(found: Comparison) -> str:
             )
         )
     lines = [table(rows, ("second to first", "first", "second", "ratio", f"{found.level:.0%} together", ""))]
-    lines += ["", f"runs         {found.runs[0]} and {found.runs[1]}; alike means: not shown to differ by {found.margin:.1%}"]
+    lines += [
+        "",
+        f"runs         {found.runs[0]} and {found.runs[1]}; alike: not shown to differ by {found.margin:.1%}",
+    ]
+    if found.block == "run":
+        lines.append("not judged   they follow what else the machine does: give 5 reports of each, taken in turn")
     lines += [f"differs      {name}: {a} -> {b}" for name, (a, b) in found.differs.items()]
     lines += [f"note         {note}" for note in found.notes]
     return "\n".join((*lines, f"verdict      {_VERDICTS[found.verdict]}"))

@@ -33,7 +33,7 @@ from sdk.meters import (
     throttled,
 )
 from sdk.profile.parent import Phases, one_run
-from sdk.profile.report import BundleFacts, ProfileReport, Run, Setup, Workload
+from sdk.profile.report import BundleFacts, ProfileReport, Setup, Workload
 from sdk.profile.sweeps import SWEEPS, sweep
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ def profile(
         seconds=phases.now_s(),
         bundle=facts_of(bundle),
         workload=workload_of(bundle, options),
-        setup=Setup(
-            options.engine, options.precision, options.threads, options.hops, options.n_runs, options.cap_s
-        ),
+        setup=Setup(options.engine, options.precision, options.threads, options.hops, options.n_runs, options.cap_s),
         machine=before,
         machine_after=after,
         throttled=throttled(before, after),

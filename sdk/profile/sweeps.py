@@ -39,16 +39,15 @@ def sweep(name: str, bundle: Bundle, options: dict[str, Any], progress: Progress
     options = options | {"hops": hops, "cap_s": min(CAP_S, options["cap_s"]), "least_s": 0.0, "pace_s": None}
     if name == "batch":
         return _batches(options, progress)
+    lacks = engine_names(bundle) if name == "engines" else {}
+    missing = {engine: lack for engine, lack in lacks.items() if lack}
+    settings: Settings = {engine: {"engine": engine} for engine in lacks if engine not in missing}
     if name == "threads":
-        settings, missing = {str(n): {"threads": n} for n in thread_counts()}, {}
-    else:
-        lacks = engine_names(bundle)
-        settings = {engine: {"engine": engine} for engine, lack in lacks.items() if not lack}
-        missing = {engine: lack for engine, lack in lacks.items() if lack}
+        settings = {str(n): {"threads": n} for n in thread_counts()}
     runs, failed = _take_turns(name, settings, options, progress)
     points = [_point(value, runs[value]) for value in settings if value not in failed]
     reasons = failed | missing
-    return (*points, *(SweepPoint(value, *[None] * 5, reason=reason) for value, reason in reasons.items()))
+    return (*points, *(SweepPoint(value, None, None, None, None, None, reason) for value, reason in reasons.items()))
 
 
 def thread_counts(cores: int | None = None) -> list[int]:

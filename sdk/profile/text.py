@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from sdk.profile.report import FinetuneProfile, ProfileReport, SweepPoint
 
 _COLUMNS = {
-    **{"p50_s": "p50", "p90_s": "p90", "p95_s": "p95", "p99_s": "p99", "p99_9_s": "p99.9"},
-    **{"max_s": "max", "jitter_s": "jitter"},
+    "p50_s": "p50",
+    "p90_s": "p90",
+    "p95_s": "p95",
+    "p99_s": "p99",
+    "p99_9_s": "p99.9",
+    "max_s": "max",
+    "jitter_s": "jitter",
 }
 _ROWS = {"window": "window", "engine": "engine", "decide": "decide", "total": "push to prediction"}
 _SWEEPS = {"threads": "threads", "engines": "engine", "batch": "windows in a batch"}
@@ -66,9 +71,7 @@ def _changed(before: float, after: float | None, scale: float, unit: str) -> str
 
 def _latency(report: ProfileReport) -> str:
     latency = report.latency
-    rows = [
-        (text, *(f"{getattr(latency[stage], key) * 1e3:.3f}" for key in _COLUMNS)) for stage, text in _ROWS.items()
-    ]
+    rows = [(text, *(f"{getattr(latency[stage], key) * 1e3:.3f}" for key in _COLUMNS)) for stage, text in _ROWS.items()]
     return table(rows, (f"{report.n_hops} windows, ms", *_COLUMNS.values()))
 
 
@@ -114,10 +117,11 @@ def _cold_start(report: ProfileReport) -> str:
 
 def _memory(report: ProfileReport) -> Iterator[str]:
     memory = memory_summary(report.runs)
-    steps = ", ".join(f"{key.replace('_', ' ')} {_step(memory[key])}" for key in ("bundle", "engine", "first_prediction"))
+    peak, above = memory["peak_rss_bytes"] / 1e6, memory["above_baseline_bytes"] / 1e6
+    steps = [f"{key.replace('_', ' ')} {_step(memory[key])}" for key in ("bundle", "engine", "first_prediction")]
     yield (
-        f"memory       {memory['peak_rss_bytes'] / 1e6:.1f} MB peak, {memory['above_baseline_bytes'] / 1e6:.1f} MB above "
-        f"the imported libraries ({memory['method']}): {steps}"
+        f"memory       {peak:.1f} MB peak, {above:.1f} MB above the imported libraries ({memory['method']}): "
+        f"{', '.join(steps)}"
     )
     others = []
     if memory["peak_uss_bytes"] is not None:
@@ -185,9 +189,7 @@ def _finetune(tuned: FinetuneProfile) -> Iterator[str]:
     yield f"fine-tune    {tuned.plan['method']}, {tuned.labelled_windows} labelled windows{gained}: {tuned.reason}"
     yield ""
     phases = [(p.name, p.seconds, p.cpu_seconds, p.peak_bytes, p.above_baseline_bytes, p.energy) for p in tuned.phases]
-    phases.append(
-        ("all", tuned.seconds, tuned.cpu_seconds, tuned.peak_bytes, tuned.above_baseline_bytes, tuned.energy)
-    )
+    phases.append(("all", tuned.seconds, tuned.cpu_seconds, tuned.peak_bytes, tuned.above_baseline_bytes, tuned.energy))
     rows = [
         (name, f"{s:.3f}", f"{cpu:.3f}", f"{peak / 1e6:.1f}", f"{above / 1e6:.1f}", _joules(energy))
         for name, s, cpu, peak, above, energy in phases

@@ -25,10 +25,7 @@ def warm_up_hops(durations: Sequence[float]) -> int | None:
     if n < LEAST_BATCHES:
         return None
     medians = np.median(np.asarray(durations[: n * BATCH], np.float64).reshape(n, BATCH), axis=1)
-    errors = [float(np.square(rest - rest.mean()).sum()) / len(rest) ** 2 for rest in _rests(medians)]
+    rests = (medians[d:] for d in range(n // 2 + 1))
+    errors = [float(np.square(rest - rest.mean()).sum()) / len(rest) ** 2 for rest in rests]
     best = int(np.argmin(errors))
     return None if best == n // 2 else best * BATCH
-
-
-def _rests(values):  # type: ignore[no-untyped-def]
-    return (values[d:] for d in range(len(values) // 2 + 1))
