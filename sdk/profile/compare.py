@@ -22,6 +22,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -262,12 +263,13 @@ def _means(values: Values, rng: np.random.Generator) -> Values:
     return drawn
 
 
+@lru_cache
 def student_t(level: float, freedom: int) -> float:
     """The t that |T| stays below with a probability of `level`.
 
     With T = sqrt(freedom) tan(u), the density of u is proportional to cos(u)^(freedom - 1) on [0, pi / 2].
     """
-    u = np.linspace(0, math.pi / 2, 200_001)
+    u = np.linspace(0, math.pi / 2, 20_001)
     density = np.cos(u) ** (freedom - 1)
     mass = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
     return math.sqrt(freedom) * math.tan(float(np.interp(level * mass[-1], mass, u)))
