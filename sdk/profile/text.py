@@ -113,8 +113,9 @@ def _cold_start(report: ProfileReport) -> str:
     cold = report.cold_start
     parts = ", ".join(f"{stage.replace('_', ' ')} {cold[stage]['median_s'] * 1e3:.1f}" for stage in COLD_STAGES)
     total = cold["total"]
-    spread = _range(total["low_s"] * 1e3, total["high_s"] * 1e3, 0)
-    return f"cold start   {total['median_s'] * 1e3:.0f} ms ({spread}): {parts}"
+    low, high = total["low_s"] * 1e3, total["high_s"] * 1e3
+    spread = "" if low == high else f" ({_range(low, high, 0)})"
+    return f"cold start   {total['median_s'] * 1e3:.0f} ms{spread}: {parts}"
 
 
 def _memory(report: ProfileReport) -> Iterator[str]:
