@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from runtime.errors import InputError
 from sdk.finetune.plan import Budget
-from sdk.meters import Energy, Measurement, Memory, Meter, NoMeter, measure
+from sdk.meters import Energy, Measurement, Memory, Meter, NoMeter, add_energies, measure
 
 SLACK = 1.05  # of a budget: the last step ends after it, and the golden windows come then
 METER_PERIOD_S = 0.1  # how often a budget of joules asks the meter; a counter needs some time to move
@@ -42,20 +41,6 @@ class RunningMeter:
         """Close the window and return what was used in it."""
         self._parts.append(self._meter.stop())
         return add_energies(self._parts)
-
-
-def add_energies(parts: list[Energy]) -> Energy:
-    """The energy of windows that follow each other; not measured if one of them was not."""
-    for part in parts:
-        if part.joules is None:
-            return part
-    seconds = [part.seconds for part in parts if part.seconds is not None]
-    return replace(
-        parts[0],
-        joules=sum(part.joules for part in parts if part.joules is not None),
-        seconds=sum(seconds) if seconds else None,
-        n_samples=sum(part.n_samples for part in parts),
-    )
 
 
 def add_measurements(parts: list[Measurement]) -> Measurement:

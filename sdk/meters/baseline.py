@@ -47,10 +47,11 @@ def measure_idle(
         meter.start()
         sleep(seconds / windows)
         energies.append(meter.stop())
-    return _idle(energies)
+    return idle_of(energies)
 
 
-def _idle(energies: Sequence[Energy]) -> Idle:
+def idle_of(energies: Sequence[Energy]) -> Idle:
+    """Return the idle power from windows in which the machine waited, at least 2."""
     lost = next((energy for energy in energies if energy.joules is None or not energy.seconds), None)
     if lost is not None:
         return Idle(None, reason=lost.reason or "a window of no duration")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -133,6 +134,34 @@ class Energy:
             "net_uncertainty_j": self.net_uncertainty_j,
             "metering_share": self.metering_share,
         }
+
+
+def add_energies(parts: Sequence[Energy]) -> Energy:
+    """Return the energy of windows of one meter together; not measured if one of them was not.
+
+    Uncertainties add up without averaging out, since the steps of a reading are the same error in all windows: this is
+    their upper bound. Timelines are dropped.
+    """
+    lost = next((part for part in parts if part.joules is None), None)
+    if lost is not None:
+        return dataclasses.replace(lost, timeline=None)
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    return dataclasses.replace(
+        parts[0],
+        joules=math.fsum(part.joules or 0.0 for part in parts),
+        seconds=_sum([part.seconds for part in parts]),
+        n_samples=sum(part.n_samples for part in parts),
+        n_repeats=sum(part.n_repeats for part in parts),
+        uncertainty_j=_sum([part.uncertainty_j for part in parts]),
+        metering_cpu_s=_sum([part.metering_cpu_s for part in parts]),
+        notes=tuple(notes),
+        timeline=None,
+    )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if len(known) == len(values) else None
 
 
 def _number(value: float) -> str:

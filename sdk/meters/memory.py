@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from sdk.meters.sampling import Ticker
 
 PERIOD_S = 0.005
+V1_FILE, V2_FILE = "memory.max_usage_in_bytes", "memory.peak"
 SLACK_BYTES = 1 << 20  # the kernel's two counts differ by some pages
 
 
@@ -84,3 +87,72 @@ class PeakMemory:
 
     def _sample(self) -> None:
         self._peak_bytes = max(self._peak_bytes, self._process.memory_info().rss)
+
+
+@dataclass(frozen=True)
+class GroupPeak:
+    """The peak of the control group that this process is in; its other processes, and file pages, are in it too."""
+
+    bytes: int | None
+    method: str  # "reset": since `GroupMemory` was made; "since the group began"; "": not measured
+    reason: str  # why not
+
+
+class GroupMemory:
+    """The peak memory of this process's control group, from now on where the kernel can forget (Linux 6.12, v2).
+
+    A reset belongs to one open file, so that nobody else's reading changes. That of the older v1 would change
+    everybody's, and is not done.
+
+    Args:
+        root: where /proc and /sys are.
+    """
+
+    def __init__(self, root: str | Path = "/") -> None:
+        self._file: IO[str] | None = None
+        self._method = "since the group began"
+        path = _peak_file(Path(root))
+        if path is None:
+            return
+        try:
+            self._file = path.open("r+" if path.name == V2_FILE else "r")
+            if path.name == V2_FILE:
+                self._file.write("reset\n")
+                self._file.flush()
+                self._method = "reset"
+        except OSError:
+            self._close()
+            self._file = path.open()
+
+    def peak(self) -> GroupPeak:
+        """Return it, and close the file."""
+        if self._file is None:
+            return GroupPeak(None, "", "no control group that keeps a peak of memory (memory.peak: Linux 5.19)")
+        try:
+            self._file.seek(0)
+            return GroupPeak(int(self._file.read()), self._method, "")
+        except (OSError, ValueError) as error:
+            return GroupPeak(None, "", str(error))
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(OSError):  # what could not be written is tried again here
+            if self._file is not None:
+                self._file.close()
+
+
+def _peak_file(root: Path) -> Path | None:
+    """Return the file of the group; in a container, the group's own folder is often mounted as the root of all."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    groups = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    files = []
+    for number, controllers, group in groups:
+        if "memory" in controllers.split(","):
+            files += [(f"sys/fs/cgroup/memory{group}", V1_FILE), ("sys/fs/cgroup/memory", V1_FILE)]
+        elif number == "0" and not controllers:
+            files += [(f"sys/fs/cgroup{group}", V2_FILE), ("sys/fs/cgroup", V2_FILE)]
+    return next((path for folder, name in files if (path := root / folder / name).is_file()), None)

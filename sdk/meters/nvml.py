@@ -61,7 +61,7 @@ def open_nvml(
     Raises:
         MeterError: no package, no driver, no such card, or a card without the counter.
     """
-    nvml = nvml or _pynvml()
+    nvml = nvml or load_nvml()
     try:
         nvml.nvmlInit()
         n_cards = nvml.nvmlDeviceGetCount()
@@ -91,7 +91,8 @@ def open_nvml(
     )
 
 
-def _pynvml() -> Any:
+def load_nvml() -> Any:
+    """Return the module; raises MeterError where it is not installed."""
     try:
         import pynvml
     except ImportError:

@@ -21,7 +21,7 @@ from runtime import Bundle, Modality, RollingSpectrogram, Signal, Spectrogram, S
 from runtime.engine import open_engine
 from runtime.errors import BundleError, InputError
 from sdk.finetune import LabelledSet, finetune
-from sdk.profile import profile
+from sdk.profile import ProfileOptions, profile
 
 FORMS = ("outside", "inside")
 RATE_HZ, LENGTH = 50.0, 300
@@ -223,7 +223,7 @@ def test_both_forms_stream_to_the_same_predictions(bundles, gap):
 @pytest.mark.parametrize("form", FORMS)
 def test_profile_and_fine_tuning_work_on_windows_as_for_any_bundle(bundles, form, tmp_path):
     path = shutil.copytree(getattr(bundles, form).path, tmp_path / "b")
-    assert profile(path, 3).latency["window"].p50_s > 0
+    assert profile(path, ProfileOptions(3)).latency["window"].p50_s > 0
     rng = np.random.default_rng(0)
     labels = np.arange(36) % 3
     windows = small_windows(36, seed=7) * 0.1

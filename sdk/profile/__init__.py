@@ -1,0 +1,34 @@
+"""What a bundle costs on this machine, in time, memory and energy: `python -m sdk.profile BUNDLE`.
+
+    run         `profile`: fresh processes in turn, the machine and its meter around them
+    child       what happens in each of these: cold start, warm-up, measured hops
+    parent      the other end: starts a child, reads its memory and the meter phase by phase
+    warmup      where the warm-up ends: found, not assumed
+    report      what comes out, and its JSON
+    sweeps      threads, engines, batches
+    finetune    what a fine-tuning run costs
+    text        the report for a terminal
+    compare     two reports: ratios with their intervals, and a verdict
+    html        the report for a browser
+
+A part is imported when it is first asked for: --help starts at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdk.profile.compare import Comparison, compare_reports
+    from sdk.profile.report import ProfileReport
+    from sdk.profile.run import ProfileOptions, profile
+
+_PARTS = {"compare": "Comparison compare_reports", "report": "ProfileReport", "run": "ProfileOptions profile"}
+
+__all__ = ["Comparison", "ProfileOptions", "ProfileReport", "compare_reports", "profile"]
+
+
+def __getattr__(name: str) -> Any:
+    for part, names in _PARTS.items():
+        if name in names.split():
+            return getattr(import_module(f"sdk.profile.{part}"), name)
+    raise AttributeError(f"module 'sdk.profile' has no attribute {name!r}")

@@ -1,0 +1,251 @@
+"""One fresh process of a profile.
+
+`sdk.profile.parent` starts it and is told when each part ends:
+
+    interpreter  imports  open  session  first prediction | warm-up | measured hops |  result
+                                                          ^         ^               ^
+    a line to the parent, which reads its meter and answers; nothing of that is in the times
+
+Until the first prediction this process imports what a program that streams would import, and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic, perf_counter, process_time, sleep
+
+from sdk.profile.resident import resident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from runtime import Bundle, Stream
+    from runtime.engine import Engine
+
+TICKS_PER_S = 10_000_000
+ROUND_HOPS = 200  # of the warm-up, before it is looked at
+ROUNDS = 5
+WARM_UP_SHARE = 0.2  # of the time for measuring
+LEAST_HOPS = 5  # of the warm-up, however slow
+_PARTS = ("window", "engine", "decide")
+
+
+def main(began_s: float) -> None:
+    """Do what the first argument says; `began_s` is when the interpreter could run its first line."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    import json
+
+    options: dict[str, Any] = json.loads(sys.argv[1])
+
+    def tell(line: str) -> None:
+        print(line, file=out, flush=True)
+
+    from runtime.errors import SensedgeError
+
+    try:
+        result = _run(options, began_s, lambda part: _pause(tell, part))
+    except SensedgeError as error:
+        names = ("where", "expected", "got", "fix")
+        result = {"error": [type(error).__name__, {name: getattr(error, name) for name in names}]}
+    tell(f"result {json.dumps(result)}")
+
+
+def _pause(tell: Callable[[str], None], part: str) -> None:
+    tell(f"ended {part}")
+    if not sys.stdin.readline():
+        raise SystemExit("nobody listens any more")
+
+
+class _Start:
+    """Times each part of the cold start, and reads the memory after it."""
+
+    def __init__(self, began_s: float, spawned_s: float) -> None:
+        self.cold_s: dict[str, float] = {}
+        self.marks: list[tuple[str, int, int | None]] = []
+        self.ended("interpreter", began_s - spawned_s)
+
+    def ended(self, part: str, seconds: float) -> None:
+        self.cold_s[part] = seconds
+        self.mark(part)
+
+    def mark(self, part: str) -> None:
+        self.marks.append((part, *resident()))
+
+
+def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) -> dict[str, Any]:
+    reading_s = monotonic()
+    start = _Start(began_s, options["spawned_s"])
+    began_s += monotonic() - reading_s
+    import numpy  # noqa: F401
+
+    if options["engine"].startswith("onnxruntime"):
+        import onnxruntime  # noqa: F401
+    from runtime import Bundle, Stream
+    from sdk.profile.engines import open_named
+
+    start.ended("imports", monotonic() - began_s)
+    from sdk.meters.memory import PeakMemory
+
+    peak = PeakMemory()
+    peak.start()
+    began_s = monotonic()
+    bundle = Bundle.open(options["bundle"], options["version"])
+    start.ended("open", monotonic() - began_s)
+    began_s = monotonic()
+    engine = open_named(bundle, options["engine"], options["precision"], options["threads"])
+    start.ended("session", monotonic() - began_s)
+    hops, stream = endless_hops(bundle), Stream(bundle, engine)
+    start.ended("first_prediction", first_prediction_s(stream, hops))
+    pause("start")
+    if options["batches"]:
+        return {"batches": batches(bundle, engine, options["batches"], options["cap_s"])}
+    push = pusher(stream, hops)
+    warm_up, warm_up_hops = warm_up_of(push, options["cap_s"] * WARM_UP_SHARE)
+    pause("warm-up")
+    cpu_s, wall_s = process_time(), perf_counter()
+    samples, late = measured(push, options["hops"], options["cap_s"], options["least_s"], options["pace_s"])
+    cpu_s, wall_s = process_time() - cpu_s, perf_counter() - wall_s
+    pause("measured")
+    memory = peak.stop()
+    start.mark("measured")
+    return {
+        "cold_s": start.cold_s,
+        "warm_up_hops": len(warm_up) if warm_up_hops is None else warm_up_hops,
+        "steady": warm_up_hops is not None,
+        "warm_up": [ticks(row[-1]) for row in warm_up],
+        "samples": {name: [ticks(row[i]) for row in samples] for i, name in enumerate((*_PARTS, "total"))},
+        "late": None if late is None else [ticks(seconds) for seconds in late],
+        "seconds": wall_s,
+        "cpu_seconds": cpu_s,
+        "memory": {
+            "baseline_bytes": memory.baseline_bytes,
+            "peak_bytes": memory.peak_bytes,
+            "method": memory.method,
+            "marks": start.marks,
+        },
+    }
+
+
+def ticks(seconds: float) -> int:
+    """Whole ticks of 0.1 us."""
+    return round(seconds * TICKS_PER_S)
+
+
+def endless_hops(bundle: Bundle) -> Iterator[Any]:
+    """The rows of the golden windows in pieces of a hop, again and again."""
+    from itertools import cycle
+
+    return cycle(hops_of(bundle))
+
+
+def hops_of(bundle: Bundle) -> list[Any]:
+    """The rows of the golden windows, one window after the other, in pieces of a hop."""
+    import numpy as np
+
+    rows, hop = np.concatenate(bundle.golden().windows), bundle.manifest.window.hop_samples
+    return [rows.take(range(begin, begin + hop), axis=0, mode="wrap") for begin in range(0, len(rows), hop)]
+
+
+def first_prediction_s(stream: Stream, hops: Iterator[Any]) -> float:
+    """Seconds of the push that completes the first window."""
+    while True:
+        hop = next(hops)
+        began = perf_counter()
+        if stream.push(hop):
+            return perf_counter() - began
+
+
+Row = tuple[float, float, float, float]  # window, engine, decide, total
+
+
+def pusher(stream: Stream, hops: Iterator[Any]) -> Callable[[], Row]:
+    """A call pushes hops until there is a prediction, and says how long the last push took, and its parts."""
+
+    def push() -> Row:
+        while True:
+            hop = next(hops)
+            began = perf_counter()
+            predictions = stream.push(hop)
+            ended = perf_counter()
+            if predictions:
+                parts = [(p.window_s, p.engine_s, p.decide_s) for p in predictions]
+                window_s, engine_s, decide_s = map(sum, zip(*parts, strict=True))
+                return window_s, engine_s, decide_s, ended - began
+
+    return push
+
+
+def warm_up_of(push: Callable[[], Row], cap_s: float) -> tuple[list[Row], int | None]:
+    """Push until the beginning has ended, or the time is up: all that was pushed, and how many belong to it."""
+    from sdk.profile.warmup import warm_up_hops
+
+    rows: list[Row] = []
+    until, found = perf_counter() + cap_s, None
+    for _ in range(ROUNDS):
+        for _ in range(ROUND_HOPS):
+            rows.append(push())
+            if perf_counter() > until and len(rows) >= LEAST_HOPS:
+                return rows, warm_up_hops([row[-1] for row in rows])
+        found = warm_up_hops([row[-1] for row in rows])
+        if found is not None:
+            break
+    return rows, found
+
+
+def measured(
+    push: Callable[[], Row], n: int, cap_s: float, least_s: float, pace_s: float | None
+) -> tuple[list[Row], list[float] | None]:
+    """The durations of hops, and how late each was begun.
+
+    Args:
+        push: one hop.
+        n: hops, or more until `least_s` is over.
+        cap_s: no hop is begun after so many seconds, but for the first.
+        least_s: for a meter that needs its time.
+        pace_s: from one hop to the next; None: flat out.
+    """
+    if pace_s is not None:
+        return _paced(push, n, cap_s, pace_s)
+    rows = [push()]
+    began = perf_counter()
+    while (now := perf_counter() - began) < cap_s and (len(rows) < n or now < least_s):
+        rows.append(push())
+    return rows, None
+
+
+def _paced(push: Callable[[], Row], n: int, cap_s: float, pace_s: float) -> tuple[list[Row], list[float]]:
+    """Each hop when it is due; one that is late does not move those that follow."""
+    rows: list[Row] = []
+    late: list[float] = []
+    began = perf_counter()
+    while len(rows) < n and (not rows or len(rows) * pace_s < cap_s):
+        due = began + len(rows) * pace_s
+        sleep(max(0.0, due - perf_counter()))
+        late.append(perf_counter() - due)
+        rows.append(push())
+    return rows, late
+
+
+def batches(bundle: Bundle, engine: Engine, sizes: list[int], cap_s: float) -> dict[str, list[float]]:
+    """Seconds of one call per batch of so many windows; the sizes take turns."""
+    import numpy as np
+
+    windows = np.concatenate([bundle.golden().windows] * (1 + max(sizes) // len(bundle.golden().windows)))
+    seconds: dict[str, list[float]] = {str(size): [] for size in sizes}
+    until = perf_counter() + cap_s
+    for turn in range(BATCH_TURNS):
+        for size in sizes:
+            began = perf_counter()
+            engine.run(windows[:size])
+            if turn >= BATCH_WARM_UP:
+                seconds[str(size)].append(perf_counter() - began)
+        if perf_counter() > until and turn > BATCH_WARM_UP:
+            break
+    return seconds
+
+
+BATCH_TURNS, BATCH_WARM_UP = 60, 10

@@ -1,0 +1,51 @@
+"""On the path of a process: makes `Stream.push` slower, as the environment says.
+
+SLOWED_SHARE    so much more time for every push (0.05: 5 %), spent spinning
+STALLED_EVERY   so many pushes from one stall of 50 ms to the next
+"""
+
+import importlib.machinery
+import os
+import sys
+import time
+
+SHARE, EVERY, STALL_S = float(os.environ.get("SLOWED_SHARE", 0)), int(os.environ.get("STALLED_EVERY", 0)), 0.05
+
+
+def slowed(push):
+    count = 0
+
+    def slower(self, *arguments, **named):
+        nonlocal count
+        count += 1
+        began = time.perf_counter()
+        predictions = push(self, *arguments, **named)
+        until = began + (time.perf_counter() - began) * (1 + SHARE)
+        while time.perf_counter() < until:
+            pass
+        if EVERY and count % EVERY == 0:
+            time.sleep(STALL_S)
+        return predictions
+
+    return slower
+
+
+class Slower:
+    """Finds runtime.stream as it is, and changes it when it has been read."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "runtime.stream":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        read = spec.loader.exec_module
+
+        def exec_module(module):
+            read(module)
+            module.Stream.push = slowed(module.Stream.push)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, Slower)

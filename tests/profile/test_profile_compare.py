@@ -1,0 +1,205 @@
+"""Two reports: what may not be compared, what is found, and how often it is found where there is nothing.
+
+SENSEDGE_COMPARISONS: how many pairs of made-up reports (8 here; 100 for the rates in docs/profile.md).
+"""
+
+import copy
+import json
+import os
+
+import numpy as np
+import pytest
+
+from runtime.errors import InputError
+from sdk.profile import compare_reports
+from sdk.profile.__main__ import main
+from sdk.profile.compare import describe, interval, read_report, student_t
+
+N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
+
+
+def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0):
+    """A report of hops of 100 us: runs differ by 1 %, hops follow their neighbours (AR(1), 0.9); `mood` of a report."""
+    rng = np.random.default_rng(seed)
+    moody = 1 + mood * abs(rng.standard_normal())
+    made = []
+    noises = 0.01 * rng.standard_normal((hops, runs))
+    for i in range(1, hops):
+        noises[i] += 0.9 * noises[i - 1]
+    for noise in noises.T:
+        level = 1000 * (1 + share) * (1 + 0.01 * rng.standard_normal())
+        total = level * (1 + abs(noise)) * np.where(rng.random(hops) < 0.05, 5 * moody, 1)
+        made.append(
+            {
+                "samples": {"total": np.round(total).astype(int).tolist()},
+                "memory": {"baseline_bytes": 50_000_000, "peak_bytes": 60_000_000 + int(rng.integers(0, 9)) * 4096},
+            }
+        )
+    phases = [
+        {"name": "measured", "run": i, "energy": {"joules": None if joules is None else joules * hops}}
+        for i in range(runs)
+    ]
+    machine = {name: None for name in ("board", "soc", "cpu", "cores", "machine", "governor", "power_mode", "kernel")}
+    return {
+        "schema": 1,
+        "kind": "sensedge profile",
+        "tick_s": 1e-7,
+        "notes": [],
+        "runs": made,
+        "phases": phases,
+        "bundle": {"name": "walk", "version": "base", "model_sha256": "ab" * 32},
+        "workload": {"input_sha256": "cd" * 32, "window_samples": 128, "hop_samples": 64, "pace": "flat out"},
+        "setup": {"engine": "onnxruntime", "precision": "float32", "threads": 1},
+        "machine": {"before": machine | {"versions": {"numpy": "2.0"}}, "after": machine, "throttled": None},
+    }
+
+
+def save(path, report):
+    path.write_text(json.dumps(report))
+    return str(path)
+
+
+# ---- rates
+
+
+def test_five_percent_more_are_found_and_nothing_is_found_in_the_same():
+    alike = [compare_reports([made_up(seed)], [made_up(seed + 5000)]).verdict for seed in range(N)]
+    slower = [compare_reports([made_up(seed)], [made_up(seed + 5000, 0.05)]).verdict for seed in range(N)]
+    faster = [compare_reports([made_up(seed, 0.05)], [made_up(seed + 5000)]).verdict for seed in range(N)]
+    print(f"{N} pairs: alike {alike.count('alike')}, slower {slower.count('worse')}, faster {faster.count('better')}")
+    assert alike.count("alike") >= 0.85 * N
+    assert slower.count("worse") >= 0.85 * N
+    assert faster.count("better") >= 0.85 * N
+
+
+def test_moods_of_the_machine_are_judged_over_several_reports_only():
+    """Mean and p99 change from report to report; of two reports one cannot know, of five each one can."""
+    one = compare_reports([made_up(1, mood=1)], [made_up(2, mood=1)])
+    verdicts = {ratio.figure: ratio.verdict for ratio in one.ratios}
+    assert (verdicts["mean"], verdicts["p99"], one.block) == ("not judged", "not judged", "run")
+    found = []
+    for k in range(N):
+        sides = [[made_up(100 * k + 10 * side + i, mood=1, hops=200) for i in range(5)] for side in (0, 1)]
+        several = compare_reports(*sides)
+        assert several.block == "report"
+        assert "not judged" not in {ratio.verdict for ratio in several.ratios}
+        found.append(several.verdict)
+    print(f"{N} times five and five: alike {found.count('alike')}")
+    assert found.count("alike") >= 0.85 * N
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for seed in range(10 * N):
+        low, high = interval(rng.normal(0, 1, 10), rng.normal(0.5, 1, 10), 0.95, seed)
+        inside += low <= 0.5 <= high
+    assert 0.88 <= inside / (10 * N) <= 1
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 30])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_students_t(freedom, level):
+    stats = pytest.importorskip("scipy.stats")
+    assert student_t(level, freedom) == pytest.approx(stats.t.ppf((1 + level) / 2, freedom), rel=1e-4)
+
+
+def test_figures_by_hand():
+    first, second = made_up(1), made_up(1)
+    for run in second["runs"]:
+        run["samples"]["total"] = [2 * tick for tick in run["samples"]["total"]]
+        run["memory"]["peak_bytes"] += 10_000_000 + (run["memory"]["peak_bytes"] - 60_000_000)
+    found = {ratio.figure: ratio for ratio in compare_reports([first], [second]).ratios}
+    assert list(found) == ["p50", "mean", "p99", "memory"]  # no meter: no energy
+    assert [found[name].ratio for name in ("p50", "mean", "p99")] == pytest.approx([2, 2, 2])
+    assert found["memory"].ratio == pytest.approx(2, rel=1e-6)
+    medians = [np.median(run["samples"]["total"]) * 1e-7 for run in first["runs"]]
+    assert found["p50"].first == pytest.approx(np.exp(np.mean(np.log(medians))))
+    assert found["p50"].low < 2 < found["p50"].high
+
+
+def test_energy_is_compared_where_both_have_it():
+    found = compare_reports([made_up(1, joules=0.002)], [made_up(2, joules=0.003)])
+    (energy,) = [ratio for ratio in found.ratios if ratio.figure == "energy"]
+    assert (energy.first, energy.second, energy.verdict) == (pytest.approx(0.002), pytest.approx(0.003), "worse")
+    half = compare_reports([made_up(1, joules=0.002)], [made_up(2)])
+    assert "energy" not in [ratio.figure for ratio in half.ratios]
+
+
+def test_the_margin():
+    pair = [made_up(1)], [made_up(2, 0.05)]
+    assert compare_reports(*pair).worse
+    assert not compare_reports(*pair, margin=0.1).worse
+    with pytest.raises(InputError, match="--margin: expected a share of at least 0, got -1"):
+        compare_reports(*pair, margin=-1)
+
+
+# ---- the command
+
+
+def test_exit_codes_and_text(tmp_path, capsys):
+    a, b = save(tmp_path / "a", made_up(1)), save(tmp_path / "b", made_up(2, 0.05))
+    assert main(["--compare", a, b]) == 3
+    assert capsys.readouterr().out.rstrip().endswith("verdict      the second is WORSE")
+    assert main(["--compare", b, a]) == 0
+    assert "verdict      the second is better" in capsys.readouterr().out
+    assert main(["--compare", a, a, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["kind"], found["verdict"]) == (1, "sensedge comparison", "alike")
+
+
+def test_what_differs_is_told():
+    first, second = made_up(1), made_up(2)
+    second["setup"]["engine"], second["machine"]["throttled"] = "openvino", "It was hot."
+    found = compare_reports([first], [second])
+    assert found.differs == {"setup.engine": ("onnxruntime", "openvino")}
+    assert found.notes == ("second: It was hot.",)
+    assert "differs      setup.engine: onnxruntime -> openvino" in describe(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("workload", "input_sha256"), "0" * 64),
+        (("workload", "hop_samples"), 32),
+        (("workload", "pace"), "real time"),
+        (("machine", "before", "board"), "Raspberry Pi 5"),
+        (("machine", "before", "governor"), "powersave"),
+    ],
+)
+def test_unlike_ones_are_refused(tmp_path, capsys, path, value):
+    other = copy.deepcopy(made_up(2))
+    place = other
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    assert main(["--compare", save(tmp_path / "a", made_up(1)), save(tmp_path / "b", other)]) == 2
+    field = ".".join(part for part in path if part != "before")
+    assert f"--compare: {field}: expected the same on both sides" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file"),
+        ("{", "no JSON"),
+        ("[]", "other JSON"),
+        ('{"kind": "sensedge profile", "schema": 2}', "schema 1, got 2"),
+    ],
+)
+def test_files_that_are_no_reports(tmp_path, text, message):
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_report(path)
+
+
+def test_too_few_runs_and_odd_files(tmp_path, capsys):
+    a = save(tmp_path / "a", made_up(1, runs=4))
+    assert main(["--compare", a, a]) == 2
+    assert "at least 5 runs on each side, to know how runs differ, got 4 and 4" in capsys.readouterr().err
+    assert main(["--compare", a, a, a, a]) == 0  # eight of each
+    capsys.readouterr()
+    assert main(["--compare", a]) == 2
+    assert "pairs of files, got 1" in capsys.readouterr().err
