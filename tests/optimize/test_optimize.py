@@ -1,14 +1,12 @@
 """sdk.optimize: keeps what is faster and as good, and nothing else."""
 
 import json
-import random
 import time
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 from bundles_small import small_windows
-from scipy import stats
 
 from exporters.fp16 import to_fp16
 from exporters.int8 import Int8Options, to_int8
@@ -18,7 +16,7 @@ from runtime.engine import EngineKind, open_engine
 from runtime.engine import choice as choices
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
-from sdk.optimize import Limits, median_interval, optimize
+from sdk.optimize import Limits, optimize
 from sdk.optimize import judge as module
 from sdk.optimize.__main__ import main
 
@@ -31,23 +29,6 @@ def bundle(small_bundle, tmp_path, monkeypatch):
     return add_variant(
         small_bundle, to_int8(shipped.model(), shipped.manifest, small_windows(32), Int8Options(weights_only=True))
     )
-
-
-def test_the_interval_of_a_median():
-    """Of 1...11 at 95 %: the 2nd and the 10th (coverage 0.988); the 3rd and 9th would cover 0.935 only."""
-    assert median_interval(range(11, 0, -1)) == (2, 10)
-    assert stats.binom.cdf(1, 11, 0.5) <= 0.025 < stats.binom.cdf(2, 11, 0.5)
-    assert median_interval([1.0] * 5) is None  # 2 / 2**5 > 0.05
-    assert median_interval([3, 1, 2, 5, 4, 6]) == (1, 6)
-
-
-def test_the_interval_covers_the_median_as_often_as_it_says():
-    rng = random.Random(1)
-    hits = 0
-    for _ in range(1000):
-        low, high = median_interval([rng.expovariate(1) for _ in range(21)])
-        hits += low <= np.log(2) <= high
-    assert hits >= 940
 
 
 class Paced:
@@ -86,7 +67,7 @@ def paced(monkeypatch):
     def run(bundle, pace_s, wrong=(), windows=None):
         monkeypatch.setattr(Paced, "pace_s", pace_s)
         monkeypatch.setattr(Paced, "wrong", wrong)
-        return optimize(bundle, windows, limits=Limits(budget_s=0.2), table=table)
+        return optimize(bundle, windows, limits=Limits(budget_s=3), table=table)
 
     return run
 
