@@ -1,6 +1,6 @@
 """Whether one thing is faster than another, and how sure that is.
 
-    round 1:  c  base  a  b        each for some milliseconds, in a random order
+    round 1:  c  base  a  b        each for a millisecond, in a random order: most rounds are not interrupted
     round 2:  a  c  b  base        ratio of a round: a / base of the same round, so that drift falls out
     ...                            after 12 rounds, 24, 48, ... : is anything still open?
     end                            the median of the ratios and the ratio of the fastest tenths, each with an interval
@@ -26,8 +26,8 @@ import numpy as np
 
 CONFIDENCE = 0.95  # of all intervals of a race together
 OPEN = 0.03  # who could still be this much faster is an open question
-_SLICE_S, _WARM_UP = 0.004, 3
-_LOOKS = (12, 24, 48, 96, 192)  # rounds after which is looked whether all is decided
+_SLICE_S, _WARM_UP = 0.001, 3
+_LOOKS = (12, 24, 48, 96, 192, 384)  # rounds after which is looked whether all is decided
 _DRAWS = 2000
 
 Key = TypeVar("Key")
@@ -97,7 +97,7 @@ def race(
     Args:
         calls: what is timed.
         base: the one that the others are compared with.
-        budget_s: for all rounds; at least 12 are run, and at most 192. It ends earlier when nothing is open.
+        budget_s: for all rounds; at least 12 are run, and at most 384. It ends earlier when nothing is open.
         tell: is told who is about to be called.
     """
     counts = {}

@@ -457,18 +457,6 @@ def test_the_bundle_lists_every_parameter_and_takes_any_batch(name, bundle_of):
 
 
 @every
-def test_openvino_agrees_with_onnxruntime(name, bundle_of):
-    bundle, _, windows = bundle_of(name)
-    engines = [open_engine(bundle, engine) for engine in ("onnxruntime", "openvino")]
-    for output in ("features", "logits"):
-        for n in (1, len(windows)):
-            ours, theirs = (engine.run(windows[:n], output) for engine in engines)
-            assert share(ours, theirs) < TOLERANCE
-    for engine in engines:
-        engine.close()
-
-
-@every
 def test_the_graph_has_no_operator_that_an_engine_refuses(name, bundle_of):
     graph = onnx.load(bundle_of(name)[0].path / "model.onnx").graph
     assert {node.op_type for node in graph.node} <= OPERATORS
