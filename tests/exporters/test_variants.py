@@ -119,7 +119,7 @@ def test_every_trainable_tensor_reaches_every_variant(made, name):
                 assert changed.model(precision) == to_fp16(changed.model(), bundle.manifest).model, spec.name
             found = outputs(changed.model(precision), bundle, windows)
             # The ranges of int8's activations stay the calibration's: the further a version moves, the more saturate.
-            allowed = {"fp16": 2e-2, "int8-weights": 0.2, "int8": 0.2 + 0.4 * moved}[precision]
+            allowed = {"fp16": 2e-2, "int8-weights": 0.2 + 0.1 * moved, "int8": 0.2 + 0.5 * moved}[precision]
             assert off(found, truth) <= allowed, (precision, spec.name)
 
 
@@ -291,7 +291,8 @@ def test_a_bundle_with_variants(with_variants):
     golden = with_variants.golden()
     for precision in with_variants.precisions:
         engine = open_engine(with_variants, precision=precision)
-        assert (engine.run(golden.windows).argmax(1) == golden.logits.argmax(1)).all()
+        expected = outputs(with_variants.model(precision), with_variants, golden.windows)[1]
+        assert engine.run(golden.windows) == pytest.approx(expected, abs=1e-5)
         engine.close()
     record = with_variants.manifest.variants[1].record
     assert record["calibration"]["windows"] == 64
