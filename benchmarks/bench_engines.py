@@ -36,7 +36,7 @@ from exporters.parity import TOLERANCE
 from runtime import Bundle
 from runtime.command import table
 from runtime.engine import Engine, engines_here, open_engine
-from runtime.engine.choice import candidates_here, choose
+from runtime.engine.choice import candidates_here, choose, recall
 from runtime.engine.faster import median_interval
 from runtime.engine.inputs import Inputs
 from runtime.errors import SensedgeError
@@ -68,7 +68,9 @@ def run(options: Options) -> Result:
     for part in ("", "_spread", "_interval"):
         result.ratios[f"auto_vs_best_worst{part}"] = result.ratios[f"{worst}{part}"]
     missing = [f"{status.name}: {status.reason}" for status in engines_here() if not status.available]
-    result.text = "\n".join([table(lines, ("model, engine", "ms", "fastest tenth", "rounds", "off by")), "", *missing])
+    reasons = [f"{name}: {result.figures[f'{name}_auto']}" for name in models]
+    header = ("model, engine", "ms", "fastest tenth", "rounds", "off by")
+    result.text = "\n".join([table(lines, header), "", *reasons, "", *missing])
     return result
 
 
@@ -86,9 +88,10 @@ def _measure(name: str, bundle: Bundle, budget_s: float, result: Result) -> list
     began = perf_counter()
     choice = choose(bundle)
     result.figures[f"{name}_choosing_s"] = perf_counter() - began
-    result.figures[f"{name}_auto"] = choice.reason
     engines = {"auto": open_engine(bundle, "auto")}
-    result.checks[f"{name}_auto_is_what_was_chosen"] = engines["auto"].name == choice.candidate.engine
+    result.figures[f"{name}_auto"] = engines["auto"].reason
+    if recall(bundle) is not None:  # else it was not certain, and opening measured again
+        result.checks[f"{name}_auto_is_what_was_chosen"] = engines["auto"].name == choice.candidate.engine
     for candidate in candidates_here():
         with suppress(SensedgeError):  # here, but not for this device: the reason of `auto` says so
             engines[str(candidate)] = open_engine(bundle, candidate.engine, threads=candidate.threads)
@@ -112,7 +115,7 @@ def _measure(name: str, bundle: Bundle, budget_s: float, result: Result) -> list
     result.figures |= {f"{name}_{engine}_ms": median * 1e3 for engine, median in medians.items()}
     return [
         (
-            f"{name}, {engine if engine != 'auto' else f'auto: {choice.candidate}'}",
+            f"{name}, {engine if engine != 'auto' else f'auto: {engines[engine].name}'}",
             f"{medians[engine] * 1e3:.4g}",
             f"{float(np.quantile(values, 0.1)) * 1e3:.4g}",
             len(values),
