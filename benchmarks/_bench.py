@@ -41,10 +41,14 @@ def use_one_core() -> None:
 
 
 def interleave(candidates: dict[str, Callable[[], object]], *, rounds: int, calls: int) -> dict[str, list[float]]:
-    """Seconds per call of each candidate in each round; the candidates take turns, after one round to warm up."""
+    """Seconds per call of each candidate in each round, after one round to warm up.
+
+    The candidates take turns, forwards and backwards, as each finds the caches as its neighbour left them.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    order = list(candidates.items())
     for i in range(rounds + 1):
-        for name, call in candidates.items():
+        for name, call in reversed(order) if i % 2 else order:
             began = perf_counter()
             for _ in range(calls):
                 call()

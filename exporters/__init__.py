@@ -2,11 +2,17 @@
 
 bundle       module + manifest + example windows -> bundle     export_bundle
 offsets      where each tensor lies inside an ONNX file        initializer_offsets
-parity       torch against the engine                          check_parity, ParityError
+parity       torch against the engine, engines against golden  check_parity, parity_of_engines, ParityError
+blame        the first node that an engine gets wrong          exporters.blame.first_difference
+simplify     small graphs, older opsets
+sign         keys and signatures                               exporters.sign.sign_bundle
+costs        products, parameters and memory of each layer     exporters.costs.graph_cost
+inspect      what a bundle is, as text, JSON, picture          exporters.inspect.describe
+commands     python -m exporters ...
 spectrogram  images drawn inside the graph                     SpectrogramImages
 training     the graphs that train a bundle on the device      exporters.training.add_training
 
-All but the offsets and the training graphs need torch, which is imported when one of them is first asked for.
+Only bundle, spectrogram and check_parity need torch, which is imported when one of them is first asked for.
 """
 
 from importlib import import_module
@@ -15,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exporters.bundle import export_bundle
     from exporters.offsets import initializer_offsets
-    from exporters.parity import ParityError, check_parity
+    from exporters.parity import ParityError, check_parity, parity_of_engines
     from exporters.spectrogram import SpectrogramImages
 
 _PARTS = {
@@ -24,9 +30,17 @@ _PARTS = {
     "check_parity": "parity",
     "export_bundle": "bundle",
     "initializer_offsets": "offsets",
+    "parity_of_engines": "parity",
 }
 
-__all__ = ["ParityError", "SpectrogramImages", "check_parity", "export_bundle", "initializer_offsets"]
+__all__ = [
+    "ParityError",
+    "SpectrogramImages",
+    "check_parity",
+    "export_bundle",
+    "initializer_offsets",
+    "parity_of_engines",
+]
 
 
 def __getattr__(name: str) -> Any:

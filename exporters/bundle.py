@@ -4,6 +4,7 @@
     or, with a spectrogram: windows -> images -> encoder -> ...               where in_graph says so
                                        images -> encoder -> ...               where the runtime draws them
     every parameter keeps its torch name as an initializer, with raw bytes     so that a device can replace it
+    simplified, without names of files, opset 17 unless asked for a newer one  so that every engine can read it
     golden windows with the module's own answers                               so that a device can check itself
     the engine's answers against the module's                                  so that a wrong export never leaves
 
@@ -13,7 +14,6 @@ The bundle appears at its path only when all of that has succeeded.
 from __future__ import annotations
 
 import copy
-import io
 import logging
 import tempfile
 import warnings
@@ -28,15 +28,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporters.offsets import initializer_offsets
+from exporters.offsets import initializer_offsets, layer_name
 from exporters.parity import TOLERANCE, check_parity, graph_inputs
+from exporters.progress import ShowProgress, silent
+from exporters.simplify import LEAST_OPSET, TORCH_OPSET, lower, operators, serialised, simplify
 from exporters.spectrogram import SpectrogramImages
 from exporters.training import with_training
 from runtime.bundle import Bundle, Golden, write_bundle
 from runtime.errors import InputError
 from runtime.manifest import Head, Manifest, TensorSpec
 
-OPSET = 18
+OPSET = LEAST_OPSET  # what TensorRT 8.5 (JetPack 5) reads
+_STEPS = 5  # that progress counts, and one per training graph
 
 
 class _Deployed(nn.Module):
@@ -82,6 +85,9 @@ def export_bundle(
     *,
     tolerance: float = TOLERANCE,
     training: bool = False,
+    opset: int = OPSET,
+    simplified: bool = True,
+    progress: ShowProgress = silent,
 ) -> Bundle:
     """Write a bundle; one that is already there is replaced only if everything succeeds.
 
@@ -95,9 +101,13 @@ def export_bundle(
             golden windows.
         tolerance: of the parity check, as a share of the largest value of an output.
         training: add the graphs that a device needs to train more than the head; see exporters.training.
+        opset: of model.onnx, 17 or newer. Training graphs are for onnxruntime and have their own.
+        simplified: False: leave the graph as torch's exporter writes it, should the optimiser ever stumble.
+        progress: told (steps done, steps in all, what comes next).
 
     Raises:
-        InputError: windows of another shape, or a trainable tensor that did not survive the export by its name.
+        InputError: windows of another shape, a trainable tensor that did not survive the export by its name, or an
+            operator that `opset` does not have.
         ParityError: the engine's answers differ from the module's.
     """
     if windows.shape[1:] != manifest.window_shape or not len(windows):
@@ -107,9 +117,16 @@ def export_bundle(
             got=windows.shape,
             fix="Cut them with the manifest.",
         )
+    if opset < LEAST_OPSET:
+        raise InputError("opset", expected=f"{LEAST_OPSET} or newer", got=opset, fix="JetPack 5 reads 17 already.")
+    total = _STEPS + (len({layer_name(name) for name, _ in encoder.named_parameters()}) + 1) * training
+    progress(0, total, "trace the module")
     module = _Deployed(encoder, head, manifest).eval()
     module = module.to(device="cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    model = _onnx(module, manifest)
+    program = _traced(module, manifest, opset)
+    progress(1, total, "simplify the graph")
+    model, counts = _written(program, [name for name, _ in module.named_parameters()], opset, simplified)
+    progress(2, total, "compute the golden answers")
     windows = np.ascontiguousarray(windows, np.float32)
     with torch.inference_mode():
         features, logits = (output.numpy() for output in module(torch.from_numpy(graph_inputs(manifest, windows))))
@@ -119,9 +136,13 @@ def export_bundle(
         features=features.shape[1],
         head=Head("head.weight", "head.bias"),
         tensors=_specs(model, tensors),
-        provenance={**manifest.provenance, "exporter": {"torch": torch.__version__, "opset": OPSET}},
+        provenance={
+            **manifest.provenance,
+            "exporter": {"torch": torch.__version__, "opset": opset, "operators": counts},
+        },
     )
     golden = Golden(windows, features, logits)
+    progress(3, total, "compare the engine with the module")
     with tempfile.TemporaryDirectory() as rehearsal:  # the check needs a bundle; the real one is written after it
         parity = check_parity(
             write_bundle(Path(rehearsal) / "b", complete, model, tensors, golden), module, windows, tolerance
@@ -129,28 +150,41 @@ def export_bundle(
     complete = replace(complete, provenance={**complete.provenance, "parity": parity})
     contents: dict[str, bytes] = {}
     if training:
-        complete, contents = with_training(complete, model)
-    return write_bundle(path, complete, model, tensors, golden, contents)
+        complete, contents = with_training(
+            complete, model, progress=lambda done, _, text: progress(_STEPS - 1 + done, total, text)
+        )
+    progress(total - 1, total, "write the bundle")
+    bundle = write_bundle(path, complete, model, tensors, golden, contents)
+    progress(total, total, "done")
+    return bundle
 
 
-def _onnx(module: nn.Module, manifest: Manifest) -> bytes:
-    """The graph as bytes. Unoptimised: the optimiser merges equal initializers and folds others away."""
+def _traced(module: nn.Module, manifest: Manifest, opset: int) -> Any:
+    """What torch's exporter makes of the module: a torch.onnx.ONNXProgram. Its own optimiser spares no parameter."""
     example = torch.zeros(2, *manifest.input_shape)
     with _silence():
-        program: Any = torch.onnx.export(
+        return torch.onnx.export(
             module,
             (example,),
             input_names=[manifest.input_name],
             output_names=["features", "logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
+            opset_version=max(opset, TORCH_OPSET),
             dynamo=True,
             optimize=False,
             verbose=False,
         )
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return buffer.getvalue()
+
+
+def _written(program: Any, trainable: list[str], opset: int, simplified: bool) -> tuple[bytes, dict[str, int]]:
+    """The graph's bytes and its operators."""
+    with _silence():
+        if simplified:
+            simplify(program.model, trainable)
+        model = program.model_proto
+    if opset < TORCH_OPSET:
+        lower(model)
+    return serialised(model), operators(model)
 
 
 @contextmanager
@@ -177,19 +211,9 @@ def _specs(model: bytes, tensors: dict[str, NDArray[np.float32]]) -> tuple[Tenso
             raise InputError(
                 name, expected="an initializer of this name with the module's values", got="none", fix=_NOT_KEPT
             )
-        layer = layers.setdefault(_layer(name), len(layers))
+        layer = layers.setdefault(layer_name(name), len(layers))
         specs.append(TensorSpec(name, tensor.shape, layer, offset))
     return tuple(specs)
 
 
 _NOT_KEPT = "Let each parameter be used once, in the shape in which it is stored."
-
-
-def _layer(name: str) -> str:
-    """The part of a parameter's name that stands for its layer: up to the first number, else the first word.
-
-    encoder.blocks.2.0.weight -> encoder.blocks.2, head.bias -> head
-    """
-    parts = name.split(".")
-    numbers = [i for i, part in enumerate(parts) if part.isdigit()]
-    return ".".join(parts[: numbers[0] + 1]) if numbers else parts[0]

@@ -35,6 +35,16 @@ def initializer_offsets(model: bytes) -> dict[str, tuple[int, int]]:
     return found
 
 
+def layer_name(name: str) -> str:
+    """The part of a parameter's name that stands for its layer: up to the first number, else the first word.
+
+    encoder.blocks.2.0.weight -> encoder.blocks.2, head.bias -> head
+    """
+    parts = name.split(".")
+    numbers = [i for i, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbers[0] + 1]) if numbers else parts[0]
+
+
 def _fields(data: bytes, at: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
     """Begin and end of every length-delimited field of one number between two places."""
     while at < end:

@@ -12,6 +12,8 @@
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
     sources     where samples come from                                      Replay
+    trust       whose bundles are taken                                      Trust, TrustError
+    transport   a bundle as one file                                         pack, unpack
     command     what commands share: exit codes, errors in one line, progress
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.sources import Replay
     from runtime.spectrogram import RollingSpectrogram, Spectrogram
     from runtime.stream import Prediction, Stream
+    from runtime.trust import Trust
     from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
 
 _PARTS = {
@@ -53,6 +56,7 @@ _PARTS = {
     "sources": "Replay",
     "spectrogram": "RollingSpectrogram Spectrogram",
     "stream": "Prediction Stream",
+    "trust": "Trust",
     "window": "Quality Window Windower cut_windows label_of labelled_windows",
 }
 
@@ -85,6 +89,7 @@ __all__ = [
     "Spectrogram",
     "SpectrogramSpec",
     "Stream",
+    "Trust",
     "TrustError",
     "Window",
     "WindowSpec",

@@ -2,6 +2,7 @@
 
     walk.bundle/
       manifest.json           what it is (see runtime.manifest), with size and hash of the files below
+      manifest.sig            where there is one: signatures over the manifest (see runtime.trust)
       model.onnx              windows -> features, logits
       weights.safetensors     the trainable tensors, by the names that they have in the graph
       golden.npz              a few windows with the features and logits that the exporter computed
@@ -25,18 +26,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import strict_json
 from runtime.errors import BundleError
-from runtime.files import TEMPORARY, fsync_folder, sha256_of, write_atomic, write_folder_atomic
+from runtime.files import LARGEST_FILE_BYTES, TEMPORARY, fsync_folder, read_file, write_atomic, write_folder_atomic
+from runtime.graph_bytes import refuse_outside
 from runtime.manifest import Manifest, TensorSpec, TrainingSpec
-from runtime.tensors import dump_tensors, load_tensors
+from runtime.tensors import dump_tensors, parse_tensors
+
+if TYPE_CHECKING:
+    from runtime.trust import Trust
 
 BASE = "base"
 FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list, and its training graphs
+MANIFEST_LIMIT_BYTES = 1 << 21  # some hundred times a large one
+_RECORD_LIMIT_BYTES = 1 << 24
+_CURRENT_LIMIT_BYTES = 1 << 12
 _VERSION = re.compile(r"[0-9]{4,9}")
 _COPY_AGAIN = "Copy or export the bundle again."
 _GO_BACK = "Go back: python -m sdk.finetune BUNDLE --rollback base"
@@ -60,26 +69,40 @@ class Bundle:
     version: str  # "base" or the name of a folder under personal/
     base_tensors: Mapping[str, NDArray[np.float32]]  # as shipped
     personal_tensors: Mapping[str, NDArray[np.float32]]  # those that `version` replaces
+    trust: Trust | None = None  # what it was opened with; versions that are written later are opened with it too
 
     @classmethod
-    def open(cls, path: str | Path, version: str | None = None) -> Bundle:
+    def open(cls, path: str | Path, version: str | None = None, *, trust: Trust | None = None) -> Bundle:
         """Read and verify a bundle.
 
         Args:
             path: its folder.
             version: "base", a name such as "0001", or None for the one in use.
+            trust: whose signature it must bear; None: anyone's bundle opens, as long as it is whole.
 
         Raises:
             BundleError: names the file that is missing, altered or not as the manifest says.
+            TrustError: with `trust`, a bundle that is not signed as it asks for, or no longer what was signed.
         """
         path = Path(path)
-        manifest = Manifest.from_json(_read(path, "manifest.json").decode("utf-8", "replace"), path / "manifest.json")
-        model = _check_files(path, manifest)
-        base = load_tensors(path / "weights.safetensors")
+        text = _read(path, "manifest.json", MANIFEST_LIMIT_BYTES)
+        if trust is not None:  # before a byte of it is interpreted
+            trust.check_signature(path, text)
+        manifest = Manifest.from_json(text, path / "manifest.json")
+        if trust is not None:
+            trust.check_contents(path, manifest)
+            version = trust.check_version(path, version)
+        try:
+            model, weights = _check_files(path, manifest)
+        except BundleError as error:
+            if trust is not None:
+                raise trust.broken(error) from None
+            raise
+        base = parse_tensors(weights, path / "weights.safetensors")
         _check_tensors(path, manifest, base, model)
         version = current_version(path) if version is None else version
         personal = _load_version(path, manifest, version) if version != BASE else {}
-        return cls(path, manifest, version, base, personal)
+        return cls(path, manifest, version, base, personal, trust)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """A trainable tensor of the version in use."""
@@ -91,7 +114,7 @@ class Bundle:
         The bytes are changed before any engine sees them. Handing the tensors to onnxruntime as initializers instead
         does not work: it ignores them, without a word, for weights that its layout transform has already taken.
         """
-        model = bytearray(_read(self.path, "model.onnx"))
+        model = bytearray(_read_whole(self.path, self.manifest, "model.onnx"))
         for spec in self.manifest.tensors:
             if spec.name in self.personal_tensors:
                 data = self.personal_tensors[spec.name].astype("<f4").tobytes()
@@ -100,18 +123,24 @@ class Bundle:
 
     def training_model(self, spec: TrainingSpec) -> bytes:
         """The graph of one of `manifest.training`."""
-        return _read(self.path, spec.file)
+        return _read_whole(self.path, self.manifest, spec.file)
 
     def golden(self) -> Golden:
         """The golden windows with the base model's answers."""
-        import zipfile  # not before: a stream starts without it
+        from runtime.npz import read_stored  # not before: a stream starts without it
 
         where = self.path / "golden.npz"
-        try:
-            with np.load(where, allow_pickle=False) as file:
-                return Golden(file["windows"], file["features"], file["logits"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(where, expected="windows, features and logits", got=error, fix=_COPY_AGAIN) from None
+        found = read_stored(_read_whole(self.path, self.manifest, "golden.npz"), where)
+        rows = len(found["windows"]) if found.get("windows", np.zeros(())).ndim else 0
+        expected = {
+            "windows": (rows, *self.manifest.window_shape),
+            "features": (rows, self.manifest.features),
+            "logits": (rows, len(self.manifest.labels)),
+        }
+        shapes = {name: array.shape for name, array in found.items()}
+        if shapes != expected or not rows:
+            raise BundleError(where, expected=f"arrays of shapes {expected}", got=shapes, fix=_COPY_AGAIN)
+        return Golden(**found)
 
     def versions(self) -> list[str]:
         """Names of the personal versions, oldest first, without the base."""
@@ -155,13 +184,14 @@ class Bundle:
                 (folder / "record.json").write_text(json.dumps(full, indent=1, allow_nan=False) + "\n")
 
             write_folder_atomic(personal / version, fill)
-            chosen = Bundle.open(self.path, version)  # a base that was replaced meanwhile refuses it here
+            # a base that was replaced meanwhile refuses it here
+            chosen = Bundle.open(self.path, version, trust=self.trust)
             write_atomic(personal / "current", f"{version}\n".encode())
         return chosen
 
     def rollback(self, version: str = BASE) -> Bundle:
         """Make another version the one in use: "base" or one of `versions()`. Nothing is deleted."""
-        chosen = Bundle.open(self.path, version)
+        chosen = Bundle.open(self.path, version, trust=self.trust)
         with self._writing() as personal:
             write_atomic(personal / "current", f"{version}\n".encode())
         return chosen
@@ -172,6 +202,9 @@ class Bundle:
         import shutil  # not before: a stream starts without it
 
         personal = self.path / "personal"
+        if personal.is_symlink():  # a bundle from elsewhere must not choose where this device writes
+            fix = "Remove the link, or put the whole bundle there."
+            raise BundleError(personal, expected="a folder", got="a link", fix=fix)
         if not personal.is_dir():
             personal.mkdir(exist_ok=True)  # another writer may have been faster
             fsync_folder(self.path)
@@ -237,9 +270,12 @@ def write_bundle(
 def current_version(path: Path) -> str:
     """The version in use, by name, without opening it."""
     try:
-        version = (path / "personal" / "current").read_text(errors="replace").strip()
+        (path / "personal" / "current").stat()
+        version = _read(path, "personal/current", _CURRENT_LIMIT_BYTES).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return BASE
+    except BundleError as error:
+        version = error.got
     except OSError as error:
         version = error.strerror or str(error)
     if version != BASE and not _VERSION.fullmatch(version):
@@ -252,36 +288,54 @@ def current_version(path: Path) -> str:
     return version
 
 
-def _read(path: Path, name: str) -> bytes:
-    try:
-        return (path / name).read_bytes()
-    except OSError as error:
-        raise BundleError(
-            path / name, expected="a file of a bundle", got=error.strerror or error, fix="Check the path of the bundle."
-        ) from None
+def _read(path: Path, name: str, limit_bytes: int = LARGEST_FILE_BYTES) -> bytes:
+    if path.suffix == ".zip" and path.is_file():
+        fix = "Unpack it first: python -m sdk.bundle unpack FILE.zip FOLDER"
+        raise BundleError(path, expected="the folder of a bundle", got="a zip file", fix=fix)
+    return read_file(path / name, "a file of a bundle", "Check the path of the bundle.", limit_bytes)
 
 
-def _check_files(path: Path, manifest: Manifest) -> bytes:
-    """Compare every file with its size and hash; the bytes of model.onnx, which is read for it anyway."""
+def _read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
+    """A file, compared with its size and hash every time: it may have changed since the bundle was opened."""
+    spec, where = manifest.files[name], path / name
+    size = where.stat().st_size if where.is_file() else spec.bytes
+    data = _read(path, name) if size == spec.bytes else b""
+    if size != spec.bytes or len(data) != spec.bytes:
+        raise BundleError(where, expected=f"{spec.bytes} bytes", got=size, fix=_COPY_AGAIN)
+    found = hashlib.sha256(data).hexdigest()
+    if found != spec.sha256:
+        raise BundleError(where, expected=f"sha256 {spec.sha256}", got=found, fix=_COPY_AGAIN)
+    return data
+
+
+def check_listed(where: object, manifest: Manifest) -> None:
+    """Make sure that a manifest lists the files of a bundle and nothing else, so that no path leads outside."""
     expected = (*FILES, *(spec.file for spec in manifest.training))
     if sorted(manifest.files) != sorted(expected):
         raise BundleError(
-            path / "manifest.json",
-            expected=f"the files {', '.join(expected)}",
-            got=sorted(manifest.files),
-            fix=_COPY_AGAIN,
+            where, expected=f"the files {', '.join(expected)}", got=sorted(manifest.files), fix=_COPY_AGAIN
         )
-    model = b""
-    for name, spec in manifest.files.items():
-        data = _read(path, name)
-        if len(data) != spec.bytes:
-            raise BundleError(path / name, expected=f"{spec.bytes} bytes", got=len(data), fix=_COPY_AGAIN)
-        found = hashlib.sha256(data).hexdigest()
-        if found != spec.sha256:
-            raise BundleError(path / name, expected=f"sha256 {spec.sha256}", got=found, fix=_COPY_AGAIN)
-        if name == "model.onnx":
-            model = data
-    return model
+
+
+def _check_files(path: Path, manifest: Manifest) -> tuple[bytes, bytes]:
+    """Compare every file with its size and hash; the bytes of model.onnx and of weights.safetensors."""
+    check_listed(path / "manifest.json", manifest)
+    kept = {"model.onnx": b"", "weights.safetensors": b""}
+    for name in manifest.files:
+        data = _read_whole(path, manifest, name)
+        if name.endswith(".onnx"):
+            _check_graph(path / name, data)
+        if name in kept:
+            kept[name] = data
+    return kept["model.onnx"], kept["weights.safetensors"]
+
+
+def _check_graph(where: Path, data: bytes) -> None:
+    try:
+        refuse_outside(data)
+    except ValueError as error:
+        fix = "Export it with its values inside; do not run it."
+        raise BundleError(where, expected="a graph that holds all it needs", got=error, fix=fix) from None
 
 
 def _check_tensors(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]], model: bytes) -> None:
@@ -332,35 +386,27 @@ def _load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDA
     if not _VERSION.fullmatch(version) or not folder.is_dir():
         raise BundleError(folder, expected="a personal version", got="no such folder", fix=_GO_BACK)
     record = _read_record(folder)
+    weights = _read(folder, "weights.safetensors") if (folder / "weights.safetensors").is_file() else None
     for what, expected, found in (
         ("made for model.onnx of sha256", manifest.files["model.onnx"].sha256, record.get("model_sha256")),
         (
             "weights.safetensors of sha256",
             record.get("weights_sha256"),
-            _sha256_or_none(folder / "weights.safetensors"),
+            None if weights is None else hashlib.sha256(weights).hexdigest(),
         ),
     ):
         if found is None or expected != found:
             raise BundleError(folder, expected=f"{what} {expected}", got=found, fix=_GO_BACK)
-    tensors = load_tensors(folder / "weights.safetensors")
+    tensors = parse_tensors(weights or b"", folder / "weights.safetensors")
     _check_overlay(folder, manifest, tensors)
     return tensors
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads(_read(folder, "record.json"))
-    except (ValueError, RecursionError) as error:
+        record = strict_json.loads(_read(folder, "record.json", _RECORD_LIMIT_BYTES))
+    except ValueError as error:  # a BundleError of the reading too
         record = error
     if not isinstance(record, dict):
-        raise BundleError(
-            folder / "record.json",
-            expected="a JSON object",
-            got=record,
-            fix=_GO_BACK,
-        )
+        raise BundleError(folder / "record.json", expected="a JSON object", got=record, fix=_GO_BACK)
     return record
-
-
-def _sha256_or_none(path: Path) -> str | None:
-    return sha256_of(path) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""What the commands of all packages share: exit codes, one-line errors, a progress bar, columns of text."""
+"""What the commands of all packages share: exit codes, one-line errors, --trust, a progress bar, columns of text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import SensedgeError
+
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
 
 DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3  # exit codes
 
@@ -48,6 +53,32 @@ def guarded(command: Callable[[], int]) -> int:
 def _fail(error: Exception, code: int) -> int:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
+
+
+def add_trust(p: argparse.ArgumentParser) -> None:
+    """The option --trust, for `open_bundle`."""
+    p.add_argument(
+        "--trust", metavar="KEYS", type=Path, help="a .pub file or a folder of them: take only what one of them signed"
+    )
+
+
+def open_bundle(path: Path, version: str | None = None, *, trust: Path | None) -> Bundle:
+    """Open a command's bundle; one line on stderr says so where nobody's signature is asked for.
+
+    Raises:
+        BundleError, TrustError: as `Bundle.open` does.
+    """
+    from runtime.bundle import Bundle
+
+    if trust is not None:
+        from runtime.trust import Trust
+
+        return Bundle.open(path, version, trust=Trust.of(trust))
+    bundle = Bundle.open(path, version)
+    signed = os.path.lexists(path / "manifest.sig")
+    told = "the signature is not checked: --trust KEYS does" if signed else "not signed; whoever made it is trusted"
+    print(f"note: {path}: {told}", file=sys.stderr)
+    return bundle
 
 
 class Progress:

@@ -6,6 +6,8 @@ device in the field is enough to repair it.
 
 from __future__ import annotations
 
+_LONGEST = 1000  # characters of what was expected or found
+
 
 class SensedgeError(ValueError):
     """Something outside the program is wrong: a file, a stream of samples, an argument.
@@ -20,8 +22,13 @@ class SensedgeError(ValueError):
     exit_code = 2  # of a command that ends with it: wrong use or bad input
 
     def __init__(self, where: object, *, expected: str, got: object, fix: str) -> None:
-        self.where, self.expected, self.got, self.fix = str(where), expected, str(got), fix
-        super().__init__(f"{where}: expected {expected}, got {got}. {fix}")
+        self.where, self.expected, self.got, self.fix = str(where), _short(expected), _short(str(got)), fix
+        super().__init__(f"{where}: expected {self.expected}, got {self.got}. {fix}")
+
+
+def _short(text: str) -> str:
+    """A file from elsewhere may hold a name of a megabyte; a line in a log may not."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class BundleError(SensedgeError):

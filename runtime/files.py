@@ -1,13 +1,39 @@
-"""Writes that a power cut cannot tear: a temporary sibling, fsync, an atomic rename, fsync of the folder."""
+"""Writes that a power cut cannot tear: a temporary sibling, fsync, an atomic rename, fsync of the folder.
+
+And reads that a pipe, a device or a file of a terabyte in place of a small one cannot hold up.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.errors import BundleError
+
 TEMPORARY = ".tmp-"  # every unfinished file or folder of ours starts so
+LARGEST_FILE_BYTES = 1 << 30  # of a bundle
+
+
+def read_file(path: Path, what: str, fix: str, limit_bytes: int = LARGEST_FILE_BYTES) -> bytes:
+    """The bytes of an ordinary file, or of one that a link points to.
+
+    Raises:
+        BundleError: there is none, or it is no ordinary file, or larger than the limit. Nothing has been read then.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would hold us up
+        with open(handle, "rb") as file:
+            found = os.fstat(handle)
+            if stat.S_ISREG(found.st_mode) and found.st_size <= limit_bytes:
+                return file.read(found.st_size)
+            ordinary = f"{found.st_size} bytes" if stat.S_ISREG(found.st_mode) else "no ordinary file"
+    except (OSError, MemoryError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BundleError(path, expected=what, got=reason, fix=fix) from None
+    raise BundleError(path, expected=f"{what} of at most {limit_bytes} bytes", got=ordinary, fix=fix)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -48,7 +74,11 @@ def write_folder_atomic(path: Path, fill: Callable[[Path], None]) -> None:
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
             os.replace(path, old)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)

@@ -13,6 +13,7 @@
       features      number of features that the encoder gives per window
       head          names of the two tensors of the linear head: logits = features @ weight.T + bias
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx
+      revision      a number that grows with every release of a model; not there where nobody counts
       training      the graphs that train the model from some layer on, and where their frozen part ends
       files         size and sha256 of every file beside the manifest
       provenance    how the model came to be: method, data, licence, scores
@@ -26,12 +27,14 @@ import dataclasses
 import hashlib
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from runtime import strict_json
 from runtime.clock import ClockSpec
 from runtime.errors import BundleError
 from runtime.events import EventRule
@@ -39,6 +42,7 @@ from runtime.events import EventRule
 SCHEMA = 1
 _WHOLE = 1e-6  # samples; rates such as 50/3 Hz are rounded
 _LARGEST = 1e300  # of a number; an integer beyond it has no float
+_LARGEST_WHOLE = (1 << 53) - 1  # an integer that every reader of JSON sees alike (RFC 8259, section 6)
 _LARGEST_SIDE_PX = 4096  # of an image
 _LARGEST_SCALED = 1e37  # of a power as a spectrogram draws it: float32 ends at 3e38
 
@@ -285,6 +289,7 @@ class Manifest:
     tensors: tuple[TensorSpec, ...] = ()
     training: tuple[TrainingSpec, ...] = ()
     files: Mapping[str, FileSpec] = field(default_factory=dict)
+    revision: int | None = None  # of the model; `runtime.trust.Trust` can ask for a least one
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -309,13 +314,18 @@ class Manifest:
             self._check_spectrogram(self.spectrogram)
         if self.events is not None:
             self.events.check_labels(self.labels)
+        names = [tensor.name for tensor in self.tensors]
+        if len(set(names)) != len(names):
+            raise BundleError(
+                "tensors", expected="names that differ", got=", ".join(names), fix="Export the bundle again."
+            )
         for spec in self.training:
-            expected = tuple(tensor.name for tensor in self.tensors if tensor.layer >= spec.layer)
-            if spec.tensors != expected:
+            sizes = {tensor.name: math.prod(tensor.shape) for tensor in self.tensors if tensor.layer >= spec.layer}
+            if (spec.tensors, spec.sizes) != (tuple(sizes), tuple(sizes.values())):
                 raise BundleError(
                     f"training from layer {spec.layer}",
-                    expected=f"the tensors {', '.join(expected)}",
-                    got=", ".join(spec.tensors),
+                    expected=f"the tensors {', '.join(sizes)}, with the sizes {', '.join(map(str, sizes.values()))}",
+                    got=f"{', '.join(spec.tensors)}, {', '.join(map(str, spec.sizes))}",
                     fix="Export the bundle again.",
                 )
 
@@ -379,15 +389,15 @@ class Manifest:
         return json.dumps(stored, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: object = "manifest.json") -> Manifest:
+    def from_json(cls, text: str | bytes, where: object = "manifest.json") -> Manifest:
         """Read a manifest.
 
         Raises:
             BundleError: not JSON, another schema, a field that is missing, unknown or of the wrong type.
         """
         try:
-            raw = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        except (ValueError, RecursionError) as error:
+            raw = strict_json.loads(text)
+        except ValueError as error:
             raise BundleError(
                 where, expected="JSON", got=str(error), fix="Export the bundle again or copy it anew."
             ) from None
@@ -396,20 +406,11 @@ class Manifest:
             raise BundleError(
                 where,
                 expected=f"a manifest of schema {SCHEMA}",
-                got=f"schema {found!r}",
+                got=f"schema {_shown(found)}",
                 fix="Use the sensedge release that wrote this bundle, or export it again.",
             )
         manifest: Manifest = _build(cls, raw, str(where))
         return manifest
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the constant {name}, which is not a finite number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse_constant(text)
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
@@ -445,10 +446,16 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+    small = not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
+    if isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool) and small:
         return value
     expected = " or ".join(arguments) if origin is Literal else getattr(kind, "__name__", str(kind))
-    raise BundleError(where, expected=expected, got=repr(value)[:60], fix="Export the bundle again.")
+    raise BundleError(where, expected=expected, got=_shown(value), fix="Export the bundle again.")
+
+
+def _shown(value: Any) -> str:
+    """A value as a message tells it; a long one is not spelled out before it is cut."""
+    return repr(value)[:60] if isinstance(value, str | int | float | None) else reprlib.repr(value)[:60]
 
 
 def _is_required(entry: dataclasses.Field[Any]) -> bool:

@@ -155,8 +155,9 @@ def decide(
         began: when the deciding did, by `perf_counter`.
     """
     highest = max(logits)
-    weights = list(map(exp, map((-highest).__add__, logits)))  # so few numbers are faster without NumPy
-    probabilities = tuple(map((1 / sum(weights)).__mul__, weights))
+    weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
+    scale = 1 / sum(weights)
+    probabilities = tuple([weight * scale for weight in weights])
     best = logits.index(highest)
     return Prediction(
         labels[best],

@@ -10,7 +10,9 @@ COMMANDS = {
     "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
     "stream": ("sdk.stream", "play a recording through a bundle"),
     "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),
+    "bundle": ("sdk.bundle", "a bundle as one file, and back"),
     "profile": ("sdk.profile.__main__", "what a bundle costs here, in time, memory and energy"),
+    "doctor": ("sdk.doctor.__main__", "what this machine is, what it lacks, and how to mend it"),
     "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),
     "pretrain": ("sdk.pretrain.__main__", 'train an encoder and export it (needs "sensedge[train,export]")'),
 }

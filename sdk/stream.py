@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, guarded, parser
+from runtime.command import DONE, add_trust, guarded, open_bundle, parser
 
 if TYPE_CHECKING:
     from runtime import Bundle, Counters, Prediction, Replay
@@ -37,18 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--realtime", action="store_true", help="wait as long as the sensor would")
     p.add_argument("--chunk", metavar="N", type=int, default=16, help="samples per push (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print JSON lines")
+    add_trust(p)
     arguments = p.parse_args(argv)
     return guarded(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runtime import Bundle, InputError, Replay
+    from runtime import InputError, Replay
 
     if arguments.chunk < 1:
         raise InputError(
             "--chunk", expected="at least 1", got=arguments.chunk, fix="Push some tens of samples at once."
         )
-    bundle = Bundle.open(arguments.bundle)
+    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     replay = Replay(
         arguments.replay, bundle.manifest.signal, chunk_samples=arguments.chunk, realtime=arguments.realtime
     )

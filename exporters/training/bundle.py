@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from exporters.progress import ShowProgress, silent
 from exporters.training.build import TrainingGraph, build, read
 from runtime.bundle import BASE, FILES, Bundle
 from runtime.errors import InputError
@@ -18,7 +19,7 @@ from runtime.files import fsync_folder, write_atomic
 from runtime.manifest import Manifest
 
 
-def add_training(path: str | Path, layers: Sequence[int] | None = None) -> Bundle:
+def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent) -> Bundle:
     """Write training graphs into a bundle, in place of those that it has.
 
     The model and its tensors stay as they are, and so do the personal versions. A kill at any instant leaves a bundle
@@ -29,6 +30,7 @@ def add_training(path: str | Path, layers: Sequence[int] | None = None) -> Bundl
         path: of the bundle.
         layers: the first layers to train from, as `TensorSpec.layer` counts; None: all from which it is possible. Which
             are not, and why, then stands in provenance["no_training_from"].
+        progress: told (graphs done, graphs in all, what comes next).
 
     Raises:
         InputError: it is not possible from one of `layers`, or from none at all.
@@ -38,7 +40,7 @@ def add_training(path: str | Path, layers: Sequence[int] | None = None) -> Bundl
     bundle = Bundle.open(path, BASE)
     kept = {name: spec for name, spec in bundle.manifest.files.items() if name in FILES}
     bare = replace(bundle.manifest, training=(), files=kept)
-    complete, contents = with_training(bare, bundle.model(), layers)
+    complete, contents = with_training(bare, bundle.model(), layers, progress=progress)
     complete = replace(complete, files={**kept, **complete.with_files(contents).files})
     write_atomic(path / "manifest.json", bare.to_json().encode())
     folder = path / "train"
@@ -53,10 +55,10 @@ def add_training(path: str | Path, layers: Sequence[int] | None = None) -> Bundl
 
 
 def with_training(
-    manifest: Manifest, model: bytes, layers: Sequence[int] | None = None
+    manifest: Manifest, model: bytes, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent
 ) -> tuple[Manifest, dict[str, bytes]]:
     """A manifest that speaks of training graphs, and their bytes by file; arguments and errors are as above."""
-    graphs, refused = _graphs(manifest, model, layers)
+    graphs, refused = _graphs(manifest, model, layers, progress)
     provenance = {key: value for key, value in manifest.provenance.items() if key != "no_training_from"}
     if refused:
         provenance["no_training_from"] = refused
@@ -65,18 +67,21 @@ def with_training(
 
 
 def _graphs(
-    manifest: Manifest, model: bytes, layers: Sequence[int] | None
+    manifest: Manifest, model: bytes, layers: Sequence[int] | None, progress: ShowProgress
 ) -> tuple[list[TrainingGraph], dict[str, str]]:
     """The graphs, and for each layer without one the reason."""
     forward = read(model, manifest)
-    if layers is not None:
-        return [build(forward, manifest, layer) for layer in sorted(set(layers))], {}
+    wanted = sorted(set(layers) if layers is not None else {spec.layer for spec in manifest.tensors})
     graphs, errors = [], {}
-    for layer in sorted({spec.layer for spec in manifest.tensors}):
+    for done, layer in enumerate(wanted):
+        progress(done, len(wanted), f"training graph from layer {layer}")
         try:
             graphs.append(build(forward, manifest, layer))
-        except InputError as error:  # noqa: PERF203
+        except InputError as error:
+            if layers is not None:
+                raise
             errors[layer] = error
-    if not graphs:
+    if errors and not graphs:
         raise errors[max(errors)]
+    progress(len(wanted), len(wanted), "training graphs done")
     return graphs, {str(layer): str(error) for layer, error in errors.items()}

@@ -88,6 +88,7 @@ def read_forward(data: bytes, parameters: Sequence[str]) -> Forward:
     steps = [
         step for node in model.graph.node if variable.intersection(node.output) for step in _steps(node, maker, small)
     ]
+    steps = [_as_opset_18(step, constants) for step in steps]
     kept, logits = _without_same(steps, "logits")
     return Forward(kept, shapes, constants, {name: initializers[name].shape for name in parameters}, source, logits)
 
@@ -158,6 +159,15 @@ def _steps(node: NodeProto, maker: dict[str, NodeProto], seen: dict[str, Any]) -
         yield from _parts(sequence.input[0], attributes, names, seen[inputs[0]])
     elif node.op_type != "SplitToSequence":
         yield Step(node.op_type, inputs, outputs[0], attributes)
+
+
+def _as_opset_18(step: Step, constants: dict[str, NDArray[Any]]) -> Step:
+    """The step as training graphs have it: until opset 17 the axes of ReduceMean and others are an attribute."""
+    if not step.op.startswith("Reduce") or "axes" not in step.attributes:
+        return step
+    attributes, name = dict(step.attributes), f"{step.output}/axes"
+    constants[name] = np.array(attributes.pop("axes"), np.int64)
+    return Step(step.op, (step.inputs[0], name), step.output, attributes)
 
 
 def _parts(

@@ -7,6 +7,7 @@ bound too, which saves the dictionary, the name look-ups and the allocation of `
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import Output
-from runtime.errors import BundleError, InputError
+from runtime.engine.inputs import Inputs, check_graph, graph_of
+from runtime.errors import BundleError
 from runtime.graph_bytes import with_output
-from runtime.spectrogram import Spectrogram
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
@@ -44,13 +45,10 @@ def training_options(threads: int = 1) -> onnxruntime.SessionOptions:
 
 def run_to(bundle: Bundle, name: str, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Windows to a value inside the graph; what follows it is not computed."""
-    manifest = bundle.manifest
-    session = _session(bundle, with_output(bundle.model(), name), threads)
-    spectrogram = Spectrogram(manifest) if manifest.input_name == "images" else None
+    session, inputs = _session(bundle, with_output(bundle.model(), name), threads), Inputs(bundle.manifest)
 
     def run(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        inputs = windows if spectrogram is None else spectrogram.images(windows)
-        activations: NDArray[np.float32] = session.run([name], {manifest.input_name: inputs})[0]
+        activations: NDArray[np.float32] = session.run([name], {inputs.name: inputs(windows)})[0]
         return activations
 
     return run
@@ -68,51 +66,48 @@ def _session(bundle: Bundle, model: bytes, threads: int) -> onnxruntime.Inferenc
         ) from error
 
 
+def _short_run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> Callable[[], None]:
+    """One run of a binding without the checks that `run_with_iobinding` makes before each, for WebGPU alone.
+
+    What lies beneath it has no public name. Where it is called otherwise, the public way is taken.
+    """
+    try:
+        return partial(session._sess.run_with_iobinding, binding._iobinding, None)
+    except AttributeError:
+        return partial(session.run_with_iobinding, binding)
+
+
 class OrtEngine:
     """A bundle's graph in an onnxruntime session on the CPU.
 
     Streams of one thread may share it. Threads may not: a single window goes through buffers that belong to the engine.
     """
 
-    name = "onnxruntime"
+    name, reason = "onnxruntime", ""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
-        manifest = bundle.manifest
-        self._session = _session(bundle, bundle.model(), threads)
-        self._input, self._shape = manifest.input_name, manifest.input_shape
-        self._check_shapes(bundle)
-        self._spectrogram = Spectrogram(manifest) if self._input == "images" else None
-        self._one = np.zeros((1, *self._shape), np.float32)
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "float32") -> None:
+        self.threads, self.precision = threads, precision
+        self._inputs, manifest = Inputs(bundle.manifest), bundle.manifest
+        self._session = self._open(bundle)
+        values = (*self._session.get_inputs(), *self._session.get_outputs())
+        check_graph(bundle, {value.name: value.shape[1:] for value in values})
+        self._one = self._inputs.zeros()
         self._outputs = {
             "features": np.zeros((1, manifest.features), np.float32),
             "logits": np.zeros((1, len(manifest.labels)), np.float32),
         }
         self._bindings = {name: self._bind(name) for name in self._outputs}
-        self._run_bound = self._session.run_with_iobinding
+        self._run_logits = _short_run(self._session, self._bindings["logits"])
         self._input_row, self._logits_row = self._one[0], self._outputs["logits"][0]
 
-    def _check_shapes(self, bundle: Bundle) -> None:
-        """The manifest and the graph must speak of the same windows or images, features and classes."""
-        manifest = bundle.manifest
-        expected = {
-            self._input: [*self._shape],
-            "features": [manifest.features],
-            "logits": [len(manifest.labels)],
-        }
-        found = {value.name: value.shape[1:] for value in (*self._session.get_inputs(), *self._session.get_outputs())}
-        if found != expected:
-            raise BundleError(
-                bundle.path / "model.onnx",
-                expected=f"per window {expected}, as the manifest says",
-                got=found,
-                fix="Export the bundle again.",
-            )
+    def _open(self, bundle: Bundle) -> onnxruntime.InferenceSession:
+        return _session(bundle, graph_of(bundle, self.precision), self.threads)
 
     def _bind(self, output: str) -> onnxruntime.IOBinding:
         """A binding from the one input to one output; an output that is not bound is not computed."""
         binding = self._session.io_binding()
         array = self._outputs[output]
-        binding.bind_input(self._input, "cpu", 0, np.float32, self._one.shape, self._one.ctypes.data)
+        binding.bind_input(self._inputs.name, "cpu", 0, np.float32, self._one.shape, self._one.ctypes.data)
         binding.bind_output(output, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return binding
 
@@ -121,31 +116,27 @@ class OrtEngine:
 
         A model that takes images also takes them ready-made, shape (n, 3, height_px, width_px), from a spectrogram.
         """
-        if self._spectrogram is not None and windows.shape[1:] != self._shape:
-            windows = self._spectrogram.images(windows)
-        if windows.shape[1:] != self._shape or windows.dtype != np.float32:
-            raise InputError(
-                self._input,
-                expected=f"float32 of shape (n, {', '.join(map(str, self._shape))})",
-                got=f"{windows.dtype} of shape {windows.shape}",
-                fix="Cut the samples with the bundle's own window.",
-            )
+        windows = self._inputs(windows)
         if len(windows) == 1:
             self._one[:] = windows
-            self._run_bound(self._bindings[output])
+            self._session.run_with_iobinding(self._bindings[output])
             bound: NDArray[np.float32] = self._outputs[output].copy()
             return bound
-        result: NDArray[np.float32] = self._session.run([output], {self._input: windows})[0]
+        result: NDArray[np.float32] = self._session.run([output], {self._inputs.name: windows})[0]
         return result
 
     def logits(self, window: NDArray[np.float32]) -> list[float]:
         """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated."""
         self._input_row[:] = window
-        self._run_bound(self._bindings["logits"])
+        self._run_logits()
         logits: list[float] = self._logits_row.tolist()
         return logits
+
+    def warm_up(self) -> None:
+        """Run once on zeros."""
+        self.run(self._inputs.zeros())
 
     def close(self) -> None:
         """Drop the session."""
         self._bindings.clear()
-        del self._session, self._run_bound
+        del self._session, self._run_logits

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runtime.command import DONE, REFUSED, Progress, guarded, parser, table
+from runtime.command import DONE, REFUSED, Progress, add_trust, guarded, open_bundle, parser, table
 from runtime.errors import InputError
 
 _EXAMPLES = """\
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--anchor", choices=("pretrained", "zero"), help="what is pulled to (default pretrained)")
     p.add_argument("--folds", metavar="N", type=int, help="held-out blocks (default 5)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
+    add_trust(p)
     _add_steps(p.add_argument_group(f"layers ({_STEPS})"), p.add_argument_group(f"steps ({_STEPS})"))
     limits = p.add_argument_group("budgets", "A run stops when one is used up; what it has by then is judged as usual.")
     limits.add_argument("--budget-seconds", metavar="S", type=float, help="of wall time")
@@ -111,10 +112,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import Bundle
-
     if arguments.rollback is not None:
-        bundle = Bundle.open(arguments.bundle, "base").rollback(arguments.rollback)
+        bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust).rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
@@ -125,9 +124,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import Bundle, current_version
+    from runtime.bundle import current_version
 
-    bundle = Bundle.open(arguments.bundle, "base")
+    bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust)
     records = {name: bundle.record(name) for name in bundle.versions()}
     current = current_version(arguments.bundle)
     if arguments.json:
@@ -148,9 +147,7 @@ def _macro_f1(scores: Any) -> str:
 
 
 def _layers(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import Bundle
-
-    manifest = Bundle.open(arguments.bundle, "base").manifest
+    manifest = open_bundle(arguments.bundle, "base", trust=arguments.trust).manifest
     graphs = {spec.layer for spec in manifest.training}
     layers: list[dict[str, Any]] = []
     for layer in sorted({spec.layer for spec in manifest.tensors}):
@@ -185,12 +182,11 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import Bundle
     from sdk.finetune import finetune, read_labels
     from sdk.meters import open_meter
 
     plan = plan_of(arguments)
-    bundle = Bundle.open(arguments.bundle)
+    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
     print(json.dumps(report.to_dict()) if arguments.json else describe(report))

@@ -21,8 +21,8 @@ def environment(**changes):
 
 
 def python(*arguments, cwd=None, env=None):
-    """Run the interpreter; stdout, stderr and returncode as text."""
-    return subprocess.run(
+    """Run the interpreter; stdout, stderr and returncode as text, and the line on an unsigned bundle as `notes`."""
+    done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
@@ -31,6 +31,10 @@ def python(*arguments, cwd=None, env=None):
         cwd=cwd,
         env=env or environment(),
     )
+    lines = done.stderr.splitlines(keepends=True)
+    done.notes = [line for line in lines if line.startswith("note: ") and line.endswith("is trusted\n")]
+    done.stderr = "".join(line for line in lines if line not in done.notes)
+    return done
 
 
 def copy_bundle(folder):

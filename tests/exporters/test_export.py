@@ -1,5 +1,6 @@
 """Exports: what onnx finds in the file, and what happens when something fails."""
 
+import os
 import time
 
 import numpy as np
@@ -73,7 +74,9 @@ def test_layers_count_from_the_input_to_the_head(exported, name):
 
 def test_the_provenance_tells_of_the_export(exported):
     provenance = Bundle.open(exported("fcn").path).manifest.provenance
-    assert provenance["exporter"] == {"torch": torch.__version__, "opset": 18}
+    nodes = onnx.load(exported("fcn").path / "model.onnx").graph.node
+    counts = {op: sum(node.op_type == op for node in nodes) for op in {node.op_type for node in nodes}}
+    assert provenance["exporter"] == {"torch": torch.__version__, "opset": 17, "operators": counts}
     assert set(provenance["parity"]) == {"features", "logits"}
     assert all(0 <= error < 1e-5 for error in provenance["parity"].values())
 
@@ -158,6 +161,53 @@ def test_a_failed_export_leaves_an_older_bundle_with_its_versions(tmp_path):
     assert export_flat(path, seed=1).versions() == []
     assert everything_in(tmp_path)["flat.bundle/model.onnx"] != before["flat.bundle/model.onnx"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["flat.bundle"]
+
+
+STEPS = ["_traced", "simplify", "lower", "serialised", "_specs", "check_parity", "with_training", "write_bundle"]
+
+
+@pytest.fixture(scope="module")
+def old_bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("old")
+    export_flat(folder / "flat.bundle").commit({"head.bias": np.ones(3, np.float32)}, {})
+    return folder
+
+
+@pytest.mark.parametrize("step", [*STEPS, "the last rename"])
+def test_a_failure_at_any_step_leaves_the_old_bundle(old_bundle, monkeypatch, step):
+    before, calls = everything_in(old_bundle), []
+
+    def fail(*arguments, **options):
+        raise OSError("no space left")
+
+    def fail_at_the_end(*arguments):
+        calls.append(arguments)
+        if str(arguments[1]).endswith("flat.bundle") and len(calls) == 3:  # rehearsal, old one away, new one in
+            raise OSError("no space left")
+        return replace(*arguments)
+
+    if step == "the last rename":
+        replace = os.replace
+        monkeypatch.setattr("runtime.files.os.replace", fail_at_the_end)
+    else:
+        monkeypatch.setattr(f"exporters.bundle.{step}", fail)
+    torch.manual_seed(1)
+    with pytest.raises(OSError, match="no space left"):
+        export_bundle(
+            old_bundle / "flat.bundle", Flat(), nn.Linear(5, 3), small_manifest(), small_windows(3), training=True
+        )
+    assert everything_in(old_bundle) == before
+    assert [entry.name for entry in old_bundle.iterdir()] == ["flat.bundle"]
+
+
+def test_progress_counts_every_step(tmp_path):
+    seen = []
+    torch.manual_seed(1)
+    parts = (Flat(), nn.Linear(5, 3), small_manifest(), small_windows(3))
+    export_bundle(tmp_path / "b", *parts, training=True, progress=lambda *now: seen.append(now))
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert {total for _, total, _ in seen} == {7}  # five steps, graphs from two layers
+    assert seen[-1] == (7, 7, "done")
 
 
 def test_an_export_does_not_replace_what_is_no_bundle(tmp_path):

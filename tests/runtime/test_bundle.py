@@ -131,7 +131,7 @@ def test_a_flipped_manifest_is_a_bundle_error_or_a_bundle_whose_engine_opens_or_
         ),
         (
             lambda m: m["tensors"][0].update(offset=1 << 80),
-            r"encoder.blocks.0.0.weight at byte \d+ of model.onnx, got oth",
+            r"manifest.json: tensors\[0\]: offset: expected int, got 1208925819614629174706176",
         ),
         (
             lambda m: m["tensors"][1].update(name="x"),
@@ -390,7 +390,7 @@ def test_a_version_that_is_not_there(small_bundle, version):
 def test_a_golden_file_that_vanished_after_opening(small_bundle):
     bundle = Bundle.open(small_bundle)
     (small_bundle / "golden.npz").unlink()
-    with pytest.raises(BundleError, match=r"golden.npz: expected windows, features and logits, got .*No such file"):
+    with pytest.raises(BundleError, match=r"golden.npz: expected a file of a bundle, got No such file"):
         bundle.golden()
 
 

@@ -128,8 +128,8 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
         (with_header("text"), "expected a safetensors header, got AttributeError"),
         (with_header({"x": 1}), "expected a safetensors header, got TypeError"),
         (with_header({"x": {"dtype": "F32"}}), "expected a safetensors header, got KeyError"),
-        (with_header(b"[" * 100_000), "expected a safetensors header, got RecursionError"),
-        (with_header(b'{"x":' * 100_000), "expected a safetensors header, got RecursionError"),
+        (with_header(b"[" * 100_000), "expected a safetensors header, got ValueError.*recursion"),
+        (with_header(b'{"x":' * 100_000), "expected a safetensors header, got ValueError.*recursion"),
         (with_header(b"9" * 10_000), "expected a safetensors header, got "),
         (
             with_header(entry("F16")),
@@ -142,7 +142,7 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
         (with_header(entry(offsets=(28, 36))), "got F32 at bytes 28 to 36 of 32"),
         (with_header(entry(offsets=(-8, 0))), "got F32 at bytes -8 to 0 of 32"),
         (with_header(entry(offsets=(16, 8), shape=(-2,))), "got F32 at bytes 16 to 8 of 32"),
-        (with_header(entry(shape=(-1, -2))), "expected a safetensors header, got ValueError"),
+        (with_header(entry(shape=(-1, -2))), r"x: expected F32 values of shape \[-1, -2\] inside the file"),
         (with_header(entry(shape=(2.0,))), "w.safetensors"),
         (with_header(entry(shape=("a",))), "w.safetensors"),
         (with_header(entry(shape=None)), "w.safetensors"),
@@ -151,8 +151,14 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
         (with_header(entry(offsets=(0, 8, 9))), "expected a safetensors header, got ValueError"),
         (with_header(entry(offsets=(0.0, 8.0))), "w.safetensors"),
         (with_header(entry(offsets=("0", "8"))), "w.safetensors"),
-        (with_header(b'{"x":{"dtype":"F32","shape":[1e999],"data_offsets":[0,8]}}'), "w.safetensors: x: expected F32"),
-        (with_header(b'{"x":{"dtype":"F32","shape":[NaN],"data_offsets":[0,8]}}'), "w.safetensors: x: expected F32"),
+        (
+            with_header(b'{"x":{"dtype":"F32","shape":[1e999],"data_offsets":[0,8]}}'),
+            "the constant 1e999, which is not a finite",
+        ),
+        (
+            with_header(b'{"x":{"dtype":"F32","shape":[NaN],"data_offsets":[0,8]}}'),
+            "the constant NaN, which is not a finite",
+        ),
         (
             with_header(entry(), np.array([1, np.nan], "<f4").tobytes()),
             "x: expected finite numbers, got NaN or infinity",

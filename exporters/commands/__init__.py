@@ -1,0 +1,23 @@
+"""The commands of `python -m exporters`: one module each, imported when it is chosen.
+
+    HELP: str                                        one line
+    EXAMPLES: str                                    lines for the end of --help; may be missing
+    add_arguments(p: argparse.ArgumentParser)        what it takes
+    run(arguments: argparse.Namespace) -> int        the exit code; SensedgeError becomes one line on stderr
+
+A module imports torch, onnx and other heavy things inside `run`, so that --help and wrong use answer at once.
+"""
+
+COMMANDS = {
+    "onnx": "a torch module becomes a bundle",
+    "train": "add the graphs that a device trains with",
+    "inspect": "what a bundle is: signal, window, layers, memory, files",
+    "parity": "compare the engines of this machine on a bundle",
+    "fp16": "add a variant in half precision",
+    "int8": "add a variant in 8-bit integers",
+    "tensorrt": "build and check TensorRT engines",
+    "sign": "sign a bundle, or check its signature",
+    "keys": "make and list signing keys",
+}
+
+__all__ = ["COMMANDS"]

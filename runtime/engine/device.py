@@ -1,0 +1,67 @@
+"""What a measured choice of engine holds for: this processor, these cores, these libraries, this GPU."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+_LIBRARIES = (
+    *("numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "openvino", "sensedge"),
+    *("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+)
+
+
+def device(root: str | Path = "/") -> dict[str, object]:
+    """The device in plain values; two that are alike measure alike.
+
+    Args:
+        root: where /proc and /sys are; the libraries are always those of this process.
+    """
+    root = Path(root)
+    return {
+        "board": _text(root / "proc/device-tree/model").rstrip("\0"),
+        "cpu": _cpu(_text(root / "proc/cpuinfo")),
+        "machine": platform.machine(),
+        "cores": physical_cores(root),
+        "cpus": sorted(os.sched_getaffinity(0)),
+        "gpu": _gpu(root),
+        "libraries": {name: version for name in _LIBRARIES if (version := _version(name))},
+    }
+
+
+def physical_cores(root: str | Path = "/") -> int:
+    """Cores that this process may use; two threads of one core count once."""
+    cpus = os.sched_getaffinity(0)
+    topology = Path(root) / "sys/devices/system/cpu"
+    siblings = {_text(topology / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in cpus}
+    return len(siblings)
+
+
+def _cpu(cpuinfo: str) -> list[str]:
+    """All that /proc/cpuinfo says about the kinds of cores, once each: models on x86, part numbers on Arm."""
+    return sorted(set(re.findall(r"^(?:model name|Hardware|CPU part|CPU implementer|stepping)\s*:.*", cpuinfo, re.M)))
+
+
+def _gpu(root: Path) -> list[str]:
+    """The NVIDIA driver, its cards, and the release of a Jetson's system."""
+    cards = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+    models = [line for card in cards for line in _text(card).splitlines() if line.startswith("Model:")]
+    lines = [_text(root / "proc/driver/nvidia/version"), *models, _text(root / "etc/nv_tegra_release")]
+    return [line.splitlines()[0] for line in lines if line]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
