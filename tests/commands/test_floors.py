@@ -8,7 +8,7 @@ import pytest
 from commands_tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
-FLOOR_1 = ("datasets", "finetune", "meters", "profile", "stream", "demo", "scores", "cli", "bundle")
+FLOOR_1 = ("datasets", "finetune", "meters", "profile", "stream", "demo", "scores", "cli", "bundle", "doctor")
 
 _BLOCK = f"""
 import sys
