@@ -100,7 +100,7 @@ def _tiles(report: Report) -> Iterator[tuple[str, str, str]]:
     cold = report["cold_start"]["total"]
     yield "latency, p50", duration(total["p50_s"]), "push to prediction"
     yield "latency, p99", duration(total["p99_s"]), f"max {duration(total['max_s'])}"
-    missed = f"of {deadline['hops']}, later than {duration(deadline['deadline_s'])}"
+    missed = f"of {deadline['hops']} over {duration(deadline['deadline_s'])}"
     yield "deadline misses", str(deadline["misses"]), missed
     yield "cold start", duration(cold["median_s"]), f"{duration(cold['low_s'])} to {duration(cold['high_s'])}"
     above = f"of {memory['peak_rss_bytes'] / 1e6:.1f} MB in all"
@@ -179,8 +179,8 @@ def _cold(report: Report) -> Iterator[str]:
 def _memory(report: Report) -> Iterator[str]:
     memory = report["memory"]
     rows = [
-        ("libraries imported", memory["baseline_bytes"]),
-        *((f"added by the {name.replace('_', ' ')}", memory[name]["rss_bytes"]) for name in _ADDED),
+        ("resident, libraries imported", memory["baseline_bytes"]),
+        *((f"resident, added by the {name.replace('_', ' ')}", memory[name]["rss_bytes"]) for name in _ADDED),
         (f"peak ({memory['method']})", memory["peak_rss_bytes"]),
         ("peak above the libraries", memory["above_baseline_bytes"]),
         ("of its own (USS)", memory["peak_uss_bytes"]),

@@ -34,7 +34,7 @@ CDF_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 PHASES = {"idle": SERIES[3], "start": SERIES[1], "warm-up": SERIES[2], "measured": SERIES[0]}
 STAGES = {"window": SERIES[2], "engine": SERIES[0], "decide": SERIES[1], "rest": GREY}
 COLD = ("interpreter", "imports", "open", "session", "first_prediction")
-RC = {
+RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sensedge",
     "text.parse_math": False,  # a dollar in a name is a dollar
@@ -71,7 +71,8 @@ def style() -> Iterator[None]:
 def totals_s(report: Report, stage: str = "total") -> Values:
     """The seconds of every measured hop, shape (n_hops,)."""
     ticks = [tick for run in report["runs"] for tick in run["samples"][stage]]
-    return np.asarray(ticks, np.float64) * report["tick_s"]
+    seconds: Values = np.asarray(ticks, np.float64) * report["tick_s"]
+    return seconds
 
 
 def latency(report: Report) -> str:
