@@ -72,7 +72,7 @@ def first_difference(
     model = onnx.load_model_from_string(bundle.model())
     truth = every_value(model, inputs)
     if precision != "float32":
-        variant = onnx.load_model_from_string(bundle.model(precision))  # type: ignore[call-arg]
+        variant = onnx.load_model_from_string(bundle.model(precision))
         return _by_value(model, variant, truth, inputs, tolerance, run)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = [node for node in model.graph.node if all(_is_array(truth.get(name)) for name in node.output if name)]

@@ -74,7 +74,7 @@ def describe(path: str | Path, version: str | None = None) -> dict[str, Any]:
 
 
 def _variant(raw: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
-    file = raw.get("file")
+    file = str(raw.get("file"))
     return {"precision": raw.get("precision"), "file": file, "bytes": files.get(file, {}).get("bytes")}
 
 

@@ -16,22 +16,23 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.ops.op_max_pool import MaxPool as _OnnxMaxPool
 
 
-class MaxPool(_OnnxMaxPool):  # type: ignore[misc]
+class MaxPool(_OnnxMaxPool):
     """onnx's own reads beyond the end of a padded axis that is not a whole number of strides long."""
 
-    def _run(self, x: NDArray[Any], **attributes: Any) -> tuple[NDArray[Any], ...]:
+    def _run(self, x: NDArray[Any], **attributes: Any) -> tuple[NDArray[Any], ...]:  # type: ignore[override]
         kernel = attributes["kernel_shape"]
         strides, dilations = (attributes.get(key) or [1] * len(kernel) for key in ("strides", "dilations"))
         pads = attributes.get("pads") or [0] * 2 * len(kernel)
         plain = attributes.get("auto_pad") in (None, "NOTSET") and not attributes.get("ceil_mode")
         if not plain or any(dilation != 1 for dilation in dilations) or len(self.output) > 1:
-            result: tuple[NDArray[Any], ...] = super()._run(x, **attributes)
+            result: tuple[NDArray[Any], ...] = super()._run(x, **attributes)  # type: ignore[no-untyped-call]
             return result
         widths = [(0, 0), (0, 0), *zip(pads[: len(kernel)], pads[len(kernel) :], strict=True)]
         padded = np.pad(x, widths, constant_values=-np.inf)
         axes = tuple(range(2, x.ndim))
         windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
-        windows = windows[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
+        steps = (slice(None), slice(None), *(slice(None, None, stride) for stride in strides))
+        windows = windows[steps]
         return (windows.max(axis=tuple(range(x.ndim, windows.ndim))),)
 
 
@@ -47,8 +48,8 @@ def every_value(model: ModelProto, inputs: NDArray[np.float32]) -> dict[str, NDA
     _widen(double.graph)
     evaluator = ReferenceEvaluator(double, new_ops=[MaxPool])
     name = model.graph.input[0].name
-    values: dict[str, NDArray[Any]] = evaluator.run(None, {name: inputs.astype(np.float64)}, intermediate=True)
-    return values
+    values: Any = evaluator.run(None, {name: inputs.astype(np.float64)}, intermediate=True)
+    return dict(values)
 
 
 def _widen(graph: GraphProto) -> None:

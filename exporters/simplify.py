@@ -44,9 +44,10 @@ def simplify(model: onnx_ir.Model, trainable: Collection[str]) -> None:
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     optimizer.optimize_ir(model, input_size_limit=_FOLD_FROM_BYTES, output_size_limit=_FOLD_TO_BYTES)
     for value in [*graph.inputs][n_inputs:]:
+        name = str(value.name)
         graph.inputs.remove(value)
-        value.const_value = kept[value.name]
-        graph.initializers[value.name] = value
+        value.const_value = kept[name]
+        graph.initializers[name] = value
 
 
 def serialised(model: ModelProto) -> bytes:

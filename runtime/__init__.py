@@ -11,7 +11,10 @@
     hub         many streams over one engine                                 Hub, HubCore, HubCounters
     events      from predictions to events                                   EventRule, EventTracker, Event
     event_scores  events against what was true                               score_events, Interval
-    sources     where samples come from                                      Replay
+    sources     where samples come from: files, sensors, networks            Replay, and in it open_source
+    sinks       where predictions go                                         in it open_sink
+    recorder    windows and predictions into a bounded file on this device   Recorder, RecordedStream
+    store       that file: reading it, and labels given later                Store
     trust       whose bundles are taken                                      Trust, TrustError
     transport   a bundle as one file                                         pack, unpack
     command     what commands share: exit codes, errors in one line, progress
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
     from runtime.events import Delay, Event, EventRule, EventTracker
     from runtime.hub import Hub, HubCore, HubCounters
     from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
+    from runtime.recorder import RecordedStream, Recorder
     from runtime.recording import Recording
     from runtime.sources import Replay
     from runtime.spectrogram import RollingSpectrogram, Spectrogram
+    from runtime.store import Store
     from runtime.stream import Prediction, Stream
     from runtime.trust import Trust
     from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
@@ -52,9 +57,11 @@ _PARTS = {
     "events": "Delay Event EventRule EventTracker",
     "hub": "Hub HubCore HubCounters",
     "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
+    "recorder": "RecordedStream Recorder",
     "recording": "Recording",
     "sources": "Replay",
     "spectrogram": "RollingSpectrogram Spectrogram",
+    "store": "Store",
     "stream": "Prediction Stream",
     "trust": "Trust",
     "window": "Quality Window Windower cut_windows label_of labelled_windows",
@@ -81,6 +88,8 @@ __all__ = [
     "Modality",
     "Prediction",
     "Quality",
+    "RecordedStream",
+    "Recorder",
     "Recording",
     "Replay",
     "RollingSpectrogram",
@@ -88,6 +97,7 @@ __all__ = [
     "Signal",
     "Spectrogram",
     "SpectrogramSpec",
+    "Store",
     "Stream",
     "Trust",
     "TrustError",

@@ -7,6 +7,7 @@
       weights.safetensors     the trainable tensors, by the names that they have in the graph
       golden.npz              a few windows with the features and logits that the exporter computed
       train/04.onnx           where there is one: loss and gradient of all tensors from layer 4 on
+      variants/int8.onnx      where there is one: the same model in another precision
       personal/0001/          a version written on this device: weights.safetensors (some tensors) + record.json
       personal/current        the version in use; no such file, or `base` in it, means the model as it was shipped
 
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from runtime.trust import Trust
 
 BASE = "base"
-FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list, and its training graphs
+FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list, and its other graphs
+FLOAT32 = "float32"  # the precision of model.onnx
 MANIFEST_LIMIT_BYTES = 1 << 21  # some hundred times a large one
 _RECORD_LIMIT_BYTES = 1 << 24
 _CURRENT_LIMIT_BYTES = 1 << 12
@@ -100,6 +102,10 @@ class Bundle:
             raise
         base = parse_tensors(weights, path / "weights.safetensors")
         _check_tensors(path, manifest, base, model)
+        if manifest.variants:
+            from runtime.variants import check_variants  # most bundles have none
+
+            check_variants(path, manifest)
         version = current_version(path) if version is None else version
         personal = _load_version(path, manifest, version) if version != BASE else {}
         return cls(path, manifest, version, base, personal, trust)
@@ -108,13 +114,25 @@ class Bundle:
         """A trainable tensor of the version in use."""
         return self.personal_tensors.get(name, self.base_tensors[name])
 
-    def model(self) -> bytes:
+    def model(self, precision: str = FLOAT32) -> bytes:
         """The ONNX graph of the version in use: the shipped bytes with the personal tensors laid over them.
+
+        In another precision than float32 they are converted first, as the manifest's `variants` say.
+
+        Args:
+            precision: "float32" or one of `precisions`.
+
+        Raises:
+            BundleError: the bundle has no such variant, or a personal tensor is too large for its precision.
 
         The bytes are changed before any engine sees them. Handing the tensors to onnxruntime as initializers instead
         does not work: it ignores them, without a word, for weights that its layout transform has already taken.
         """
-        model = bytearray(_read_whole(self.path, self.manifest, "model.onnx"))
+        model = bytearray(self.shipped_file("model.onnx"))
+        if precision != FLOAT32:
+            from runtime.variants import variant_model  # a stream of the float32 model starts without it
+
+            return variant_model(self, precision, bytes(model))
         for spec in self.manifest.tensors:
             if spec.name in self.personal_tensors:
                 data = self.personal_tensors[spec.name].astype("<f4").tobytes()
@@ -123,7 +141,16 @@ class Bundle:
 
     def training_model(self, spec: TrainingSpec) -> bytes:
         """The graph of one of `manifest.training`."""
-        return _read_whole(self.path, self.manifest, spec.file)
+        return self.shipped_file(spec.file)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What `model` can give: "float32" and the variants."""
+        return (FLOAT32, *(spec.precision for spec in self.manifest.variants))
+
+    def shipped_file(self, name: str) -> bytes:
+        """The bytes of a file of the bundle, by its name in manifest.files, compared with its hash once more."""
+        return _read_whole(self.path, self.manifest, name)
 
     def golden(self) -> Golden:
         """The golden windows with the base model's answers."""
@@ -310,7 +337,8 @@ def _read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
 
 def check_listed(where: object, manifest: Manifest) -> None:
     """Make sure that a manifest lists the files of a bundle and nothing else, so that no path leads outside."""
-    expected = (*FILES, *(spec.file for spec in manifest.training))
+    graphs = (*(spec.file for spec in manifest.training), *(spec.file for spec in manifest.variants))
+    expected = (*FILES, *graphs)
     if sorted(manifest.files) != sorted(expected):
         raise BundleError(
             where, expected=f"the files {', '.join(expected)}", got=sorted(manifest.files), fix=_COPY_AGAIN

@@ -15,6 +15,7 @@
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx
       revision      a number that grows with every release of a model; not there where nobody counts
       training      the graphs that train the model from some layer on, and where their frozen part ends
+      variants      the model in other precisions, and where each trainable tensor lies in them; not there without any
       files         size and sha256 of every file beside the manifest
       provenance    how the model came to be: method, data, licence, scores
 
@@ -263,6 +264,59 @@ class TrainingSpec:
 
 
 @dataclass(frozen=True)
+class FoldedNorm:
+    """A batch normalisation that a variant has folded into the convolution in front of it.
+
+    With k = weight / sqrt(variance + epsilon): the convolution's weight is multiplied by k, output channel by output
+    channel, and its bias b (0 where it had none) becomes (b - mean) k + bias.
+    """
+
+    weight: str  # its trainable tensors
+    bias: str
+    mean_offset: int  # bytes from the start of model.onnx, float32
+    variance_offset: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class VariantTensor:
+    """Where a variant keeps a trainable tensor, and as what.
+
+    An int8 tensor is round(tensor / scale), scale = the largest absolute value / `VariantSpec.int8_limit`, the zero
+    point being 0; so a device can put a tensor of its own there.
+    """
+
+    name: str  # "": the bias that a convolution without one got from `norm`
+    dtype: Literal["float32", "float16", "int8"]
+    offset: int  # bytes from the start of the variant's file
+    scale_offset: int | None = None  # of the float32 scales, for int8
+    axis: int | None = None  # each index along it has its own scale; None: one scale for all
+    norm: FoldedNorm | None = None  # what is to be folded in first
+    transposed: bool = False  # it lies there with its two axes swapped; `axis` counts as it lies there
+
+
+@dataclass(frozen=True)
+class VariantSpec:
+    """The model in another precision: the same input and outputs, float32, under the same names."""
+
+    precision: str  # "fp16", "int8", ...
+    file: str  # variants/PRECISION.onnx
+    tensors: tuple[VariantTensor, ...]
+    int8_limit: int = 127  # integers go from minus this to this
+    record: Mapping[str, Any] = field(default_factory=dict)  # how it was made: calibration, what is left in float
+
+    def __post_init__(self) -> None:
+        good_name = self.precision.replace("-", "").isalnum() and self.precision.isascii() and self.precision.islower()
+        if not good_name or self.file != f"variants/{self.precision}.onnx" or not 1 <= self.int8_limit <= 127:
+            raise BundleError(
+                f"variant {self.precision[:40]!r}",
+                expected="a name such as int8, its file variants/int8.onnx and integers up to 127",
+                got=f"{self.file[:80]!r} and {self.int8_limit}",
+                fix="Add the variant again.",
+            )
+
+
+@dataclass(frozen=True)
 class FileSpec:
     """Size and hash of one file of the bundle."""
 
@@ -288,6 +342,7 @@ class Manifest:
     head: Head = Head("head.weight", "head.bias")
     tensors: tuple[TensorSpec, ...] = ()
     training: tuple[TrainingSpec, ...] = ()
+    variants: tuple[VariantSpec, ...] = ()
     files: Mapping[str, FileSpec] = field(default_factory=dict)
     revision: int | None = None  # of the model; `runtime.trust.Trust` can ask for a least one
     schema: int = SCHEMA
@@ -386,6 +441,8 @@ class Manifest:
     def to_json(self) -> str:
         """The manifest as it is stored, sorted so that equal manifests are equal bytes. What is None is left out."""
         stored = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        if not self.variants:
+            del stored["variants"]
         return json.dumps(stored, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod

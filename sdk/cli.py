@@ -8,9 +8,11 @@ from importlib import import_module
 
 COMMANDS = {
     "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
-    "stream": ("sdk.stream", "play a recording through a bundle"),
+    "stream": ("sdk.stream", "samples of a recording, a sensor or a network through a bundle"),
+    "label": ("sdk.label", "what a recorder kept: list it, say what it was, export it"),
     "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),
     "bundle": ("sdk.bundle", "a bundle as one file, and back"),
+    "optimize": ("sdk.optimize", "which engine and precision earn their place on this device"),
     "profile": ("sdk.profile.__main__", "what a bundle costs here, in time, memory and energy"),
     "doctor": ("sdk.doctor.__main__", "what this machine is, what it lacks, and how to mend it"),
     "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),

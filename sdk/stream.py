@@ -1,4 +1,8 @@
-"""`python -m sdk.stream`: play a recording through a bundle and print a prediction per window.
+"""`python -m sdk.stream`: samples from a source through a bundle; a prediction per window to the screen or to sinks.
+
+    source -> Stream (windows, engine) -> predictions -> table | JSON lines | sinks
+       ^                                                   summary at the end
+       Ctrl-C or SIGTERM ends it
 
 The table and the scoring live here because the demo prints the same.
 """
@@ -8,34 +12,68 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.command import DONE, add_trust, guarded, open_bundle, parser
 
 if TYPE_CHECKING:
-    from runtime import Bundle, Counters, Prediction, Replay
+    from runtime import Bundle, Counters, Prediction, Recording
+    from runtime.engine import Engine
+    from runtime.sinks import Sink
+    from runtime.sources import Source, SourceCounters
     from sdk.scores import Scores
 
 _EXAMPLES = """\
   python -m sdk.stream walk.bundle --replay today.npz              a line per window, scores at the end if it has labels
   python -m sdk.stream walk.bundle --replay today.csv --realtime   as slowly as the sensor was
   python -m sdk.stream walk.bundle --replay today.npz --json       one JSON object per line, the scores last
+  python -m sdk.stream walk.bundle --source iio:mpu6050            a sensor that Linux drives, with the kernel's times
+  python -m sdk.stream walk.bundle --source 'serial:/dev/ttyUSB0?baud=115200&t=ms'     a microcontroller that prints CSV
+  my_sensor | python -m sdk.stream walk.bundle --source stdin --sink jsonl:out.jsonl   another program's lines
+  python -m sdk.stream walk.bundle --source mqtt://broker/sensors/imu --sink mqtt://broker/activity
 
-A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seconds) and label (a name) may be there."""
+sources (options follow a ?, joined by &; quote them for the shell):
+  replay:FILE     realtime, chunk=16                        .csv or .npz; --replay is short for it
+  synthetic       rate, seconds, seed, drift (ppm), jitter (s), gap_every (s), gap (s), chunk, fast
+  stdin           t=auto|s|ms|us|ns|none, rate              JSON lines or CSV
+  iio:DEVICE      rate, poll, trigger, watermark            by name (mpu6050) or iio:device0; several: A,B
+  serial:PORT     baud=115200, t, rate                      JSON lines or CSV; needs "sensedge[serial]"
+  mqtt://[user@]host[:port]/topic, mqtts://...              JSON or CSV messages; needs "sensedge[mqtt]"
+                  t, rate, client_id, clean, password_file, ca, cert, key
+sinks:
+  jsonl:FILE, jsonl:-                                       a line per prediction; - is stdout
+  mqtt://[user@]host[:port]/topic, mqtts://...              queue=1024, and as above
 
+A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seconds) and label (a name) may be there.
+A line is {"t": 1.5, "acc_x": 0.1, ...}, {"t": [...], "samples": [[...], ...]}, or CSV with the time first or not there.
+Ctrl-C or SIGTERM ends the stream: what is held back is predicted, the summary is printed, and the exit code is 0."""
+
+_YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
 _LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    p = parser("sdk.stream", "Play a recording through a bundle as a live stream.", _EXAMPLES)
+    p = parser("sdk.stream", "Stream samples through a bundle: from a recording, a sensor or a network.", _EXAMPLES)
     p.add_argument("bundle", type=Path, help="folder of the bundle")
-    p.add_argument("--replay", metavar="FILE", type=Path, required=True, help=".csv or .npz recording")
-    p.add_argument("--realtime", action="store_true", help="wait as long as the sensor would")
-    p.add_argument("--chunk", metavar="N", type=int, default=16, help="samples per push (default %(default)s)")
+    given = p.add_mutually_exclusive_group(required=True)
+    given.add_argument("--source", metavar="URL", help="where samples come from; see below")
+    given.add_argument("--replay", metavar="FILE", type=Path, help=".csv or .npz recording")
+    p.add_argument("--sink", metavar="URL", action="append", default=[], help="where predictions go instead of a table")
+    p.add_argument("--realtime", action="store_true", help="with --replay: wait as long as the sensor would")
+    p.add_argument("--chunk", metavar="N", type=int, help="with --replay: samples per push (default 16)")
+    p.add_argument(
+        "--engine",
+        metavar="NAME",
+        default="onnxruntime",
+        help="what runs the model (default %(default)s; auto measures)",
+    )
     p.add_argument("--json", action="store_true", help="print JSON lines")
     add_trust(p)
     arguments = p.parse_args(argv)
@@ -43,61 +81,132 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runtime import InputError, Replay
+    from runtime import open_engine
+    from runtime.sinks import open_sink
 
-    if arguments.chunk < 1:
-        raise InputError(
-            "--chunk", expected="at least 1", got=arguments.chunk, fix="Push some tens of samples at once."
-        )
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
-    replay = Replay(
-        arguments.replay, bundle.manifest.signal, chunk_samples=arguments.chunk, realtime=arguments.realtime
-    )
+    source, sinks = _source(arguments, bundle), [open_sink(url) for url in arguments.sink]
+    engine = open_engine(bundle, arguments.engine)
+    if engine.reason:
+        print(f"engine: {engine.reason}", file=sys.stderr)
+    with ExitStack() as stack:
+        for sink in sinks:
+            stack.enter_context(sink)
+        stack.enter_context(source)
+        stack.enter_context(_stopped_by_signals(source))
+        if not sinks and not arguments.json:
+            print_header()
+        scores, counters = play(bundle, source, _show(arguments, sinks), engine)
     if arguments.json:
-        scores, counters = play(
-            bundle, replay, lambda p, true: print(json.dumps({**p.to_dict(), "true": true}), flush=True)
-        )
-        summary = {"bundle": bundle.manifest.name, "version": bundle.version, "scores": scores.to_dict()}
-        print(json.dumps({**summary, "counters": dataclasses.asdict(counters)}))
-        return DONE
-    print_header()
-    scores, counters = play(bundle, replay, print_prediction)
-    print(describe_scores(scores))
-    print(describe_counters(counters), end="")
+        summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
+        summary |= {"scores": scores.to_dict(), "counters": dataclasses.asdict(counters)}
+        summary |= {"source": dataclasses.asdict(source.counters)}
+        summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
+        print(json.dumps(summary), file=sys.stderr if sinks else sys.stdout)
+    else:
+        told = describe_scores(scores) if _recording(source) else f"{counters.windows} predictions"
+        print(told, file=sys.stderr if sinks else sys.stdout)
+        for text in (describe_counters(counters), describe_source(source.counters), *map(_describe_sink, sinks)):
+            print(text, end="", file=sys.stderr if sinks else sys.stdout)
     return DONE
 
 
-def play(bundle: Bundle, replay: Replay, show: Callable[[Prediction, str | None], None]) -> tuple[Scores, Counters]:
-    """Stream a recording, show every prediction, and score those whose true label the bundle knows."""
-    from runtime import Stream, label_of
+def _source(arguments: argparse.Namespace, bundle: Bundle) -> Source:
+    from runtime import InputError, Replay
+    from runtime.sources import open_source
+
+    signal = bundle.manifest.signal
+    if arguments.replay is None:
+        if arguments.realtime or arguments.chunk is not None:
+            raise InputError(
+                "--realtime, --chunk",
+                expected="a --replay with them",
+                got=f"--source {arguments.source}",
+                fix="Write options of a source behind its ?, as in replay:today.csv?realtime.",
+            )
+        return open_source(arguments.source, signal)
+    chunk = 16 if arguments.chunk is None else arguments.chunk
+    if chunk < 1:
+        raise InputError("--chunk", expected="at least 1", got=chunk, fix="Push some tens of samples at once.")
+    return Replay(arguments.replay, signal, chunk_samples=chunk, realtime=arguments.realtime)
+
+
+def _show(arguments: argparse.Namespace, sinks: Sequence[Sink]) -> Callable[[Prediction, str | None], None]:
+    """What is done with each prediction and its true label."""
+    if sinks:
+
+        def write(prediction: Prediction, true: str | None) -> None:
+            for sink in sinks:
+                sink.write(prediction)
+
+        return write
+    if arguments.json:
+        return lambda p, true: print(json.dumps({**p.to_dict(), "true": true}), flush=True)
+    return print_prediction
+
+
+@contextmanager
+def _stopped_by_signals(source: Source) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the source, the second the program."""
+    came: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        source.stop()
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def play(
+    bundle: Bundle, source: Source, show: Callable[[Prediction, str | None], None], engine: Engine | None = None
+) -> tuple[Scores, Counters]:
+    """Stream what an opened source sends, show every prediction, and score those whose true label the bundle knows."""
+    from runtime import Counters, label_of, open_engine
+    from runtime.sources import stream_for
     from sdk.scores import score
 
-    labels, stream = bundle.manifest.labels, Stream(bundle, source_hz=replay.recording.rate_hz)
+    labels, recording = bundle.manifest.labels, _recording(source)
+    engine, stream = engine or open_engine(bundle), None
     pairs = []
 
     def take(predictions: list[Prediction]) -> None:
         for prediction in predictions:
-            true = label_of(replay.recording, prediction.start_s, prediction.end_s)
+            true = None if recording is None else label_of(recording, prediction.start_s, prediction.end_s)
             show(prediction, true)
             if true in labels:
                 pairs.append((labels.index(true), labels.index(prediction.label)))
 
-    for samples, t in replay:
-        take(stream.push(samples, t))
-    take(stream.flush())
-    return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels)), stream.counters
+    for batch in source:
+        stream = stream or stream_for(source, bundle, engine)
+        take(stream.push(*batch))
+    if stream is not None:
+        take(stream.flush())
+    counters = Counters() if stream is None else stream.counters
+    return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels)), counters
+
+
+def _recording(source: Source) -> Recording | None:
+    """What a replay plays; None of other sources."""
+    return getattr(source, "recording", None)
 
 
 def print_header() -> None:
     """The head of the live table."""
-    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip())
+    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip(), flush=True)
 
 
 def print_prediction(prediction: Prediction, true: str | None) -> None:
     """One line of the live table."""
     mark = "" if true in (None, prediction.label) else "<- wrong"
     cells = (
-        f"{prediction.end_s:.2f} s",
+        _time(prediction.end_s),
         prediction.label,
         f"{prediction.probability:.3f}",
         true or "-",
@@ -105,6 +214,13 @@ def print_prediction(prediction: Prediction, true: str | None) -> None:
         mark,
     )
     print(_LINE.format(*cells).rstrip(), flush=True)
+
+
+def _time(at_s: float) -> str:
+    """Seconds; the time of day, where they count from 1970."""
+    if at_s < _YEAR_2001_S:
+        return f"{at_s:.2f} s"
+    return time.strftime("%H:%M:%S", time.localtime(at_s))
 
 
 def describe_scores(scores: Scores) -> str:
@@ -119,6 +235,19 @@ def describe_counters(counters: Counters) -> str:
     wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and name not in ("samples", "windows")}
     told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in wrong.items())
     return f"of {counters.samples} samples: {told}\n" if told else ""
+
+
+def describe_source(counters: SourceCounters) -> str:
+    """A line on what went wrong at the source; empty if nothing did."""
+    wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and isinstance(n, int)}
+    told = ", ".join(f"{n} {name}" for name, n in wrong.items() if name != "samples")
+    shown = f" (the first malformed: {counters.first_malformed})" if counters.first_malformed else ""
+    return f"source: {told}{shown}\n" if told else ""
+
+
+def _describe_sink(sink: Sink) -> str:
+    told = ", ".join(f"{n} {name}" for name, n in dataclasses.asdict(sink.counters).items() if n or name == "written")
+    return f"{type(sink).__name__}: {told}\n"
 
 
 if __name__ == "__main__":

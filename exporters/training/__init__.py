@@ -17,7 +17,7 @@ borrowed        the rules of all others
 try:
     import onnx  # noqa: F401
 except ImportError as error:
-    raise ImportError('training graphs need onnx: pip install "sensedge[export]"') from error
+    raise ImportError('training graphs need onnx: pip install "sensedge[graphs]"') from error
 
 from exporters.training.build import TrainingGraph, training_graph
 from exporters.training.bundle import add_training, with_training

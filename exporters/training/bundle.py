@@ -11,20 +11,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from exporters.parts import swap_parts
 from exporters.progress import ShowProgress, silent
 from exporters.training.build import TrainingGraph, build, read
-from runtime.bundle import BASE, FILES, Bundle
+from runtime.bundle import BASE, Bundle
 from runtime.errors import InputError
-from runtime.files import fsync_folder, write_atomic
 from runtime.manifest import Manifest
 
 
 def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent) -> Bundle:
     """Write training graphs into a bundle, in place of those that it has.
 
-    The model and its tensors stay as they are, and so do the personal versions. A kill at any instant leaves a bundle
-    that opens, with the old graphs, with none or with the new ones: the manifest lets go of the old graphs first and
-    speaks of the new ones last.
+    The model, its tensors and the personal versions stay as they are. A kill at any instant leaves a bundle that opens,
+    with the old graphs, with none or with the new ones; see exporters.parts.
 
     Args:
         path: of the bundle.
@@ -38,20 +37,11 @@ def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progr
     """
     path = Path(path)
     bundle = Bundle.open(path, BASE)
-    kept = {name: spec for name, spec in bundle.manifest.files.items() if name in FILES}
+    ours = {spec.file for spec in bundle.manifest.training}
+    kept = {name: spec for name, spec in bundle.manifest.files.items() if name not in ours}
     bare = replace(bundle.manifest, training=(), files=kept)
     complete, contents = with_training(bare, bundle.model(), layers, progress=progress)
-    complete = replace(complete, files={**kept, **complete.with_files(contents).files})
-    write_atomic(path / "manifest.json", bare.to_json().encode())
-    folder = path / "train"
-    folder.mkdir(exist_ok=True)
-    fsync_folder(path)
-    for old in folder.glob("*.onnx"):
-        old.unlink()
-    for name, data in contents.items():
-        write_atomic(path / name, data)
-    write_atomic(path / "manifest.json", complete.to_json().encode())
-    return Bundle.open(path)
+    return swap_parts(path, bare, complete, "train", contents)
 
 
 def with_training(

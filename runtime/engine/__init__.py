@@ -154,8 +154,8 @@ def open_engine(bundle: Bundle, engine: str = "onnxruntime", *, threads: int = 1
         precision: of the graph: "float32" or that of a variant in the bundle.
 
     Raises:
-        BundleError: the engine cannot read the graph.
-        InputError: no engine or precision of this name.
+        BundleError: the engine cannot read the graph, or the bundle has no graph of this precision.
+        InputError: no engine of this name.
         MissingError: the engine's library is not here; the message has the line that installs it.
     """
     if engine == AUTO:

@@ -23,7 +23,6 @@ from runtime.bundle import Bundle
 from runtime.cache import cache_folder
 from runtime.engine import ENGINES, Engine, EngineKind, open_of
 from runtime.engine.device import device
-from runtime.engine.inputs import precisions_of
 from runtime.engine.measure import (
     BUDGET_S,
     Candidate,
@@ -152,7 +151,7 @@ def recall(bundle: Bundle, *, batch: int = 1, table: Mapping[str, EngineKind] = 
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # not there, damaged, foreign
         return None
     candidate = choice.candidate
-    usable = candidate.engine in table and candidate.precision in precisions_of(bundle) and candidate.threads >= 1
+    usable = candidate.engine in table and candidate.precision in bundle.precisions and candidate.threads >= 1
     return choice if usable else None
 
 

@@ -1,4 +1,4 @@
-"""What stands before every graph, whichever engine runs it: the checks, the pictures, the bytes."""
+"""What stands before every graph, whichever engine runs it: the checks and the pictures."""
 
 from __future__ import annotations
 
@@ -49,29 +49,6 @@ class Inputs:
     def zeros(self) -> NDArray[np.float32]:
         """One input of the graph, shape (1, *shape), for a first run."""
         return np.zeros((1, *self.shape), np.float32)
-
-
-def graph_of(bundle: Bundle, precision: str) -> bytes:
-    """The bytes of the bundle's graph in one precision, with the tensors of the version in use.
-
-    Raises:
-        InputError: the bundle has no graph of this precision.
-    """
-    there = precisions_of(bundle)
-    if precision not in there:
-        raise InputError(
-            "precision",
-            expected=f"one that {bundle.path} holds: {', '.join(there)}",
-            got=repr(precision),
-            fix=f"Add it on a workstation: python -m exporters {'int8' if precision == 'int8' else 'fp16'} BUNDLE",
-        )
-    model: Callable[..., bytes] = bundle.model
-    return model() if precision == "float32" else model(precision)
-
-
-def precisions_of(bundle: Bundle) -> tuple[str, ...]:
-    """The precisions in which a bundle holds its graph, float32 first."""
-    return "float32", *(variant.precision for variant in getattr(bundle.manifest, "variants", ()))
 
 
 def check_graph(bundle: Bundle, found: Mapping[str, Sequence[object]]) -> None:

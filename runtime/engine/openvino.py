@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import Output
-from runtime.engine.inputs import Inputs, check_graph, graph_of
+from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError
 
 # What OpenVINO computes in; it would take 16 bits by itself where the processor has them.
@@ -50,7 +50,7 @@ class OpenvinoEngine:
             "features": np.zeros((1, manifest.features), np.float32),
             "logits": np.zeros((1, len(manifest.labels)), np.float32),
         }
-        self._model = self._read(bundle, graph_of(bundle, precision))
+        self._model = self._read(bundle, bundle.model(precision))
         self._request = self._compile(self._model, (1, *self._inputs.shape))
         self._batches: Any = None
         for name, array in ((self._inputs.name, self._one), *self._outputs.items()):
@@ -103,7 +103,7 @@ class OpenvinoEngine:
         if len(windows) == 0:
             return np.zeros((0, self._outputs[output].shape[1]), np.float32)
         self._batches = self._batches or self._compile(self._model, (-1, *self._inputs.shape))
-        tensor = self._openvino.Tensor(np.ascontiguousarray(windows), shared_memory=True)
+        tensor = self._openvino.Tensor(np.require(windows, requirements="CW"), shared_memory=True)
         self._batches.set_tensor(self._inputs.name, tensor)
         self._batches.infer()
         result: NDArray[np.float32] = self._batches.get_tensor(output).data.copy()

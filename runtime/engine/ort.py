@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import Output
-from runtime.engine.inputs import Inputs, check_graph, graph_of
+from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError
 from runtime.graph_bytes import with_output
 
@@ -101,7 +101,7 @@ class OrtEngine:
         self._input_row, self._logits_row = self._one[0], self._outputs["logits"][0]
 
     def _open(self, bundle: Bundle) -> onnxruntime.InferenceSession:
-        return _session(bundle, graph_of(bundle, self.precision), self.threads)
+        return _session(bundle, bundle.model(self.precision), self.threads)
 
     def _bind(self, output: str) -> onnxruntime.IOBinding:
         """A binding from the one input to one output; an output that is not bound is not computed."""

@@ -15,7 +15,6 @@ from pathlib import Path
 import onnxruntime
 
 from runtime.bundle import Bundle
-from runtime.engine.inputs import graph_of
 from runtime.engine.ort import OrtEngine, session_options
 from runtime.errors import MissingError
 
@@ -54,7 +53,7 @@ class ProviderEngine(OrtEngine):
         options.log_severity_level = 4  # what it says about a missing library is found by the placement
         options.enable_profiling, options.profile_file_prefix = True, str(self._record)
         providers = [(self._provider, provider_options(self._provider, self.threads))]  # and the processor, always
-        graph = graph_of(bundle, self.precision)
+        graph = bundle.model(self.precision)
         try:
             return onnxruntime.InferenceSession(graph, options, providers=providers)
         except Exception as error:  # onnxruntime's own errors share no base class of their own

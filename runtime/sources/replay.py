@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.sources.base import Batch, Paced
+from runtime.sources.options import Options
 
 
-class Replay:
-    """Yields a recording's samples in chunks: `for samples, t in Replay(...)`.
+class Replay(Paced):
+    """Yields a recording's samples in chunks: `for batch in Replay(...): stream.push(*batch)`.
 
     Args:
         recording: a recording, or the path of a .npz or .csv file.
@@ -23,6 +22,9 @@ class Replay:
         chunk_samples: rows per chunk. A real sensor's FIFO holds some tens.
         realtime: wait between chunks as long as the sensor would; False plays as fast as possible.
         sleep: what waits, for tests.
+
+    Raises:
+        InputError: the file, or a channel that the signal wants, is not there.
     """
 
     def __init__(
@@ -32,16 +34,29 @@ class Replay:
         *,
         chunk_samples: int = 16,
         realtime: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
+        super().__init__(sleep)
         if chunk_samples < 1:
             raise InputError("chunk_samples", expected="at least 1", got=chunk_samples, fix="Give a number of rows.")
         if not isinstance(recording, Recording):
             recording = Recording.load(recording, signal.rate_hz)
         self.recording = recording.fit(signal)
-        self._chunk_samples, self._realtime, self._sleep = chunk_samples, realtime, sleep
+        self._chunk_samples, self._realtime = chunk_samples, realtime
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64] | None]]:
+    @classmethod
+    def from_url(cls, rest: str, options: Options, signal: Signal) -> Replay:
+        """`replay:FILE?realtime&chunk=16`."""
+        realtime, chunk = options.flag("realtime"), options.whole("chunk", 16)
+        options.done()
+        return cls(rest, signal, chunk_samples=chunk, realtime=realtime)
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Nominal samples per second of the recording."""
+        return self.recording.rate_hz
+
+    def _batches(self) -> Iterator[Batch]:
         samples, t, step = self.recording.samples, self.recording.t, self._chunk_samples
         began = time.monotonic()
         for begin in range(0, len(samples), step):
@@ -49,4 +64,4 @@ class Replay:
             if self._realtime:
                 due_s = end / self.recording.rate_hz if t is None else float(t[end - 1] - t[0])
                 self._sleep(max(0.0, began + due_s - time.monotonic()))  # a time that is no number waits for nothing
-            yield samples[begin:end], None if t is None else t[begin:end]
+            yield Batch(samples[begin:end], None if t is None else t[begin:end])

@@ -1,6 +1,6 @@
 """Fine-tuning on the device, without torch: a handful of the wearer's own labels, a new version of the bundle.
 
-labels              from a file of labels to windows                  read_labels, LabelledSet, set_apart
+labels              from a file of labels to windows                  read_labels, read_store, LabelledSet
 plan                what moves, how far, for how long                 FinetunePlan, Budget
 head                the linear head as a convex problem               fit_head
 layers              more than the head, by gradient steps:
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdk.finetune.head import fit_head
-    from sdk.finetune.labels import LabelledSet, read_labels, set_apart
+    from sdk.finetune.labels import LabelledSet, read_labels, read_store, set_apart
     from sdk.finetune.plan import Budget, FinetunePlan
     from sdk.finetune.run import FinetuneReport, finetune
     from sdk.finetune.sample import few_shot
 
 _PARTS = {
     "head": "fit_head",
-    "labels": "LabelledSet read_labels set_apart",
+    "labels": "LabelledSet read_labels read_store set_apart",
     "plan": "Budget FinetunePlan",
     "run": "FinetuneReport finetune",
     "sample": "few_shot",
@@ -43,6 +43,7 @@ __all__ = [
     "finetune",
     "fit_head",
     "read_labels",
+    "read_store",
     "set_apart",
 ]
 

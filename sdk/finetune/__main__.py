@@ -19,6 +19,8 @@ _EXAMPLES = """\
                                      mine.csv has the columns start_s,end_s,label (and weight, recording if you like)
   python -m sdk.finetune walk.bundle --labels labelled.npz
                                      a recording that has a label for each sample
+  python -m sdk.finetune walk.bundle --labels me.db
+                                     what a recorder kept and python -m sdk.label marked
   python -m sdk.finetune walk.bundle --layers
                                      which layers there are, and from which of them training can start
   python -m sdk.finetune walk.bundle --labels labelled.npz --method layers --from-layer 3 --budget-seconds 20
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     p = parser("sdk.finetune", "Adapt a bundle on this device to its wearer's own labels, without torch.", _EXAMPLES)
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument("--labels", metavar="FILE", type=Path, help="spans of time with labels, or a labelled recording")
+    what.add_argument("--labels", metavar="FILE", type=Path, help="spans, a labelled recording, or a store (.db)")
     what.add_argument("--layers", action="store_true", help="show the layers of this bundle")
     what.add_argument("--list", action="store_true", help="show the versions of this bundle")
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
@@ -182,12 +184,20 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
-    from sdk.finetune import finetune, read_labels
+    from runtime.store import SUFFIXES
+    from sdk.finetune import finetune, read_labels, read_store
     from sdk.meters import open_meter
 
     plan = plan_of(arguments)
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
-    data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
+    if arguments.labels.suffix.lower() in SUFFIXES:
+        if arguments.recording is not None:
+            raise InputError(
+                "--recording", expected="none beside a store", got=arguments.recording, fix="Leave it out."
+            )
+        data = read_store(arguments.labels, bundle)
+    else:
+        data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
     print(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED

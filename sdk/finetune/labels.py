@@ -1,10 +1,11 @@
 """From a file of labels to labelled windows.
 
-A file of labels is one of two things:
+A file of labels is one of three things:
 
     spans       a .csv with the columns start_s, end_s, label, and optionally weight and recording (a path, relative to
                 the file); one row per span of time in which the wearer did one thing
     recording   a .csv or .npz recording that has a label for each sample
+    store       the .db of a recorder (runtime.recorder), marked with python -m sdk.label
 
 A window belongs to a span when the whole of it lies inside.
 """
@@ -16,12 +17,14 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.bundle import Bundle
 from runtime.errors import InputError
 from runtime.manifest import Manifest
 from runtime.recording import UNLABELLED, Recording
@@ -35,15 +38,16 @@ _EDGE_S = 1e-6  # two instants closer than this are one
 class LabelledSet:
     """Windows with labels and weights."""
 
-    windows: NDArray[np.float32]  # shape (n, length_samples, n_channels)
+    windows: NDArray[np.float32]  # shape (n, length_samples, n_channels); n is 0 where there are only features
     labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
     weights: NDArray[np.float64]  # shape (n,)
+    features: NDArray[np.float32] | None = None  # shape (n, n_features), of the encoder in use; None: from the windows
 
     @property
     def sha256(self) -> str:
-        """Hash of all three, to tell in a record which labels a version was made from."""
+        """Hash of all of it, to tell in a record which labels a version was made from."""
         digest = hashlib.sha256()
-        for array in (self.windows, self.labels, self.weights):
+        for array in (self.windows, self.labels, self.weights, *(() if self.features is None else (self.features,))):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -104,6 +108,41 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
             fix="Label longer stretches.",
         )
     return LabelledSet(np.stack(windows), np.array(labels), np.array(weights))
+
+
+def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
+    """The marked windows of a recorder's store, in the order of time; its features where it keeps no windows.
+
+    Raises:
+        InputError: no store, or one of another signal or window; an unknown label; nothing that was marked; features
+            of another encoder than the one in use.
+    """
+    from runtime.store import Store, encoder_id  # sqlite3, for those who have a store
+
+    manifest = bundle.manifest
+    with Store(path) as store:
+        store.check_fits(manifest)
+        spans = store.spans()
+        keeps_features = store.keeps() == ("features",)
+        encoder = encoder_id(bundle)
+        found, labels = [], []
+        for span in spans:
+            label = _index(f"{path}: the mark at {datetime.fromtimestamp(span.start_s)}", span.label, manifest)
+            ends = span.start_s, span.end_s
+            for entry in store.features(*ends, encoder) if keeps_features else store.windows(*ends):
+                found.append(entry.data)
+                labels.append(label)
+    if not found:
+        kept = "features of the encoder in use" if keeps_features else "samples"
+        raise InputError(
+            path,
+            expected=f"marks with windows wholly inside, and their {kept}",
+            got=f"{len(spans)} spans without" if spans else "no mark",
+            fix='Mark what was recorded: python -m sdk.label STORE mark "12:00-12:30" LABEL',
+        )
+    data, n = np.stack(found), len(found)
+    windows = np.zeros((0, *manifest.window_shape), np.float32) if keeps_features else data
+    return LabelledSet(windows, np.array(labels), np.ones(n), data if keeps_features else None)
 
 
 def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> list[tuple[Recording, list[_Span]]]:

@@ -100,7 +100,7 @@ def finetune(
         BundleError: another process is writing to the bundle or fine-tuning it.
     """
     plan = plan or FinetunePlan()
-    _check(bundle, data)
+    _check(bundle, data, plan.method)
     with alone(bundle.path):
         import_module("onnxruntime")  # before the first reading: a library is no cost of the run
         ledger = Ledger(plan.budget, meter)
@@ -135,7 +135,7 @@ def finetune(
     )
 
 
-def _check(bundle: Bundle, data: LabelledSet) -> None:
+def _check(bundle: Bundle, data: LabelledSet, method: str) -> None:
     if len(data.labels) < 2:
         raise InputError("labels", expected="at least 2 labelled windows", got=len(data.labels), fix="Label more.")
     last = len(bundle.manifest.labels) - 1
@@ -145,6 +145,13 @@ def _check(bundle: Bundle, data: LabelledSet) -> None:
             expected=f"classes 0 to {last}",
             got=f"{data.labels.min()} to {data.labels.max()}",
             fix="Use the model's classes.",
+        )
+    if data.features is not None and (method != "head" or data.features.shape[1:] != (bundle.manifest.features,)):
+        raise InputError(
+            "features",
+            expected=f"windows, or method head and {bundle.manifest.features} features for each",
+            got=f"method {method}, features of shape {data.features.shape}",
+            fix="Record windows (keep='windows') to train more than the head.",
         )
     if data.windows.shape[1:] != bundle.manifest.window_shape:
         raise InputError(
@@ -180,7 +187,7 @@ def _head_candidate(
 ) -> Candidate:
     """Fit the head to cached features; the strength of the pull is chosen on held-out blocks."""
     with ledger.phase("prefix"):
-        features = _features(bundle, data.windows, progress)
+        features = _features(bundle, data.windows, progress) if data.features is None else data.features
     with ledger.phase("judging"):
         weight, bias = _anchor(bundle, plan)
         problem = HeadProblem(features, data.labels, weight=weight, bias=bias, sample_weights=data.weights)

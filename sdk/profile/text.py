@@ -42,12 +42,13 @@ def describe(report: ProfileReport) -> str:
         _cold_start(report),
         *_memory(report),
         *_energy(report),
+        *(f"note         {note}" for note in report.notes),
     ]
     for name, points in report.sweeps.items():
         lines += ["", *_sweep(name, points)]
     if report.finetune is not None:
         lines += ["", *_finetune(report.finetune)]
-    return "\n".join((*lines, *(f"note         {note}" for note in report.notes)))
+    return "\n".join(lines)
 
 
 def _count(n: int, one: str, many: str = "") -> str:
@@ -55,7 +56,8 @@ def _count(n: int, one: str, many: str = "") -> str:
 
 
 def _machine(before: Fingerprint, after: Fingerprint) -> str:
-    parts = [before.board or before.cpu or before.machine, _count(before.cores or 0, "core")]
+    parts = [before.board or before.cpu or before.machine]
+    parts += [] if before.cores is None else [_count(before.cores, "core")]
     parts.append(f"governor {before.governor or 'unknown'}")
     if before.frequency_khz is not None:
         parts.append(_changed(before.frequency_khz / 1e3, after.frequency_khz, 1e3, "MHz"))
@@ -111,8 +113,9 @@ def _cold_start(report: ProfileReport) -> str:
     cold = report.cold_start
     parts = ", ".join(f"{stage.replace('_', ' ')} {cold[stage]['median_s'] * 1e3:.1f}" for stage in COLD_STAGES)
     total = cold["total"]
-    spread = _range(total["low_s"] * 1e3, total["high_s"] * 1e3, 0)
-    return f"cold start   {total['median_s'] * 1e3:.0f} ms ({spread}): {parts}"
+    low, high = total["low_s"] * 1e3, total["high_s"] * 1e3
+    spread = "" if low == high else f" ({_range(low, high, 0)})"
+    return f"cold start   {total['median_s'] * 1e3:.0f} ms{spread}: {parts}"
 
 
 def _memory(report: ProfileReport) -> Iterator[str]:
@@ -195,9 +198,10 @@ def _finetune(tuned: FinetuneProfile) -> Iterator[str]:
         for name, s, cpu, peak, above, energy in phases
     ]
     yield table(rows, ("phase", "s", "CPU s", "peak MB", "above start", "J gross"))
-    if tuned.energy.joules is None:
+    if tuned.energy.joules is None and tuned.energy.source != "none":  # without a meter, it was said above
         yield f"energy       {tuned.energy.describe()}"
     if tuned.seconds_per_point is not None:
+        yield ""
         joules = "" if tuned.joules_per_point is None else f", {tuned.joules_per_point:.3g} J gross"
         net = "" if tuned.net_joules_per_point is None else f", {tuned.net_joules_per_point:.3g} J above idle"
         yield f"per point    {tuned.seconds_per_point:.3g} s{joules}{net}"

@@ -23,6 +23,7 @@ PROMISED = {  # ratios and figures that are known by name outside
         *(f"hapt_{n}_{kind}_macro_f1" for n in (1, 5) for kind in ("labeltrain", "layerwise")),
     },
     "head": {"ours_vs_sklearn"},
+    "recorder": {"rows", "day_ms", "range_ms", "list_ms", "write_us", "written_mb_per_day", "scan_vs_day"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
     "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
 }

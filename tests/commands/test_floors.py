@@ -8,7 +8,20 @@ import pytest
 from commands_tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
-FLOOR_1 = ("datasets", "finetune", "meters", "profile", "stream", "demo", "scores", "cli", "bundle", "doctor")
+FLOOR_1 = (
+    "bundle",
+    "cli",
+    "datasets",
+    "demo",
+    "doctor",
+    "finetune",
+    "label",
+    "meters",
+    "optimize",
+    "profile",
+    "scores",
+    "stream",
+)
 
 _BLOCK = f"""
 import sys
@@ -94,7 +107,7 @@ def test_the_demo_as_text_runs_without_the_heavy_ones():
         assert step in done.stdout
 
 
-@pytest.mark.parametrize("command", ["stream", "finetune", "profile", "datasets"])
+@pytest.mark.parametrize("command", ["stream", "finetune", "label", "profile", "datasets"])
 def test_commands_start_without_the_heavy_ones(command):
     code = _BLOCK + f"import runpy; sys.argv = ['x', '--help']; runpy.run_module('sdk.{command}', run_name='__main__')"
     done = python("-c", code)
@@ -175,7 +188,12 @@ def test_the_imports_are_seen():
 
 def test_foreign_modules_of_runtime_are_declared():
     """Whatever runtime imports, at any place, is numpy, onnxruntime or the standard library, but for these extras."""
-    own = {"runtime/engine/openvino.py": {"openvino"}, "runtime/trust.py": {"cryptography"}}
+    own = {
+        "runtime/engine/openvino.py": {"openvino"},
+        "runtime/mqtt.py": {"paho"},
+        "runtime/sources/serial_lines.py": {"serial"},
+        "runtime/trust.py": {"cryptography"},
+    }
     for file in sources("runtime"):
         names = {name.split(".")[0] for name in imports(file)} - set(sys.stdlib_module_names) - {"runtime"}
         assert names <= {"numpy", "onnxruntime"} | own.get(str(file.relative_to(ROOT)), set())

@@ -172,10 +172,10 @@ def test_idle_is_the_mean_of_its_windows(clock):
 
 
 def test_the_spread_of_idle_windows():
-    from sdk.meters.baseline import _idle
+    from sdk.meters import idle_of
 
     energies = [Energy(2.0 * w, "x", ("a",), seconds=2.0, uncertainty_j=0.8) for w in (1, 2, 3, 4, 5)]
-    assert _idle(energies).uncertainty_w == pytest.approx(math.sqrt(0.4**2 + 2.5 / 5))
+    assert idle_of(energies).uncertainty_w == pytest.approx(math.sqrt(0.4**2 + 2.5 / 5))
 
 
 def test_idle_without_a_meter():

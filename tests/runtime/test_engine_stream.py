@@ -257,7 +257,7 @@ def recording(n, t=None):
 
 def test_a_replay_waits_as_long_as_the_sensor(bundle, clock):
     source = Replay(recording(80), bundle.manifest.signal, chunk_samples=16, realtime=True, sleep=clock.sleep)
-    arrivals = [(clock.now - 100, len(samples)) for samples, _ in source]
+    arrivals = [(clock.now - 100, len(samples)) for samples, *_ in source]
     assert arrivals == [(0.5, 16), (1.0, 16), (1.5, 16), (2.0, 16), (2.5, 16)]
 
 
@@ -281,12 +281,12 @@ def test_a_fast_replay_never_sleeps_and_gives_everything(bundle, clock, tmp_path
     recorded.save(tmp_path / "a.npz")
     for given_as in (recorded, tmp_path / "a.npz", str(tmp_path / "a.npz")):
         chunks = list(Replay(given_as, bundle.manifest.signal, chunk_samples=32, sleep=clock.sleep))
-        assert [len(samples) for samples, _ in chunks] == [32, 32, 6]
-        assert np.array_equal(np.concatenate([samples for samples, _ in chunks]), recorded.samples)
-        assert np.array_equal(np.concatenate([t for _, t in chunks]), recorded.t)
+        assert [len(samples) for samples, *_ in chunks] == [32, 32, 6]
+        assert np.array_equal(np.concatenate([samples for samples, *_ in chunks]), recorded.samples)
+        assert np.array_equal(np.concatenate([t for _, t, _ in chunks]), recorded.t)
     assert clock.slept == []
     stream = Stream(bundle)
-    found = [p for samples, t in chunks for p in stream.push(samples, t)]
+    found = [p for batch in chunks for p in stream.push(*batch)]
     assert answers(found) == answers(Stream(bundle).push(recorded.samples, recorded.t))
 
 

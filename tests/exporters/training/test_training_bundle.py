@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from training_reference import graph_gradients, labelled
 
-from exporters import export_bundle
+from exporters import export_bundle, parts
 from exporters.training import add_training, training_graph
-from exporters.training import bundle as training_bundle
 from exporters.training.graph import Graph, Tensor
 from exporters.training.memory import peak
 from runtime.bundle import Bundle
@@ -73,7 +72,7 @@ def test_a_layer_that_is_asked_for_in_vain_changes_nothing(trainable):
 
 @pytest.mark.parametrize("writes", range(5))
 def test_a_kill_at_any_write_leaves_a_bundle_that_opens(trainable, monkeypatch, writes):
-    real, left = training_bundle.write_atomic, [writes]
+    real, left = parts.write_atomic, [writes]
 
     def dying(path, data):
         if not left[0]:
@@ -81,7 +80,7 @@ def test_a_kill_at_any_write_leaves_a_bundle_that_opens(trainable, monkeypatch, 
         left[0] -= 1
         real(path, data)
 
-    monkeypatch.setattr(training_bundle, "write_atomic", dying)
+    monkeypatch.setattr(parts, "write_atomic", dying)
     if writes < 4:  # the manifest without graphs, two graphs, the manifest with them
         with pytest.raises(KeyboardInterrupt):
             add_training(trainable.path, [3, 4])

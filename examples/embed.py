@@ -1,0 +1,28 @@
+"""An app with a model inside: python examples/embed.py walk.bundle iio:mpu6050 (or any source of docs/sources.md)."""
+
+import sys
+
+from runtime import Bundle
+from runtime.command import guarded
+from runtime.sources import open_source, stream_for
+
+
+def watch(path, url, on_change):
+    """Call `on_change(prediction)` at each change of activity, until the source ends."""
+    bundle, stream, before = Bundle.open(path), None, None
+    with open_source(url, bundle.manifest.signal) as source:
+        for batch in source:
+            stream = stream or stream_for(source, bundle)
+            for prediction in stream.push(*batch):
+                if prediction.label != before and prediction.probability > 0.6:
+                    before = prediction.label
+                    on_change(prediction)
+
+
+def show(prediction):
+    """What this app does."""
+    print(f"{prediction.end_s:.2f} s: {prediction.label} ({prediction.probability:.0%})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: watch(*sys.argv[1:3], show)))  # an error is one line and an exit code

@@ -1,0 +1,39 @@
+"""`python -m exporters fp16 BUNDLE`: add the model in float16."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from runtime.command import DONE
+
+HELP = "add a variant in half precision"
+EXAMPLES = """\
+  python -m exporters fp16 walk.bundle
+  python -m sdk.optimize walk.bundle          then, on the device: is it worth it there?"""
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    p.add_argument("bundle", type=Path, help="the folder to add to")
+    p.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert and add; the exit code."""
+    from exporters.fp16 import to_fp16
+    from exporters.variants import add_variant, describe
+    from runtime.bundle import BASE, Bundle
+
+    bundle = Bundle.open(arguments.bundle, BASE)
+    variant = to_fp16(bundle.model(), bundle.manifest)
+    facts = describe(add_variant(arguments.bundle, variant), variant.spec.precision)
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        kept = ", ".join(facts["record"]["float32_operators"]) or "none"
+        print(
+            f"{facts['file']}: {facts['bytes']:,} bytes, {facts['size_ratio']:.2f} of float32; left in float32: {kept}"
+        )
+    return DONE

@@ -1,0 +1,96 @@
+"""Which layers stay in float, found by measuring.
+
+each layer alone in int8 -> its error        all in int8 -> within tolerance? -> done
+                                                   no: the worst one back to float, again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.int8.qdq import Layer
+from exporters.progress import ShowProgress, silent
+from runtime.errors import InputError
+
+Trial = Callable[[Sequence[Layer]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found; the errors are of the calibration windows."""
+
+    layers: tuple[Layer, ...]  # in int8
+    float_layers: tuple[str, ...]  # names of the weights that stay in float
+    alone: dict[str, float]  # error with this layer alone in int8; empty where all at once were good enough
+    error: float
+    agreement: float
+
+
+def logits_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Root mean square of the difference as a share of the expected logits', both centred per window as softmax does.
+
+    Args:
+        found: shape (n, n_classes).
+        expected: of the same shape.
+    """
+    a, b = (logits.astype(np.float64) - logits.mean(1, keepdims=True) for logits in (found, expected))
+    scale = float(np.sqrt((b**2).mean()))
+    return float(np.sqrt(((a - b) ** 2).mean())) / max(scale, 1e-12)
+
+
+def agreement_of(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Share of windows with the same label."""
+    return float((found.argmax(1) == expected.argmax(1)).mean())
+
+
+def choose_layers(
+    layers: Sequence[Layer],
+    trial: Trial,
+    expected: NDArray[np.float32],
+    tolerance: float,
+    agreement: float,
+    progress: ShowProgress = silent,
+) -> Choice:
+    """Leave the most sensitive layers in float until the rest is good enough.
+
+    Args:
+        layers: that can be int8.
+        trial: the logits of the calibration windows with some of the layers in int8.
+        expected: the float32 model's.
+        tolerance: of `logits_error`.
+        agreement: least share of windows with the float32 model's label.
+        progress: told steps done, steps in all at most, and what is tried.
+
+    Raises:
+        InputError: not even one layer may be int8.
+    """
+    kept, alone = list(layers), dict[str, float]()
+    total = 2 * len(layers) + 1
+    found, step = trial(kept), 1
+    while kept and not _good(found, expected, tolerance, agreement):
+        if not alone:
+            for layer in layers:
+                progress(step := step + 1, total, f"{layer.name} alone")
+                alone[layer.name] = logits_error(trial([layer]), expected)
+        kept.remove(max(kept, key=lambda layer: alone[layer.name]))
+        progress(step := step + 1, total, f"{len(layers) - len(kept)} layers in float")
+        if kept:
+            found = trial(kept)
+    progress(total, total, "")
+    if not kept:
+        raise InputError(
+            "int8",
+            expected=f"a layer whose logits stay within {tolerance:g} and {agreement:.0%} of the labels",
+            got="none" if layers else "no Conv, Gemm or MatMul with a trainable weight",
+            fix="Calibrate with real windows of all classes, allow more (--tolerance, --agreement), or take fp16.",
+        )
+    left = tuple(layer.name for layer in layers if layer not in kept)
+    return Choice(tuple(kept), left, alone, logits_error(found, expected), agreement_of(found, expected))
+
+
+def _good(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float, agreement: float) -> bool:
+    return logits_error(found, expected) <= tolerance and agreement_of(found, expected) >= agreement

@@ -1,0 +1,31 @@
+"""What every sink is: a context manager that predictions are written to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtime.stream import Prediction
+
+
+@dataclass
+class SinkCounters:
+    """What became of the predictions so far: the live object, for reading."""
+
+    written: int = 0  # to the file, or taken by the broker
+    dropped: int = 0  # pushed out of the queue by newer ones, or still in it at the end
+    lost: int = 0  # times that the other end went away
+    reconnects: int = 0  # times that it came back
+
+
+class Sink(Protocol):
+    """Where predictions go."""
+
+    counters: SinkCounters
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, prediction: Prediction) -> None:
+        """Take a prediction; a sink on a network never waits for it."""

@@ -1,0 +1,66 @@
+"""JSON lines: one object per prediction, into a file or to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import IO
+
+from runtime.errors import InputError
+from runtime.sinks.base import SinkCounters
+from runtime.sources.options import Options
+from runtime.stream import Prediction
+
+
+class JsonLinesSink:
+    """Appends a line per prediction, and flushes it: a reader sees each at once.
+
+    Args:
+        path: a file; "-" for stdout.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+        self.counters = SinkCounters()
+
+    @classmethod
+    def from_url(cls, rest: str, options: Options) -> JsonLinesSink:
+        """`jsonl:FILE`, `jsonl:-`."""
+        options.done()
+        if not rest:
+            raise InputError("jsonl", expected="a file", got="none", fix="Write jsonl:FILE, or jsonl:- for stdout.")
+        return cls(rest)
+
+    def __enter__(self) -> JsonLinesSink:
+        """Open the file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        if self._path == "-":
+            self._file = sys.stdout
+            return self
+        try:
+            self._file = Path(self._path).open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                self._path, expected="a file that can be written", got=error.strerror or error, fix="Check the path."
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None and self._path != "-":
+            self._file.close()
+
+    def write(self, prediction: Prediction) -> None:
+        """Append a line.
+
+        Raises:
+            OSError: the disk is full, or nobody reads stdout any more.
+        """
+        assert self._file is not None, "open the sink first: with sink: ..."
+        self._file.write(json.dumps(prediction.to_dict()) + "\n")
+        self._file.flush()
+        self.counters.written += 1

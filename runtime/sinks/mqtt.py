@@ -1,0 +1,140 @@
+"""MQTT out: one message per prediction, at least once; the stream never waits for the broker.
+
+write -> queue -> [network thread] -> broker
+         bounded: while the broker is away the oldest go, and are counted; the rest is sent when it is back
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from threading import Event, Lock, Thread
+from typing import Any
+
+from runtime.errors import InputError, SensedgeError
+from runtime.mqtt import QOS, Broker
+from runtime.sinks.base import SinkCounters
+from runtime.sources.base import Backoff
+from runtime.sources.options import Options
+from runtime.stream import Prediction
+
+_QUEUE = 1024  # predictions
+_IN_FLIGHT = 16  # sent and not yet taken
+_LOOP_S = 0.1
+_DRAIN_S = 0.6  # how long closing waits for the broker to take what is left
+_JOIN_S = 0.9
+_log = logging.getLogger("sensedge.sinks")
+
+
+class MQTTSink:
+    """Publishes predictions as JSON under one topic.
+
+    Args:
+        broker: where, which topic, who we are.
+        queue: predictions that are kept while the broker is away or slow.
+        backoff: how to connect again.
+    """
+
+    def __init__(self, broker: Broker, *, queue: int = _QUEUE, backoff: Backoff | None = None) -> None:
+        if queue < 1:
+            raise InputError("queue", expected="at least 1", got=queue, fix="Keep some hundreds.")
+        if set(broker.topic) & set("+#"):
+            raise InputError(f"topic {broker.topic}", expected="one topic", got="a wildcard", fix="Name one.")
+        self.counters = SinkCounters()
+        self._broker, self._backoff = broker, backoff or Backoff()
+        self._waiting: deque[bytes] = deque()
+        self._limit = queue
+        self._in_flight: set[int] = set()  # message ids that the broker has not taken yet
+        self._acks: deque[int] = deque()  # message ids that it has taken; not under the lock, which the writer holds
+        self._lock = Lock()  # over queue and flight
+        self._connected, self._closing = False, Event()
+        self._client: Any = None
+        self._thread: Thread | None = None
+
+    @classmethod
+    def from_url(cls, rest: str, options: Options) -> MQTTSink:
+        """`mqtt://[user@]host[:port]/topic?queue=1024&client_id=...`, `mqtts://...?ca=...`."""
+        queue = options.whole("queue", _QUEUE)
+        return cls(Broker.from_url(rest, options), queue=queue)
+
+    def __enter__(self) -> MQTTSink:
+        """Connect.
+
+        Raises:
+            InputError: the broker refuses us, or we do not trust it.
+            MissingError: no paho-mqtt, or no broker.
+        """
+        self._client = self._broker.client("sink")
+        self._client.on_publish = self._taken
+        self._broker.connect(self._client)
+        self._connected = True
+        self._thread = Thread(target=self._work, name="sensedge-mqtt-sink", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end_s = time.monotonic() + _DRAIN_S
+        while self._connected and self._left() and time.monotonic() < end_s:
+            time.sleep(0.01)
+        self._closing.set()
+        if self._client is not None:
+            self._client.disconnect()
+        if self._thread is not None:
+            self._thread.join(max(0.1, end_s + _JOIN_S - _DRAIN_S - time.monotonic()))
+        self.counters.dropped += self._left()
+
+    def _left(self) -> int:
+        with self._lock:
+            self._land()
+            return len(self._waiting) + len(self._in_flight)
+
+    def _land(self) -> None:
+        while self._acks:
+            self._in_flight.discard(self._acks.popleft())
+            self.counters.written += 1
+
+    def write(self, prediction: Prediction) -> None:
+        """Queue a prediction."""
+        with self._lock:
+            if len(self._waiting) >= self._limit:
+                self._waiting.popleft()
+                self.counters.dropped += 1
+            self._waiting.append(json.dumps(prediction.to_dict()).encode())
+        self._send()
+
+    def _send(self) -> None:
+        """Hand over what waits, as far as the broker keeps up."""
+        with self._lock:
+            self._land()
+            while self._connected and self._waiting and len(self._in_flight) < _IN_FLIGHT:
+                payload = self._waiting.popleft()
+                self._in_flight.add(self._client.publish(self._broker.topic, payload, QOS).mid)
+
+    def _taken(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._acks.append(mid)
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            if self._client.loop(_LOOP_S):
+                self._connected = False
+                if not self._closing.is_set():
+                    self.counters.lost += 1
+                    _log.warning("%s has gone; predictions wait", self._broker.name)
+                    self._again()
+            else:
+                self._send()
+
+    def _again(self) -> None:
+        """Connect the same client: it sends again what was in flight."""
+        attempt = 0
+        while not self._closing.wait(self._backoff.wait_s(attempt)):
+            attempt += 1
+            try:
+                self._broker.connect(self._client)
+            except (OSError, SensedgeError):
+                continue
+            self.counters.reconnects += 1
+            self._connected = True
+            return

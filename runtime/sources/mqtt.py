@@ -1,0 +1,143 @@
+"""MQTT in: one message, one line of text; see `runtime.sources.rows` for what it may hold.
+
+At least once (QoS 1) means that a message may come twice. One that has times and came before is left out and counted;
+send times, then nothing is counted twice. With `clean` off, the broker keeps messages while we are away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.errors import InputError
+from runtime.manifest import Signal
+from runtime.mqtt import QOS, Broker
+from runtime.sources.base import Backoff, Batch, Live, SourceCounters, Stamps
+from runtime.sources.options import Options
+from runtime.sources.rows import TIMES, Rows
+
+_REMEMBERED = 4096  # messages; a broker redelivers far fewer
+
+
+class MQTTSource(Live):
+    """Reads JSON or CSV messages of one topic.
+
+    Args:
+        broker: where, which topic (without wildcards: samples of two sensors are not one stream), who we are.
+        signal: whose channels.
+        times: unit of the times; see `Rows`. Messages without times get the time of their arrival.
+        rate_hz: samples per second, if messages have no times and it is not the signal's.
+        backoff: how to connect again.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        signal: Signal,
+        *,
+        times: str = "auto",
+        rate_hz: float | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        if set(broker.topic) & set("+#"):
+            raise InputError(
+                f"topic {broker.topic}", expected="one topic", got="a wildcard", fix="Open a source for each sensor."
+            )
+        self.counters = SourceCounters()
+        self._broker, self._rate_hz = broker, rate_hz
+        self._rows = Rows(signal, self.counters, times=times)
+        self._seen = _Seen()
+        super().__init__(self._open, counters=self.counters, backoff=backoff or Backoff())
+
+    @classmethod
+    def from_url(cls, rest: str, options: Options, signal: Signal) -> MQTTSource:
+        """`mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`."""
+        times, rate_hz = options.choice("t", TIMES), options.number("rate")
+        return cls(Broker.from_url(rest, options), signal, times=times, rate_hz=rate_hz)
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """Of measurement if the messages have times, else of arrival; None before the first message."""
+        return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
+
+    def _open(self) -> _Subscription:
+        return _Subscription(self._broker, self)
+
+    def batch_of(self, payload: bytes) -> Batch | None:
+        """A message's samples; None if it has none, or came before."""
+        if self._rows.stamps != "arrival" and self._seen.before(payload):
+            self.counters.duplicates += 1
+            return None
+        return self._rows.read(payload)
+
+
+class _Seen:
+    """Whether a message came before, among the last few thousand."""
+
+    def __init__(self) -> None:
+        self._order: deque[bytes] = deque()
+        self._marks: set[bytes] = set()
+
+    def before(self, payload: bytes) -> bool:
+        mark = hashlib.blake2b(payload, digest_size=16).digest()
+        if mark in self._marks:
+            return True
+        self._marks.add(mark)
+        self._order.append(mark)
+        if len(self._order) > _REMEMBERED:
+            self._marks.remove(self._order.popleft())
+        return False
+
+
+class _Subscription:
+    def __init__(self, broker: Broker, source: MQTTSource) -> None:
+        self._source, self._payloads = source, deque[bytes]()
+        self._client = broker.client("source")
+        self._client.on_message = self._keep
+        broker.connect(self._client)
+        try:
+            self._subscribe(broker)
+        except BaseException:
+            self.close()
+            raise
+
+    def _subscribe(self, broker: Broker) -> None:
+        refused: list[bool] = []
+        self._client.on_subscribe = lambda client, userdata, mid, codes, properties: refused.append(codes[0].is_failure)
+        self._client.subscribe(broker.topic, QOS)
+        while not refused:
+            self._loop(0.2)
+        if refused[0]:
+            raise InputError(
+                f"{broker.name}/{broker.topic}",
+                expected="a topic that we may read",
+                got="refused",
+                fix="Allow it to this user in the broker's access list.",
+            )
+
+    def _keep(self, client: Any, userdata: Any, message: Any) -> None:
+        if not message.retain:  # one that is kept for newcomers is no news
+            self._payloads.append(message.payload)
+
+    def _loop(self, wait_s: float) -> None:
+        if code := self._client.loop(wait_s):
+            raise OSError(f"the broker has gone ({code.name})")
+
+    def read(self, wait_s: float) -> Sequence[Batch]:
+        if not self._payloads:
+            self._loop(wait_s)
+        batches = []
+        while self._payloads:
+            if (batch := self._source.batch_of(self._payloads.popleft())) is not None:
+                batches.append(batch)
+        return batches
+
+    def close(self) -> None:
+        self._client.disconnect()

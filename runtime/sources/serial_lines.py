@@ -1,0 +1,128 @@
+"""Serial: lines of text from a microcontroller on a serial port, read with pyserial.
+
+A port that goes away (unplugged, reset) is opened again as soon as it is back; what was missed is a gap.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.errors import InputError, MissingError, SensedgeError
+from runtime.manifest import Signal
+from runtime.sources.base import Backoff, Batch, Live, SourceCounters, Stamps
+from runtime.sources.options import Options
+from runtime.sources.rows import TIMES, Lines, Rows
+
+_BACKOFF = Backoff(0.2, 5.0)  # ports come back within seconds
+
+
+class SerialLines(Live):
+    """Reads JSON lines or CSV (see `runtime.sources.rows`) from a serial port.
+
+    The first line after opening may be half a line: only a CSV header is taken from it.
+
+    Args:
+        port: its node, "/dev/ttyUSB0". Names under /dev/serial/by-id stay the same when it is plugged in again.
+        signal: whose channels.
+        baud: symbols per second.
+        times: unit of the times; see `Rows`. Lines without times get the time of their arrival.
+        rate_hz: samples per second, if lines have no times and it is not the signal's.
+        backoff: how to reopen a port that died.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        signal: Signal,
+        *,
+        baud: int = 115200,
+        times: str = "auto",
+        rate_hz: float | None = None,
+        backoff: Backoff = _BACKOFF,
+    ) -> None:
+        self.counters = SourceCounters()
+        self._port, self._baud, self._rate_hz = port, baud, rate_hz
+        self._rows = Rows(signal, self.counters, times=times)
+        super().__init__(self._open, counters=self.counters, backoff=backoff)
+
+    @classmethod
+    def from_url(cls, rest: str, options: Options, signal: Signal) -> SerialLines:
+        """`serial:/dev/ttyUSB0?baud=115200&t=ms`."""
+        if not rest:
+            raise InputError("serial", expected="a port", got="none", fix="Write serial:/dev/ttyUSB0.")
+        baud, times, rate_hz = options.whole("baud", 115200), options.choice("t", TIMES), options.number("rate")
+        options.done()
+        return cls(rest, signal, baud=baud, times=times, rate_hz=rate_hz)
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """Of measurement if the lines have times, else of arrival; None before the first line."""
+        return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
+
+    def _open(self) -> _Port:
+        try:
+            import serial
+        except ImportError:
+            raise MissingError(
+                "serial ports", expected="pyserial", got="no such library", fix='Run: pip install "sensedge[serial]"'
+            ) from None
+        try:
+            return _Port(serial.Serial(self._port, self._baud, timeout=0), self._rows)
+        except ValueError as error:
+            raise InputError(self._port, expected="a port and its baud rate", got=error, fix="Correct it.") from None
+        except OSError as error:
+            raise _told(self._port, error) from None
+
+
+def _told(port: str, error: OSError) -> SensedgeError:
+    """What is wrong with a port, and its cure."""
+    found = re.search(r"\[Errno (\d+)\]", str(error))  # pyserial keeps the number in its text only, at times
+    number = error.errno or (int(found[1]) if found else 0)
+    if number in (errno.EACCES, errno.EPERM):
+        return MissingError(
+            port,
+            expected="a port that you may read",
+            got="permission denied",
+            fix="Run: sudo usermod -aG dialout $USER, then log in again.",
+        )
+    fix = "Plug it in, or name another: ls /dev/serial/by-id /dev/ttyUSB* /dev/ttyACM*"
+    return MissingError(port, expected="a serial port", got=os.strerror(number) if number else error, fix=fix)
+
+
+class _Port:
+    def __init__(self, serial: Any, rows: Rows) -> None:
+        self._serial, self._rows, self._lines = serial, rows, Lines()
+        self._first = True
+
+    def read(self, wait_s: float) -> Sequence[Batch]:
+        self._serial.timeout = wait_s
+        try:
+            data = self._serial.read(1)
+            data += self._serial.read(self._serial.in_waiting) if data else b""
+        except OSError:
+            raise
+        except Exception as error:  # termios has an error of its own, and pyserial a TypeError where a port closes
+            raise OSError(f"{self._serial.port}: {error}") from None
+        batches = []
+        for line in self._lines.push(data):
+            if self._first:
+                self._first = False
+                self._rows.read_first(line)
+            elif (batch := self._rows.read(line)) is not None:
+                batches.append(batch)
+        return batches
+
+    def close(self) -> None:
+        try:
+            self._serial.close()
+        except Exception:  # a port that is gone cannot be closed
+            return

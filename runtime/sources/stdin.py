@@ -1,0 +1,80 @@
+"""Stdin: lines of text from another program, `my_sensor | python -m sdk.stream walk.bundle --source stdin`.
+
+The other program waits while we compute (its pipe is full), so nothing is dropped. Lines without times follow one
+another at the signal's rate, or at the one given.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+from runtime.errors import InputError
+from runtime.manifest import Signal
+from runtime.sources.base import Batch, Live, SourceCounters, Stamps
+from runtime.sources.options import Options
+from runtime.sources.rows import TIMES, Lines, Rows
+
+_CHUNK_BYTES = 65536
+
+
+class StdinLines(Live):
+    """Reads JSON lines or CSV (see `runtime.sources.rows`) until the end of the input.
+
+    Args:
+        signal: whose channels.
+        times: unit of the times; see `Rows`.
+        rate_hz: samples per second, if lines have no times and it is not the signal's.
+        file: a descriptor that is read instead of stdin.
+    """
+
+    def __init__(
+        self, signal: Signal, *, times: str = "auto", rate_hz: float | None = None, file: int | None = None
+    ) -> None:
+        self.counters = SourceCounters()
+        self._rows = Rows(signal, self.counters, times=times, clock=None)
+        self._file, self._rate_hz = file, rate_hz
+        super().__init__(self._open, counters=self.counters, keep_all=True)
+
+    @classmethod
+    def from_url(cls, rest: str, options: Options, signal: Signal) -> StdinLines:
+        """`stdin?t=ms`."""
+        if rest:
+            raise InputError("stdin", expected="nothing after it", got=rest, fix="Write --source stdin.")
+        times, rate_hz = options.choice("t", TIMES), options.number("rate")
+        options.done()
+        return cls(signal, times=times, rate_hz=rate_hz)
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """Of measurement, if the lines have times."""
+        return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
+
+    def _open(self) -> _Pipe:
+        if self._file is None and sys.stdin is None:
+            raise InputError("stdin", expected="an input", got="a closed one", fix="Pipe another program into it.")
+        return _Pipe(sys.stdin.fileno() if self._file is None else self._file, self._rows)
+
+
+class _Pipe:
+    def __init__(self, file: int, rows: Rows) -> None:
+        self._file, self._rows, self._lines = file, rows, Lines()
+
+    def read(self, wait_s: float) -> Sequence[Batch] | None:
+        if not select.select([self._file], [], [], wait_s)[0]:
+            return []
+        data = os.read(self._file, _CHUNK_BYTES)
+        if data:
+            return [batch for line in self._lines.push(data) if (batch := self._rows.read(line)) is not None]
+        last = [batch for line in self._lines.flush() if (batch := self._rows.read(line)) is not None]
+        return last or None  # the next read is at the end again, with nothing left
+
+    def close(self) -> None:
+        """Stdin is the process's, not ours."""

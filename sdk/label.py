@@ -1,0 +1,314 @@
+"""`python -m sdk.label`: look at what a recorder kept, say what it was, export it.
+
+Times are local ones of this device (TZ=Europe/Berlin before the command names another place). A time that the clocks
+skip in spring is refused, and so is one that they show twice in autumn, unless it says which: 02:30+01:00.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.command import DONE, guarded, parser
+from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from runtime.recording import Recording
+    from runtime.store import Store
+
+_EXAMPLES = """\
+  python -m sdk.label me.db list                              days, what was predicted, what is labelled
+  python -m sdk.label me.db mark "12:00-12:30" walking        today's windows inside were walking
+  python -m sdk.label me.db mark "12:00-12:30" walking --date 2026-11-20
+  python -m sdk.label me.db mark "23:30-00:15" sitting        an end before the start is on the next day
+  python -m sdk.label me.db mark --from "2026-11-20 12:00" --to "2026-11-20T12:30:15" walking
+  python -m sdk.label me.db unmark "12:10-12:15"              labels away; what was recorded stays
+  python -m sdk.label me.db undo                              as before the last mark or unmark
+  python -m sdk.label me.db export mine.npz                   labelled stretches as a recording
+  python -m sdk.finetune walk.bundle --labels me.db           train from it
+
+A window gets the label if the whole of it lies inside; those that the ends cut get none. Marks may overlap: the later
+one counts. The recorder may go on meanwhile."""
+
+_SLOT_S = 1800  # of one letter of the picture
+_SPAN = re.compile(r"\s*(?:(\d{4}-\d\d-\d\d)[ T]+)?(\d\d?:\d\d\S*?)\s*(?:-|–|to)\s*(\d\d?:\d\d\S*)\s*")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    arguments = _parser().parse_args(argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = parser("sdk.label", "Look at what a recorder kept, and say what it was.", _EXAMPLES)
+    p.add_argument("store", type=Path, help="file of the recorder (.db)")
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="days with a picture: what was predicted, what is labelled")
+    listing.add_argument("--days", metavar="N", type=int, default=31, help="the latest N (default %(default)s)")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    mark = commands.add_parser("mark", help="say what a span of time was")
+    unmark = commands.add_parser("unmark", help="take the labels of a span of time away")
+    for command, words in ((mark, "SPAN LABEL, or LABEL with --from and --to"), (unmark, "SPAN, if no --from")):
+        command.add_argument("words", nargs="*", metavar="WORD", help=f'{words}; a span is "12:00-12:30"')
+        command.add_argument("--date", metavar="DAY", help="of the span: 2026-11-20 (default today)")
+        command.add_argument("--from", dest="start", metavar="TIME", help='in place of a span: "2026-11-20 12:00"')
+        command.add_argument("--to", dest="end", metavar="TIME", help="its end")
+    mark.add_argument("--new", action="store_true", help="a label that the model does not have")
+    commands.add_parser("undo", help="take back the last mark or unmark")
+    export = commands.add_parser("export", help="labelled stretches as a recording")
+    export.add_argument("out", type=Path, metavar="OUT.npz", help="file to write")
+    return p
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from runtime.store import Store
+
+    with Store(arguments.store) as store:
+        print(_COMMANDS[arguments.command](store, arguments))
+    return DONE
+
+
+def _mark(store: Store, arguments: argparse.Namespace) -> str:
+    start_s, end_s, words = _span_of(arguments)
+    if len(words) != 1:
+        raise InputError("mark", expected='a span and one label: "12:00-12:30" walking', got=words, fix="Quote both.")
+    label = words[0].strip()
+    if not arguments.new:
+        _check_label(label, store.labels)
+    found = store.mark(start_s, end_s, label, time.time())
+    return (
+        f"{label}: {found.inside} windows, {_clock(start_s)} to {_clock(end_s)}; {found.straddling} that the ends cut "
+        f"are not labelled\nnext: python -m sdk.finetune BUNDLE --labels {store.path}"
+    )
+
+
+def _unmark(store: Store, arguments: argparse.Namespace) -> str:
+    start_s, end_s, words = _span_of(arguments)
+    if words:
+        raise InputError("unmark", expected="a span and no label", got=words, fix="Leave the label out.")
+    found = store.mark(start_s, end_s, None, time.time())
+    return f"{_clock(start_s)} to {_clock(end_s)}: no labels; {found.inside} windows inside"
+
+
+def _undo(store: Store, arguments: argparse.Namespace) -> str:
+    span = store.undo()
+    if span is None:
+        raise InputError(store.path, expected="a mark to take back", got="none", fix="There is nothing to do.")
+    return f"taken back: {span.label or 'unmark'}, {_clock(span.start_s)} to {_clock(span.end_s)}"
+
+
+def _export(store: Store, arguments: argparse.Namespace) -> str:
+    if arguments.out.suffix.lower() != ".npz":
+        raise InputError("export", expected="a name that ends in .npz", got=arguments.out, fix="Choose another name.")
+    recording = labelled_recording(store)
+    recording.save(arguments.out)
+    os.chmod(arguments.out, 0o600)
+    return f"{arguments.out}: {len(recording.samples)} samples, labels {', '.join(recording.label_names)}"
+
+
+def labelled_recording(store: Store) -> Recording:
+    """The marked stretches of a store, with a label for each sample and Unix seconds as times.
+
+    The samples of the windows that the ends cut are there too, without a label.
+
+    Raises:
+        InputError: nothing marked, no samples kept, modalities of several rates.
+    """
+    import numpy as np
+
+    from runtime.recording import UNLABELLED, Recording
+
+    spans, pieces, last_s = store.spans(), [], -float("inf")
+    for span in spans if store.is_even else ():
+        for piece in store.samples(span.start_s - store.window_s, span.end_s + store.window_s):
+            if piece.start_s > last_s:
+                pieces.append(piece)
+                last_s = piece.start_s
+    if not pieces:
+        raise InputError(
+            store.path,
+            expected="marks, and the samples of windows of one rate",
+            got=f"{len(spans)} marked spans without",
+            fix="Mark what was recorded; sdk.finetune takes stores with several rates as they are.",
+        )
+    t = np.concatenate([piece.start_s + np.arange(len(piece.data)) / store.rate_hz for piece in pieces])
+    names = tuple(sorted({span.label for span in spans}))
+    labels = np.full(len(t), UNLABELLED, np.int16)
+    for span in spans:
+        labels[(t >= span.start_s - 1e-6) & (t < span.end_s - 1e-6)] = names.index(span.label)
+    samples = np.concatenate([piece.data for piece in pieces])
+    return Recording(samples, store.channels, store.rate_hz, t, labels, names, name=str(store.path))
+
+
+def _list(store: Store, arguments: argparse.Namespace) -> str:
+    days = list(days_of(store, arguments.days))
+    span = store.span_s
+    if arguments.json:
+        spans = [entry._asdict() for entry in store.spans()]
+        return json.dumps(
+            {"span_s": span, "labels": store.labels, "keeps": store.keeps(), "days": days, "spans": spans}
+        )
+    if span is None:
+        return f"{store.path}: empty"
+    letters = _letters([name for day in days for part in ("predicted", "labelled") for name in day[part]])
+    lines = [f"{store.path}: {_clock(span[0])} to {_clock(span[1])}, keeps {', '.join(store.keeps()) or 'predictions'}"]
+    for day in days:
+        lines += ["", *_picture(store, day, letters)]
+    return "\n".join([*lines, "", "  ".join(f"{letter} {name}" for name, letter in letters.items())])
+
+
+def days_of(store: Store, n: int) -> Iterator[dict[str, Any]]:
+    """What there is of each local day that has windows, the latest n: date, windows, predicted, labelled.
+
+    Both are windows by label; those of a day are the ones that start on it.
+    """
+    span, spans = store.span_s, store.spans()
+    if span is None or n < 1:
+        return
+    day, last = (datetime.fromtimestamp(edge_s).date() for edge_s in span)
+    for day in (d for d in _days(max(day, last - timedelta(n - 1)), last)):  # noqa: B020
+        begin_s, end_s = _midnight(day), _midnight(day + timedelta(1))
+        predicted, labelled = store.counts(begin_s, end_s), Counter[str]()
+        for start_s, stop_s, label in spans:
+            ends = max(start_s, begin_s), min(stop_s - store.window_s + 2e-6, end_s)
+            labelled[label] += sum(store.counts(*ends).values()) if ends[0] < ends[1] else 0
+        if predicted:
+            counts = {label: count for label, count in labelled.items() if count}
+            yield {"date": str(day), "windows": sum(predicted.values()), "predicted": predicted, "labelled": counts}
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for i in range((last - first).days + 1):
+        yield first + timedelta(i)
+
+
+def _picture(store: Store, day: dict[str, Any], letters: dict[str, str]) -> list[str]:
+    """The lines of one day: numbers, hours, a letter per half hour for what was predicted and what is labelled."""
+    at = date.fromisoformat(day["date"])
+    begin_s, end_s = _midnight(at), _midnight(at + timedelta(1))
+    ruler, predicted, labelled = "", "", ""
+    counts, spans = store.timeline(begin_s, end_s), store.spans()
+    for slot in range(int((end_s - begin_s) // _SLOT_S)):
+        slot_s = begin_s + slot * _SLOT_S
+        local = datetime.fromtimestamp(slot_s)
+        if len(ruler) <= slot:
+            ruler += f"{local.hour:02d}" if local.hour % 3 == local.minute == 0 else " "
+        both = Counter(counts.get(slot_s, {})) + Counter(counts.get(slot_s + 900, {}))
+        predicted += letters[both.most_common(1)[0][0]] if both else "·"
+        inside = {s.label: min(s.end_s, slot_s + _SLOT_S) - max(s.start_s, slot_s) for s in spans}
+        longest = max(inside, key=lambda name: inside[name], default="")
+        labelled += letters[longest] if longest in letters and inside[longest] > 0 else "·"
+    share = sum(day["labelled"].values()) / day["windows"]
+    told = ", ".join(f"{name} {n / day['windows']:.0%}" for name, n in day["predicted"].items())
+    return [
+        f"{day['date']} {at:%a}  {day['windows']} windows, {share:.1%} labelled; {told}",
+        f"           {ruler}",
+        f"predicted  {predicted}",
+        f"labelled   {labelled}",
+    ]
+
+
+def _letters(names: Sequence[str]) -> dict[str, str]:
+    """A letter for each name, its own where it is free."""
+    letters: dict[str, str] = {}
+    for name in sorted(set(names)):
+        wishes = [*name.lower(), *name.upper(), *"0123456789abcdefghijklmnopqrstuvwxyz", "?"]
+        letters[name] = next(c for c in wishes if c == "?" or (c.isalnum() and c not in letters.values()))
+    return letters
+
+
+def _span_of(arguments: argparse.Namespace) -> tuple[float, float, list[str]]:
+    """Start and end in Unix seconds, and the words that are left."""
+    if arguments.start is not None or arguments.end is not None:
+        if arguments.start is None or arguments.end is None or arguments.date is not None:
+            raise InputError("--from", expected="--from and --to, without --date", got="less", fix="Give both, dated.")
+        start_s, end_s, words = instant(arguments.start), instant(arguments.end), arguments.words
+    else:
+        found = _SPAN.fullmatch(arguments.words[0]) if arguments.words else None
+        if found is None:
+            raise InputError(
+                "span", expected='two times such as "12:00-12:30"', got=arguments.words[:1], fix="Quote it; or --from."
+            )
+        day = found[1] or arguments.date or str(date.today())
+        start_s, end_s, words = instant(f"{day} {found[2]}"), instant(f"{day} {found[3]}"), arguments.words[1:]
+        if end_s <= start_s:
+            end_s = instant(f"{_date(day) + timedelta(1)} {found[3]}")
+    if end_s <= start_s:
+        raise InputError("--to", expected=f"a time after {_clock(start_s)}", got=_clock(end_s), fix="Correct it.")
+    return start_s, end_s, words
+
+
+def instant(text: str) -> float:
+    """Unix seconds of an ISO date and time, local unless it says otherwise.
+
+    Raises:
+        InputError: no such time, here and on that day; or one that the clocks show twice.
+    """
+    padded = re.sub(r"([ T])(\d:)", r"\g<1>0\2", text.strip())
+    try:
+        local = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", padded))
+    except ValueError:
+        raise InputError(
+            "time", expected='a date and a time such as "2026-11-20 12:00"', got=repr(text), fix="Correct it."
+        ) from None
+    if local.tzinfo is not None:
+        return local.timestamp()
+    first, second = local.timestamp(), local.replace(fold=1).timestamp()
+    if datetime.fromtimestamp(first) != local:
+        raise InputError(
+            "time", expected="a time that the clocks show", got=f"{text}, which they skip", fix="Summer time begins."
+        )
+    if first != second:
+        offsets = [f"{padded}{_offset(datetime.fromtimestamp(s).astimezone())}" for s in (first, second)]
+        raise InputError(
+            "time", expected=" or ".join(offsets), got=f"{text}, which the clocks show twice", fix="Say which."
+        )
+    return first
+
+
+def _offset(local: datetime) -> str:
+    text = local.strftime("%z")
+    return f"{text[:3]}:{text[3:]}"
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError("--date", expected="a day such as 2026-11-20", got=repr(text), fix="Correct it.") from None
+
+
+def _midnight(day: date) -> float:
+    return datetime(day.year, day.month, day.day).timestamp()
+
+
+def _clock(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _check_label(label: str, known: tuple[str, ...]) -> None:
+    if label not in known:
+        near = difflib.get_close_matches(label, known, 1, 0.75)
+        raise InputError(
+            "label",
+            expected=f"one of the model's: {', '.join(known)}",
+            got=repr(label),
+            fix=f"Did you mean {near[0]}?" if near else "Add --new for one that only another model knows.",
+        )
+
+
+_COMMANDS = {"list": _list, "mark": _mark, "unmark": _unmark, "undo": _undo, "export": _export}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""sdk.optimize: keeps what is faster and as good, and nothing else."""
+
+import json
+import random
+import time
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from bundles_small import small_windows
+from scipy import stats
+
+from exporters.fp16 import to_fp16
+from exporters.int8 import Int8Options, to_int8
+from exporters.variants import add_variant
+from runtime.bundle import Bundle
+from runtime.engine import EngineKind, open_engine
+from runtime.engine import choice as choices
+from runtime.errors import InputError
+from runtime.window import LabelledWindows
+from sdk.optimize import Limits, median_interval, optimize
+from sdk.optimize import judge as module
+from sdk.optimize.__main__ import main
+
+
+@pytest.fixture
+def bundle(small_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("SENSEDGE_CACHE", str(tmp_path / "cache"))
+    shipped = Bundle.open(small_bundle)
+    add_variant(small_bundle, to_fp16(shipped.model(), shipped.manifest))
+    return add_variant(
+        small_bundle, to_int8(shipped.model(), shipped.manifest, small_windows(32), Int8Options(weights_only=True))
+    )
+
+
+def test_the_interval_of_a_median():
+    """Of 1...11 at 95 %: the 2nd and the 10th (coverage 0.988); the 3rd and 9th would cover 0.935 only."""
+    assert median_interval(range(11, 0, -1)) == (2, 10)
+    assert stats.binom.cdf(1, 11, 0.5) <= 0.025 < stats.binom.cdf(2, 11, 0.5)
+    assert median_interval([1.0] * 5) is None  # 2 / 2**5 > 0.05
+    assert median_interval([3, 1, 2, 5, 4, 6]) == (1, 6)
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says():
+    rng = random.Random(1)
+    hits = 0
+    for _ in range(1000):
+        low, high = median_interval([rng.expovariate(1) for _ in range(21)])
+        hits += low <= np.log(2) <= high
+    assert hits >= 940
+
+
+class Paced:
+    """A stand-in for an engine: as slow as its precision is told to be, right or not."""
+
+    pace_s, wrong = MappingProxyType({}), ()
+
+    def __init__(self, bundle, *, threads=1, precision="float32"):
+        self.name, self.threads, self.precision, self.reason = "paced", threads, precision, ""
+        self._engine = open_engine(bundle)
+
+    def run(self, windows, output="logits"):
+        found = self._engine.run(windows, output)
+        return -found if self.precision in self.wrong else found
+
+    def logits(self, window):
+        until = time.perf_counter() + self.pace_s.get(self.precision, 1e-3)
+        while time.perf_counter() < until:
+            pass
+        return self._engine.logits(window)
+
+    def warm_up(self):
+        pass
+
+    def close(self):
+        self._engine.close()
+
+
+@pytest.fixture
+def paced(monkeypatch):
+    """paced(pace_s, wrong): optimize with Paced as the only engine, in this process."""
+    table = {"paced": EngineKind(__name__, "Paced", "numpy", "", on_gpu=True)}
+    monkeypatch.setattr(module, "measure_apart", choices.measure_candidates)
+    monkeypatch.setattr(module, "candidates_here", lambda table: (choices.Candidate("paced"),))
+
+    def run(bundle, pace_s, wrong=(), windows=None):
+        monkeypatch.setattr(Paced, "pace_s", pace_s)
+        monkeypatch.setattr(Paced, "wrong", wrong)
+        return optimize(bundle, windows, limits=Limits(budget_s=0.2), table=table)
+
+    return run
+
+
+FAST, SLOW = 5e-4, 2e-3
+
+
+def test_the_fastest_of_those_that_are_good_is_kept(bundle, paced):
+    found = paced(bundle, {"fp16": FAST, "int8-weights": FAST / 2})
+    assert found.chosen.precision == "int8-weights"
+    assert [one.accepted for one in found.verdicts] == [False, True, True]
+    assert all(one.interval[1] < 1 for one in found.verdicts[1:])
+    assert "100.0% of the labels" in found.reason
+    kept = choices.recall(bundle, table={"paced": None})
+    assert kept.candidate == found.chosen  # engine="auto" finds it
+    assert json.dumps(found.to_dict())
+
+
+def test_slower_is_never_kept(bundle, paced):
+    found = paced(bundle, {"fp16": SLOW, "int8-weights": SLOW})
+    assert found.chosen.precision == "float32"
+    assert [one.why for one in found.verdicts] == ["the float32 baseline", "slower", "slower"]
+
+
+def test_equal_is_not_faster(bundle, paced):
+    found = paced(bundle, {})
+    assert found.chosen.precision == "float32" or found.verdicts[1].interval[1] < 1
+
+
+def test_fast_and_wrong_is_never_kept(bundle, paced):
+    found = paced(bundle, {"fp16": FAST, "int8-weights": FAST}, wrong=("fp16", "int8-weights"))
+    assert found.chosen.precision == "float32"
+    assert "of the labels agree, asked are 99.0%" in found.verdicts[1].why
+
+
+def test_labels_decide_where_there_are_some(bundle, paced):
+    """True labels = what the float32 model says: its macro-F1 is 1, and that of the wrong one much lower."""
+    samples = small_windows(30, seed=7)
+    labels = open_engine(bundle).run(samples).argmax(1)
+    windows = LabelledWindows(samples, labels, np.zeros(30), np.zeros(30, np.int64))
+    found = paced(bundle, {"fp16": FAST, "int8-weights": FAST}, wrong=("fp16",), windows=windows)
+    assert found.judged_by == "macro-F1"
+    assert found.verdicts[0].macro_f1 == found.verdicts[2].macro_f1 == 1
+    assert "macro-F1 lower by" in found.verdicts[1].why
+    assert found.chosen.precision == "int8-weights"
+
+
+def test_joules_are_none_without_a_meter(bundle, paced):
+    found = paced(bundle, {})
+    assert [one.joules for one in found.verdicts] == [None] * 3
+    assert found.energy == "not measured (no meter)"
+
+
+def test_wrong_use(bundle):
+    with pytest.raises(InputError, match="windows: expected windows of the labels"):
+        optimize(bundle, small_windows(0))
+    with pytest.raises(InputError, match="limits"):
+        Limits(max_f1_loss=-1)
+
+
+def test_the_command(bundle, capsys):
+    assert main([str(bundle.path), "--seconds", "0.2"]) == 0
+    printed = capsys.readouterr().out
+    assert "KEPT: " in printed
+    assert "onnxruntime in fp16" in printed
+    assert "judged by agreement on 4 windows" in printed

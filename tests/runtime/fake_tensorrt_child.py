@@ -1,0 +1,17 @@
+"""runtime.engine.tensorrt_build with a fake TensorRT: FAKE_TENSORRT_GENERATION, and what fake_tensorrt reads."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fake_tensorrt
+
+from runtime.engine import tensorrt_build
+
+if __name__ == "__main__":
+    if os.environ.get("FAKE_TENSORRT") == "crash at import":
+        os.abort()
+    sys.modules["tensorrt"] = fake_tensorrt.make(os.environ["FAKE_TENSORRT_GENERATION"])
+    code = tensorrt_build.main(sys.argv[1:], fake_tensorrt.FakeCuda)
+    os._exit(code)
