@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdk.doctor.examine import Diagnosis, examine
+    from sdk.doctor.diagnosis import Diagnosis, examine
     from sdk.doctor.finding import Finding
     from sdk.doctor.host import Host
 
-_PARTS = {"examine": "Diagnosis examine", "finding": "Finding", "host": "Host"}
+_PARTS = {"diagnosis": "Diagnosis examine", "finding": "Finding", "host": "Host"}
 
 __all__ = ["Diagnosis", "Finding", "Host", "examine"]
 

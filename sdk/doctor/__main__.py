@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runtime.command import DONE, FAILED, guarded, parser
 
 if TYPE_CHECKING:
-    from sdk.doctor.examine import Diagnosis
+    from sdk.doctor.diagnosis import Diagnosis
     from sdk.doctor.finding import Finding
 
 _EXAMPLES = """\
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from sdk.doctor.examine import examine
+    from sdk.doctor.diagnosis import examine
     from sdk.doctor.host import Host
     from sdk.doctor.raw import raw
 

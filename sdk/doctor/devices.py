@@ -18,8 +18,8 @@ NODES = {  # what for: pattern under the root, group of Debian and its kin
     "firmware": ("dev/vcio*", "video"),
     "I2C": ("dev/i2c-*", "i2c"),
     "GPIO": ("dev/gpiochip*", "gpio"),
-    "serial": ("dev/tty[UA][SC][BM]*", "dialout"),
-    "IIO": ("dev/iio:device*", "iio"),
+    "serial": ("dev/tty[UA][SCM][BMA]*", "dialout"),
+    "IIO": ("dev/iio:device*", "plugdev"),
 }
 
 
@@ -49,7 +49,8 @@ def nodes(host: Host) -> Iterator[Finding]:
         if shut:
             text = f"{', '.join(f'/dev/{path}' for path in shut[:4])}: {DENIED}"
             state = PROBLEM if name == "firmware" else NOTE
-            yield Finding(name, state, text, f"`sudo usermod -aG {group} $USER`, then log in again.")
+            rule = "Give them to a group by the rule in docs/sources.md, and: " if name == "IIO" else ""
+            yield Finding(name, state, text, f"{rule}`sudo usermod -aG {group} $USER`, then log in again.")
         elif paths:
             yield Finding(name, OK, names)
     if host.is_pi and not list(host.root.glob(NODES["firmware"][0])):
