@@ -12,7 +12,7 @@ COMMANDS = {
     "label": ("sdk.label", "what a recorder kept: list it, say what it was, export it"),
     "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),
     "bundle": ("sdk.bundle", "a bundle as one file, and back"),
-    "optimize": ("sdk.optimize", "which engine and precision earn their place on this device"),
+    "optimize": ("sdk.optimize.__main__", "which engine and precision earn their place on this device"),
     "profile": ("sdk.profile.__main__", "what a bundle costs here, in time, memory and energy"),
     "doctor": ("sdk.doctor.__main__", "what this machine is, what it lacks, and how to mend it"),
     "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),
