@@ -18,6 +18,7 @@ from sdk.meters import open_meter
 from sdk.profile import ProfileOptions, profile
 
 pytest.importorskip("matplotlib")
+from sdk.profile.__main__ import main
 from sdk.profile.html import render
 from sdk.profile.html_figures import duration
 
@@ -205,6 +206,16 @@ def test_without_a_meter_a_sentence_says_so_and_no_zero_is_shown(without_meter):
     assert "<p>energy: not measured (no meter: no /sys/class/powercap)</p>" in page
     assert "Power over time" not in page
     assert " mJ" not in page
+
+
+def test_a_comparison_as_a_page(metered, tmp_path, capsys):
+    report = metered | {"runs": metered["runs"] * 3}  # 6 runs
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps(report))
+    files = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    assert main(["--compare", *files, "--html", str(tmp_path / "both.html")]) == 0
+    assert "Several reports" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert capsys.readouterr().out
 
 
 def test_throttling_stands_first(page, metered):
