@@ -53,7 +53,7 @@ def nodes(host: Host) -> Iterator[Finding]:
             yield Finding(name, state, text, f"{rule}`sudo usermod -aG {group} $USER`, then log in again.")
         elif paths:
             yield Finding(name, OK, names)
-    if host.is_pi and not list(host.root.glob(NODES["firmware"][0])):
+    if host.is_pi and host.gencmd is None and not list(host.root.glob(NODES["firmware"][0])):
         fix = "Take the kernel of Raspberry Pi OS: without it neither throttling nor power can be read."
         yield Finding("firmware", NOTE, "no /dev/vcio", fix)
 

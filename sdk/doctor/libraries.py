@@ -41,6 +41,7 @@ class KnownBad:
     state: str
     text: str
     fix: str
+    at_import: bool = False  # it explains an import that failed; one that did not is proof of the contrary
 
 
 def _torch_for(host: Host) -> str:
@@ -51,7 +52,7 @@ def _torch_for(host: Host) -> str:
 KNOWN_BAD = (
     KnownBad(
         "onnxruntime",
-        lambda version, host: version[:3] == (1, 21, 0) and host.machine == "aarch64",
+        lambda version, host: version[:3] == (1, 21, 0) and bool(host.old_core),
         PROBLEM,
         "dies of an illegal instruction on a Cortex-A53 or A72 (Raspberry Pi 3, 4, Zero 2)",
         'Take another: `pip install "onnxruntime!=1.21.0"`.',
@@ -67,8 +68,9 @@ KNOWN_BAD = (
         "torch",
         lambda version, host: version[:2] == (2, 10) and bool(host.old_core),
         PROBLEM,
-        "dies of an illegal instruction at its import on a core of Armv8.0",
+        "is known to die on a Cortex-A72 (Raspberry Pi 4)",
         "TORCH",
+        at_import=True,
     ),
     KnownBad(
         "torch",
@@ -79,9 +81,9 @@ KNOWN_BAD = (
     ),
     KnownBad(
         "torch",
-        lambda version, host: version[:2] >= (2, 11) and host.machine == "aarch64",
+        lambda version, host: version[:2] >= (2, 11) and host.is_pi and "+cpu" not in str(host.version_of("torch")),
         NOTE,
-        "is for aarch64 a CUDA 13 build: 0.5 GB and more that a Raspberry Pi or a Jetson has no use for",
+        "is a CUDA 13 build on PyPI: 0.5 GB and more that a Raspberry Pi has no use for",
         "TORCH",
     ),
 )
@@ -137,9 +139,10 @@ def libraries(host: Host) -> Iterator[Finding]:
 def _library(package: str, module: str, version: str, host: Host) -> Finding:
     numbers = _numbers(version)
     kind = "onnxruntime" if package in FLAVOURS else package
-    bad = next((bad for bad in KNOWN_BAD if bad.package == kind and bad.fits(numbers, host)), None)
-    fix = "" if bad is None else _torch_for(host) if bad.fix == "TORCH" else bad.fix
     ending = host.probe(module)
+    fitting = (bad for bad in KNOWN_BAD if bad.package == kind and bad.fits(numbers, host))
+    bad = next((bad for bad in fitting if ending or not bad.at_import), None)
+    fix = "" if bad is None else _torch_for(host) if bad.fix == "TORCH" else bad.fix
     topic, facts = f"library {package}", {"version": version, "import": ending or "ok"}
     if ending:
         text = f"{version}: import {ending}" + (f"; this version {bad.text}" if bad else "")

@@ -151,12 +151,14 @@ def test_telemetry():
         (CORTEX_A72, "onnxruntime", "1.21.0", PROBLEM, "onnxruntime!=1.21.0"),
         (CORTEX_A72, "onnxruntime", "1.21.1", OK, ""),
         (CORTEX_A72, "onnxruntime", "1.16.3", PROBLEM, "onnxruntime>=1.19"),
-        (CORTEX_A72, "torch", "2.10.0", PROBLEM, "torch==2.9.1"),
-        (CORTEX_A76, "torch", "2.10.0", OK, ""),
+        (CORTEX_A76, "onnxruntime", "1.21.0", OK, ""),
+        (CORTEX_A72, "torch", "2.10.0", OK, ""),  # its import came back
         (CORTEX_A72, "torch", "2.9.1", OK, ""),
         (CORTEX_A72, "torch", "2.6.0", NOTE, "torch==2.9.1"),
-        (CORTEX_A76, "torch", "2.11.0", NOTE, "torch<2.11"),
-        (CORTEX_A72, "torch", "2.13.0+cu130", NOTE, "torch==2.9.1"),
+        (CORTEX_A76 | pi5(), "torch", "2.11.0", NOTE, "torch<2.11"),
+        (CORTEX_A76 | pi5(), "torch", "2.11.0+cpu", OK, ""),
+        (CORTEX_A72 | pi4(), "torch", "2.13.0", NOTE, "torch==2.9.1"),
+        (orin_nano(), "torch", "2.13.0", OK, ""),
     ],
 )
 def test_versions_that_are_known_to_be_bad(tree, core, package, version, state, fix):
@@ -164,6 +166,15 @@ def test_versions_that_are_known_to_be_bad(tree, core, package, version, state, 
     assert (found.state, found.facts["version"]) == (state, version)
     assert fix in found.fix
     assert bool(fix) == bool(found.fix)
+
+
+def test_torch_2_10_on_a_raspberry_pi_4(tree):
+    endings, versions = {"torch": "killed by SIGILL"}, GOOD | {"torch": "2.10.0"}
+    found = one(libraries(host(tree(CORTEX_A72), versions, endings)), "library torch")
+    assert (
+        found.text == "2.10.0: import killed by SIGILL; this version is known to die on a Cortex-A72 (Raspberry Pi 4)"
+    )
+    assert (found.state, "torch==2.9.1" in found.fix) == (PROBLEM, True)
 
 
 def test_the_same_versions_on_a_pc_are_well(tree):
