@@ -85,8 +85,8 @@ def _head(report: Report) -> Iterator[str]:
     yield f'<p class="soft">{escape("; ".join(parts))}</p>'
     runs = _count(len(report["runs"]), "process", "processes")
     yield (
-        f"<p>{report['deadline']['hops']} windows in {runs}, {escape(work['pace'])}: {work['window_samples']} samples "
-        f"of {work['n_channels']} channels at {work['rate_hz']:g} Hz, a new one every {duration(work['hop_s'])}.</p>"
+        f"<p>{_count(report['deadline']['hops'], 'window')} in {runs}, {escape(work['pace'])}: "
+        f"{work['window_samples']} samples of {work['n_channels']} channels at {work['rate_hz']:g} Hz, a new one every {duration(work['hop_s'])}.</p>"
     )
     yield f"<dl>{''.join(_tile(*tile) for tile in _tiles(report))}</dl>"
 

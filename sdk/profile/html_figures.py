@@ -88,8 +88,10 @@ def latency(report: Report) -> str:
         left.set_ylim(bottom=0.7)
         left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         left.yaxis.set_minor_locator(NullLocator())
-        for name, key in (("p50", "p50_s"), ("p99", "p99_s")):
-            _mark(left, report["latency"]["total"][key], name, INK, ":")
+        p50_s, p99_s = (report["latency"]["total"][key] for key in ("p50_s", "p99_s"))
+        marks = {"p50": p50_s, "p99": p99_s} if p99_s > 1.1 * p50_s else {"p50 and p99": p50_s}
+        for name, mark_s in marks.items():
+            _mark(left, mark_s, name)
         _deadline(left, deadline_s, high)
         _cdf(right, seconds, SERIES[0])
         right.set_title("Cumulative distribution")
@@ -254,8 +256,8 @@ def _cdf(axes: Any, seconds: Values, colour: str, **more: Any) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _mark(axes: Any, seconds: float, text: str, colour: str, dashes: str) -> None:
-    axes.axvline(seconds, color=colour, linewidth=0.9, linestyle=dashes)
+def _mark(axes: Any, seconds: float, text: str) -> None:
+    axes.axvline(seconds, color=INK, linewidth=0.9, linestyle=":")
     place = _inside(2, -2, "left", "top")
     axes.annotate(text, (seconds, 1), xycoords=axes.get_xaxis_transform(), **place)
 
@@ -301,6 +303,8 @@ def _time_axis(axes: Any, label: str) -> None:
     low, high = axes.get_xlim()
     steps = (1, 2, 5) if high / low < 300 else (1,)
     ticks = [step * 10.0**power for power in range(-8, 5) for step in steps if low <= step * 10.0**power <= high]
+    if len(ticks) < 2:
+        ticks = np.geomspace(low, high, 5)[1:-1].tolist()
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
