@@ -84,10 +84,12 @@ def _head(report: Report) -> Iterator[str]:
     parts += [f"model {bundle['model_bytes'] / 1e3:.0f} kB", report["taken_at"]]
     yield f'<p class="soft">{escape("; ".join(parts))}</p>'
     runs = _count(len(report["runs"]), "process", "processes")
-    yield (
-        f"<p>{_count(report['deadline']['hops'], 'window')} in {runs}, {escape(work['pace'])}: "
-        f"{work['window_samples']} samples of {work['n_channels']} channels at {work['rate_hz']:g} Hz, a new one every {duration(work['hop_s'])}.</p>"
+    hops, shape = (
+        _count(report["deadline"]["hops"], "window"),
+        f"{work['window_samples']} samples of {work['n_channels']}",
     )
+    rate = f"{work['rate_hz']:g} Hz, a new one every {duration(work['hop_s'])}"
+    yield f"<p>{hops} in {runs}, {escape(work['pace'])}: {shape} channels at {rate}.</p>"
     yield f"<dl>{''.join(_tile(*tile) for tile in _tiles(report))}</dl>"
 
 
