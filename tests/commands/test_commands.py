@@ -151,7 +151,7 @@ def test_profile_in_json(bundle):
 def test_profile_as_text(bundle):
     done = python("-m", "sdk.profile", bundle, "--windows", "30")
     assert done.returncode == 0
-    assert done.stdout.startswith("walk, version base, model 342 kB; onnxruntime, float32, 1 thread\n")
+    assert done.stdout.startswith("walk, version base, model 298 kB; onnxruntime, float32, 1 thread\n")
     for part in (
         "30 windows, ms",
         "p99.9",
