@@ -211,6 +211,16 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
     assert hits >= 940
 
 
+def test_a_race_is_in_turn():
+    seen = []
+    calls = {name: lambda name=name: (seen.append(name), time.sleep(0.002))[0] for name in "ab"}
+    seconds = faster.race(calls, "a", 0)
+    assert len(seconds["a"]) == len(seconds["b"]) == 12
+    assert min(seconds["a"] + seconds["b"]) >= 0.002
+    turns = "".join(seen[6:])  # the first are to learn how long a call takes
+    assert {"".join(sorted(turns[i : i + 2])) for i in range(0, 24, 2)} == {"ab"}
+
+
 def test_a_race_ends_when_all_is_decided_or_the_time_is_up():
     def busy(ms):
         def call():
