@@ -168,13 +168,6 @@ def test_one_window_batches_and_none(engine, bundle):
     assert engine.run(windows[:0], "features").shape == (0, bundle.manifest.features)
 
 
-def test_windows_that_may_not_be_written_to(engine):
-    windows = small_windows(3)
-    truth = engine.run(windows)
-    windows.flags.writeable = False
-    assert np.array_equal(engine.run(windows), truth)
-
-
 def test_answers_stay_and_windows_too(engine):
     first, second = small_windows(3), small_windows(3, seed=9)
     for n in (1, 3):
