@@ -56,15 +56,19 @@ def small_parts(name, seed=1):
 
 
 def export_small(name, path):
-    """A bundle of one encoder, with the module that it was made of."""
-    import torch
-
+    """A bundle of one encoder."""
     from exporters import export_bundle
 
+    return export_bundle(path, *small_parts(name), small_manifest(), small_windows(4))
+
+
+def small_module(name):
+    """What the bundle of one encoder was made of: windows to (features, logits)."""
+    import torch
+
     encoder, head = small_parts(name)
-    manifest, windows = small_manifest(), small_windows(4)
-    export_bundle(path, encoder, head, manifest, windows)
-    mean, std = torch.tensor(manifest.normalise.mean), torch.tensor(manifest.normalise.std)
+    normalise = small_manifest().normalise
+    mean, std = torch.tensor(normalise.mean), torch.tensor(normalise.std)
 
     @torch.inference_mode()
     def module(samples):
@@ -72,7 +76,7 @@ def export_small(name, path):
         return features.numpy(), head(features).numpy()
 
     module.encoder, module.head = encoder, head
-    return Exported(path, module, windows)
+    return module
 
 
 def image_manifest(*, in_graph=False, **changes):
