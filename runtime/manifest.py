@@ -60,10 +60,10 @@ class Modality:
 
     def __post_init__(self) -> None:
         scale = 1.0 if self.full_scale is None else self.full_scale
-        if not self.channels or not all(math.isfinite(number) and number > 0 for number in (self.rate_hz, scale)):
+        if not self.channels or not 1e-9 < self.rate_hz < 1e9 or not 0 < scale < math.inf:
             raise BundleError(
                 f"modality {self.name!r}",
-                expected="at least one channel, a rate above 0 Hz and a full scale above 0",
+                expected="at least one channel, a rate above 0 Hz (and below 1 GHz) and a full scale above 0",
                 got=f"{len(self.channels)} channels at {self.rate_hz} Hz, full scale {self.full_scale}",
                 fix="Correct `signal` in the manifest.",
             )

@@ -65,7 +65,7 @@ def _array(data: bytes) -> NDArray[np.float32]:
     values = memoryview(data)[file.tell() :]
     if dtype != np.dtype("<f4") or 4 * math.prod(shape) != len(values) or min(shape, default=0) < 0:
         raise ValueError(f"{dtype} of shape {shape} in {len(values)} bytes")
-    array: NDArray[np.float32] = np.frombuffer(values, "<f4").reshape(shape, order="F" if fortran else "C")
+    array: NDArray[np.float32] = np.frombuffer(bytearray(values), "<f4").reshape(shape, order="F" if fortran else "C")
     if not np.isfinite(array).all():
         raise ValueError("numbers that are not finite")
     return array

@@ -155,8 +155,6 @@ def check_variants(path: Path, manifest: Manifest) -> None:
         missing = sorted(shapes.keys() - {name for place in spec.tensors for name in sources(place)})
         if missing:
             raise _bad(path, f"{spec.precision} without {', '.join(missing)}")
-    if len({spec.precision for spec in manifest.variants}) != len(manifest.variants):
-        raise _bad(path, "two of one precision")
 
 
 def _wrong(place: VariantTensor, shapes: Mapping[str, tuple[int, ...]], size: int, model_size: int) -> str | None:
