@@ -14,6 +14,7 @@ COMMANDS = {
     "bundle": ("sdk.bundle", "a bundle as one file, and back"),
     "optimize": ("sdk.optimize.__main__", "which engine and precision earn their place on this device"),
     "profile": ("sdk.profile.__main__", "what a bundle costs here, in time, memory and energy"),
+    "doctor": ("sdk.doctor.__main__", "what this machine is, what it lacks, and how to mend it"),
     "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),
     "pretrain": ("sdk.pretrain.__main__", 'train an encoder and export it (needs "sensedge[train,export]")'),
 }

@@ -103,7 +103,7 @@ class OpenvinoEngine:
         if len(windows) == 0:
             return np.zeros((0, self._outputs[output].shape[1]), np.float32)
         self._batches = self._batches or self._compile(self._model, (-1, *self._inputs.shape))
-        tensor = self._openvino.Tensor(np.ascontiguousarray(windows), shared_memory=True)
+        tensor = self._openvino.Tensor(np.require(windows, requirements=("C", "W")), shared_memory=True)
         self._batches.set_tensor(self._inputs.name, tensor)
         self._batches.infer()
         result: NDArray[np.float32] = self._batches.get_tensor(output).data.copy()

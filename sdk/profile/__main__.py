@@ -136,8 +136,11 @@ def _compare(arguments: argparse.Namespace) -> int:
         raise InputError(
             "--compare", expected="pairs of files", got=len(arguments.compare), fix="Name A B, or A B A B."
         )
+    render = _render() if arguments.html else None
     reports = [read_report(path) for path in arguments.compare]
     found = compare_reports(reports[0::2], reports[1::2], margin=arguments.margin)
+    if render is not None:
+        arguments.html.write_text(render(reports[0], reports[1:]), encoding="utf-8")
     print(json.dumps(found.to_dict()) if arguments.json else describe(found))
     return REFUSED if found.worse else DONE
 

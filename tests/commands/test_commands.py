@@ -25,7 +25,7 @@ def bundle(tmp_path):
 # ---- help
 
 
-@pytest.mark.parametrize("name", ["stream", "label", "finetune", "profile", "demo"])
+@pytest.mark.parametrize("name", ["stream", "label", "finetune", "profile", "doctor", "demo"])
 def test_help_has_examples_and_exit_codes(name):
     done = python("-m", f"sdk.{name}", "--help")
     assert done.returncode == 0
@@ -39,7 +39,7 @@ def test_help_has_examples_and_exit_codes(name):
 def test_the_door_lists_every_command(arguments):
     done = python("-m", "sdk.cli", *arguments)
     assert done.returncode == (0 if arguments else 2)
-    for name in ("demo", "stream", "label", "finetune", "profile", "datasets", "pretrain"):
+    for name in ("demo", "stream", "label", "finetune", "profile", "doctor", "datasets", "pretrain"):
         assert f"\n  {name} " in done.stdout
 
 
@@ -151,7 +151,7 @@ def test_profile_in_json(bundle):
 def test_profile_as_text(bundle):
     done = python("-m", "sdk.profile", bundle, "--windows", "30")
     assert done.returncode == 0
-    assert done.stdout.startswith("walk, version base, model 342 kB; onnxruntime, float32, 1 thread\n")
+    assert done.stdout.startswith("walk, version base, model 298 kB; onnxruntime, float32, 1 thread\n")
     for part in (
         "30 windows, ms",
         "p99.9",

@@ -201,6 +201,13 @@ def test_any_layout_of_memory(engine):
         np.testing.assert_allclose(engine.run(view), engine.run(np.ascontiguousarray(view)), rtol=1e-6)
 
 
+def test_windows_that_may_not_be_written_to(engine):
+    windows = small_windows(6)
+    answers = engine.run(windows)
+    windows.flags.writeable = False
+    assert np.array_equal(engine.run(windows), answers)
+
+
 @pytest.mark.parametrize("windows", [np.zeros((1, 31, 3), np.float32), np.zeros((2, 32, 3)), np.zeros((32, 3), "f4")])
 def test_wrong_windows_are_refused_alike(engine, windows):
     with pytest.raises(InputError, match=r"windows: expected float32 of shape \(n, 32, 3\), got .* of shape") as e:

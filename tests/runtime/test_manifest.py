@@ -156,7 +156,7 @@ def test_an_unknown_field_is_named(path, where):
         (
             ("signal", "modalities", 0, "channels"),
             [],
-            "modality 'acc': expected at least one channel, a rate above 0 Hz .* and a full scale above 0, got 0 channels",
+            "modality 'acc': expected at least one channel, a rate above 0 Hz .* above 0, got 0 channels",
         ),
         (("signal", "modalities", 0, "channels"), ["x", "y", "x"], "channels acc_x, acc_y, acc_x. Name each"),
         (("signal", "modalities", 0, "rate_hz"), -1, "modality 'acc': expected .* got 3 channels at -1.0 Hz"),

@@ -133,7 +133,9 @@ def test_files_and_graphs_are_the_same(trainable):
 
 def test_the_tensors_of_a_graph_are_those_of_its_layers(trainable):
     spoil(trainable, lambda raw: raw["training"][4]["tensors"].reverse())
-    with pytest.raises(BundleError, match=r"from layer 4: expected the tensors head\.weight, head\.bias, .* got head\.b"):
+    with pytest.raises(
+        BundleError, match=r"from layer 4: expected the tensors head\.weight, head\.bias, .* got head\.b"
+    ):
         Bundle.open(trainable.path)
 
 

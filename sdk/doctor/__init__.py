@@ -1,0 +1,31 @@
+"""What this machine is, what it lacks, and how to mend it: `python -m sdk.doctor [BUNDLE]`.
+
+host        the machine that is asked; a test gives it files and answers of its own
+finding     what was found: ok, a note or a problem, and the fix in words
+libraries   Python, wheels, versions that are known to be bad; imports, each tried in a process of its own
+machine     board, throttling, memory, disk, limits of the control group
+devices     meters, device nodes and who may open them
+clocks      clocks, governor, frequencies
+engines     engines that are here, their answers to the golden windows, threads that spin
+raw         files and answers as they are, for a bug report
+examine     all of it, in order
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdk.doctor.diagnosis import Diagnosis, examine
+    from sdk.doctor.finding import Finding
+    from sdk.doctor.host import Host
+
+_PARTS = {"diagnosis": "Diagnosis examine", "finding": "Finding", "host": "Host"}
+
+__all__ = ["Diagnosis", "Finding", "Host", "examine"]
+
+
+def __getattr__(name: str) -> Any:
+    for part, names in _PARTS.items():
+        if name in names.split():
+            return getattr(import_module(f"sdk.doctor.{part}"), name)
+    raise AttributeError(f"module 'sdk.doctor' has no attribute {name!r}")

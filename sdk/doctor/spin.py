@@ -1,0 +1,45 @@
+"""What a prediction costs the processor while there is a pause before the next: `python -m sdk.doctor.spin BUNDLE`.
+
+Two threads, twenty windows a second, first with the options of the runtime, then with onnxruntime's own: threads that
+spin burn the pause. Prints one JSON object with the CPU seconds of all threads per window.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+PERIOD_S, WINDOWS, THREADS = 0.05, 15, 2
+
+
+def main(path: Path) -> dict[str, float]:
+    """Measure both, with CPU seconds per window."""
+    from runtime import Bundle  # before onnxruntime: it switches its telemetry off
+
+    import onnxruntime  # isort: skip
+
+    from runtime.engine.inputs import Inputs
+    from runtime.engine.ort import session_options
+
+    bundle = Bundle.open(path)
+    inputs = {bundle.manifest.input_name: Inputs(bundle.manifest)(bundle.golden().windows[:1])}
+    theirs = onnxruntime.SessionOptions()
+    theirs.intra_op_num_threads = THREADS
+    found = {"period_s": PERIOD_S, "threads": float(THREADS)}
+    for name, options in (("ours_cpu_s", session_options(THREADS)), ("default_cpu_s", theirs)):
+        session = onnxruntime.InferenceSession(bundle.model(), options, providers=["CPUExecutionProvider"])
+        session.run(None, inputs)
+        time.sleep(PERIOD_S)
+        began_s = time.process_time()
+        for _ in range(WINDOWS):
+            session.run(None, inputs)
+            time.sleep(PERIOD_S)
+        found[name] = (time.process_time() - began_s) / WINDOWS
+        del session
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))
