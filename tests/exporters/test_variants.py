@@ -384,7 +384,8 @@ def spoil(tensor, **changes):
     ("change", "message"),
     [
         (spoil(0, offset=-1), "bytes outside of the file"),
-        (spoil(0, offset=1 << 60), "bytes outside of the file"),
+        (spoil(0, offset=1 << 40), "bytes outside of the file"),
+        (spoil(0, offset=1 << 60), "offset: expected int"),
         (spoil(0, scale_offset=1 << 40), "bytes outside of the file"),
         (spoil(0, scale_offset=None), "scales belong to int8"),
         (spoil(0, axis=9), "no axis 9"),
