@@ -3,9 +3,13 @@
 PYTHON ?= python3
 BASE := .venv-base
 DEV := .venv
+TENSORRT := .venv-tensorrt
+FUZZ := .venv-fuzz
+FUZZ_S ?= 60
+BUNDLE := sdk/demo/data/walk.bundle
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint format bench test-device stream-device clean
+.PHONY: help demo test lint format bench gate fuzz test-device stream-device clean
 
 help:
 	@echo "make demo     install the base (no torch) and run the main job on what the package carries"
@@ -13,6 +17,8 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make format   let ruff lay out the code"
 	@echo "make bench    run every benchmark once, quickly"
+	@echo "make gate     ask TensorRT for RTX, which needs no GPU for it, whether it takes what we export"
+	@echo "make fuzz     strange files for each reader, FUZZ_S=60 seconds each; what breaks one stays in build/fuzz"
 	@echo "make test-device ON='ssh pi --'       the runtime's tests where ON runs a command: a board or an emulator that sees"
 	@echo "                                      this folder and has numpy, scipy, onnxruntime, pytest, hypothesis, safetensors"
 	@echo "make stream-device ON='vm -m 256 --'  a recording streamed there, such as on a machine of little memory"
@@ -22,7 +28,7 @@ demo: $(BASE)/.installed
 	$(BASE)/bin/python -m sdk.demo
 
 test: $(DEV)/.installed
-	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
@@ -36,6 +42,20 @@ format: $(DEV)/.installed
 bench: $(DEV)/.installed
 	$(DEV)/bin/python -m benchmarks stream --quick
 
+# A full gate, with every encoder in its published size: SENSEDGE_GATE=full make gate
+gate: $(DEV)/.installed $(TENSORRT)/.installed
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest tests/exporters/test_tensorrt_gate.py
+
+# Each reader begins with a good file of the shipped bundle, and goes on with what it found interesting last time.
+fuzz: $(FUZZ)/.installed
+	for pair in manifest:manifest.json signatures:manifest.json tensors:weights.safetensors npz:golden.npz \
+	    zip:golden.npz graph:train/04.onnx; do \
+	    reader=$${pair%%:*}; mkdir -p build/fuzz/$$reader; \
+	    $(FUZZ)/bin/python tests/fuzz/fuzz_readers.py $$reader -max_total_time=$(FUZZ_S) -timeout=10 \
+	        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/$$reader- -seed_inputs=$(BUNDLE)/$${pair#*:} \
+	        build/fuzz/$$reader || exit 1; \
+	done
+
 # ON is put before the command; bundles are exported here, as a device has no torch.
 test-device: $(DEV)/.installed
 	rm -rf build/bundles
@@ -43,10 +63,10 @@ test-device: $(DEV)/.installed
 	$(ON) env SENSEDGE_BUNDLES=build/bundles python -m pytest -p no:cacheprovider tests/runtime
 
 stream-device:
-	$(ON) python -m sdk.stream sdk/demo/data/walk.bundle --replay sdk/demo/data/person_6.npz | tail -n 4
+	$(ON) python -m sdk.stream $(BUNDLE) --replay sdk/demo/data/person_6.npz | tail -n 4
 
 clean:
-	rm -rf $(BASE) $(DEV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(BASE) $(DEV) $(TENSORRT) $(FUZZ) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BASE)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BASE)
@@ -57,4 +77,15 @@ $(BASE)/.installed: setup.cfg pyproject.toml constraints.txt
 $(DEV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python -m pip install $(PIP_FLAGS) --editable ".[dev]"
+	touch $@
+
+# Of its own, as it is large and under NVIDIA's licence. The tests look for it here: exporters/tensorrt/gate.py.
+$(TENSORRT)/.installed: constraints.txt
+	$(PYTHON) -m venv $(TENSORRT)
+	$(TENSORRT)/bin/python -m pip install $(PIP_FLAGS) tensorrt-rtx-cu13 numpy
+	touch $@
+
+$(FUZZ)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install $(PIP_FLAGS) --editable . atheris
 	touch $@

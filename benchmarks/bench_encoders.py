@@ -29,7 +29,7 @@ from runtime.engine import open_engine
 from runtime.manifest import Normalise, SpectrogramSpec
 from sdk.encoders import Classifier, Split, create_encoder, encoder_info, list_encoders
 
-QUICK = ("fcn", "fcn-stride4", "co-occurrence", "resnet1d")
+QUICK = ("fcn", "resnet1d")
 _LABELS = ("sitting", "walking", "running")
 _SECONDS, _QUICK_SECONDS = 2.0, 0.2
 _LEAST_CALLS = 5

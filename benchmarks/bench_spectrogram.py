@@ -182,7 +182,7 @@ def _check(task: str, suffix: str, candidates: Task, result: Result) -> None:
 def _time(task: str, suffix: str, candidates: Task, options: Options, result: Result) -> None:
     places = {name: count(4) for name in candidates}  # the check drew four
     calls = {name: (lambda name=name: candidates[name](next(places[name]))) for name in candidates}
-    seconds = interleave(calls, rounds=10 if options.quick else 40, calls=50)
+    seconds = interleave(calls, rounds=4 if options.quick else 40, calls=50)
     for name, values in seconds.items():
         result.figures[f"{task}{name}_us{suffix}"] = float(np.median(values)) * 1e6
         if name != "incremental":

@@ -72,7 +72,7 @@ def _fcn(folder: Path, options: Options, result: Result) -> None:
     with _ort_training(bundle, folder, options) as peer:
         if peer is not None:
             candidates["ort_training"] = peer
-        seconds = interleave(candidates, rounds=20 if options.quick else 80, calls=2)
+        seconds = interleave(candidates, rounds=6 if options.quick else 80, calls=2)
     _report(
         result,
         seconds,
@@ -153,7 +153,7 @@ def _processes(bundle: Bundle, data: Path, options: Options, result: Result) -> 
     }
     starts: dict[str, list[float]] = {name: [] for name in commands}
     peaks: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(3 if options.quick else 9):
+    for _ in range(1 if options.quick else 9):
         for name, command in commands.items():
             began = perf_counter()
             with subprocess.Popen(
@@ -198,7 +198,7 @@ def _transformer(folder: Path, options: Options, result: Result) -> None:
         "transformer_ours": Ours(bundle, 0, windows, labels).step,
         "transformer_torch": Torch(module, torch.from_numpy(windows), torch.from_numpy(labels)).step,
     }
-    seconds = interleave(candidates, rounds=20 if options.quick else 80, calls=5)
+    seconds = interleave(candidates, rounds=6 if options.quick else 80, calls=5)
     _report(result, seconds, {"transformer_ours_vs_torch": ("transformer_ours", "transformer_torch")})
 
 

@@ -1,5 +1,6 @@
 """The parts of small bundles: manifests, windows, encoders with random weights."""
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,15 +57,19 @@ def small_parts(name, seed=1):
 
 
 def export_small(name, path):
-    """A bundle of one encoder, with the module that it was made of."""
-    import torch
-
+    """A bundle of one encoder."""
     from exporters import export_bundle
 
+    return export_bundle(path, *small_parts(name), small_manifest(), small_windows(4))
+
+
+def small_module(name):
+    """What the bundle of one encoder was made of: windows to (features, logits)."""
+    import torch
+
     encoder, head = small_parts(name)
-    manifest, windows = small_manifest(), small_windows(4)
-    export_bundle(path, encoder, head, manifest, windows)
-    mean, std = torch.tensor(manifest.normalise.mean), torch.tensor(manifest.normalise.std)
+    normalise = small_manifest().normalise
+    mean, std = torch.tensor(normalise.mean), torch.tensor(normalise.std)
 
     @torch.inference_mode()
     def module(samples):
@@ -72,7 +77,12 @@ def export_small(name, path):
         return features.numpy(), head(features).numpy()
 
     module.encoder, module.head = encoder, head
-    return Exported(path, module, windows)
+    return module
+
+
+def without_note(err):
+    """What a command said on stderr, but for the line on a bundle that nobody has signed."""
+    return re.sub(r"\Anote: .*: not signed; whoever made it is trusted\n", "", err)
 
 
 def image_manifest(*, in_graph=False, **changes):

@@ -71,10 +71,19 @@ def classifier(name, n_classes=3, seed=0):
 
 
 def export_of(name, path):
-    """(bundle, torch module from windows or images to logits, these); parity is checked by the export."""
+    """A bundle; parity is checked by the export."""
     module, shape = classifier(name)
     manifest = manifest_of(name, module.encoder, shape)
     assert manifest.input_shape == shape
-    windows = np.random.default_rng(0).normal(size=(7, *manifest.window_shape)).astype(np.float32)
-    bundle = export_bundle(path, module.encoder, module.head, manifest, windows, tolerance=TOLERANCE)
-    return bundle, module, graph_inputs(manifest, windows)
+    return export_bundle(path, module.encoder, module.head, manifest, raw_windows(manifest), tolerance=TOLERANCE)
+
+
+def module_of(name):
+    """What the bundle was made of: (torch module from windows or images to logits, these)."""
+    module, shape = classifier(name)
+    manifest = manifest_of(name, module.encoder, shape)
+    return module, graph_inputs(manifest, raw_windows(manifest))
+
+
+def raw_windows(manifest):
+    return np.random.default_rng(0).normal(size=(7, *manifest.window_shape)).astype(np.float32)

@@ -66,28 +66,31 @@ def _probe(trt: Any, request: Mapping[str, Any], folder: Path) -> dict[str, Any]
 
 
 def _check(trt: Any, request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Which nodes are not supported, and whether the model parses."""
-    model = (folder / "model.onnx").read_bytes()
-    parsed = _Parsed(trt, model, query=True)
-    found = parsed.facts()
-    again = _Parsed(trt, model)  # the query leaves its parser in an unknown state
-    found.update(again.facts(), refused=_unique([*parsed.refused, *again.refused]))
-    found["supported"] = parsed.ok
-    if not (parsed.ok and again.ok):
-        found["reason"] = _refusal(found["refused"]) or again.log.reason()
-    return found
+    return _checked(trt, (folder / "model.onnx").read_bytes())[0]
+
+
+def _checked(trt: Any, model: bytes) -> tuple[dict[str, Any], _Parsed]:
+    """Which nodes are not supported, whether the model parses, and the parsed model."""
+    asked = _Parsed(trt, model, query=True)
+    parsed = _Parsed(trt, model)  # the query leaves its parser in an unknown state
+    refused = _unique([*asked.refused, *parsed.refused])
+    found = {**parsed.facts(), "refused": refused, "supported": asked.ok}
+    if not (asked.ok and parsed.ok):
+        found["reason"] = _refusal(refused) or parsed.log.reason()
+    return found, parsed
 
 
 def _build(trt: Any, request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    model = (folder / "model.onnx").read_bytes()
     if request.get("check"):
-        found = _check(trt, request, folder)
+        found, parsed = _checked(trt, model)
         if found.get("reason") or found["recurrent"]:  # a recurrent graph may take minutes and gigabytes: parsed only
             return found
-    parsed = _Parsed(trt, (folder / "model.onnx").read_bytes())
-    found = {**parsed.facts(), **found}
-    if not parsed.ok:
-        return {**found, "reason": _refusal(parsed.refused) or parsed.log.reason(), "final": True}
+    else:
+        parsed = _Parsed(trt, model)
+        found = parsed.facts()
+        if not parsed.ok:
+            return {**found, "reason": _refusal(parsed.refused) or parsed.log.reason(), "final": True}
     config, kept = _config(trt, parsed, request, folder)
     began = time.monotonic()
     plan = parsed.builder.build_serialized_network(parsed.network, config)

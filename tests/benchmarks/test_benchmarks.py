@@ -15,6 +15,7 @@ PROMISED = {  # ratios and figures that are known by name outside
     "coldstart": {"import_vs_bare", "first_prediction_vs_bare"},
     "encoders": {"fcn_parameters", "fcn_macs", "fcn_ms", "fcn_windows_per_s", "fcn_bundle_mb", "cosmo-utd_parameters"},
     "engines": {"auto_vs_best_worst", "fcn_auto", "hart_auto"},
+    "export": {"int8_vs_fp32_size", "int8_vs_fp32_time", "walk_fp16_size", "walk_int8_macro_f1", "fcn_fp16_error"},
     "spectrogram": {"scipy_vs_incremental", "scipy_matrices_vs_incremental", "columns_scipy_vs_incremental"},
     "memory": {"rss_over_bare_mb", "rss_slope_kb_per_hour"},
     "hub": {"streams", "realtime_factor", "p99_delay_ms", "core_share", "one_by_one_vs_batched"},

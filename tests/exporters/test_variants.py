@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -65,17 +66,24 @@ def made(bundle_of):
     return make
 
 
-@pytest.fixture
-def with_variants(small_bundle):
-    """A small bundle on disk with all three."""
-    bundle = Bundle.open(small_bundle)
+@pytest.fixture(scope="module")
+def all_variants(exported, tmp_path_factory):
+    """A folder with all three, not to be written to."""
+    path = shutil.copytree(exported("fcn").path, tmp_path_factory.mktemp("variants") / "small.bundle")
+    bundle = Bundle.open(path)
     for variant in (
         to_fp16(bundle.model(), bundle.manifest),
         to_int8(bundle.model(), bundle.manifest, small_windows(64), Int8Options(tolerance=1, agreement=0)),
         to_int8(bundle.model(), bundle.manifest, small_windows(64), WEIGHTS),
     ):
-        bundle = add_variant(small_bundle, variant)
-    return bundle
+        add_variant(path, variant)
+    return path
+
+
+@pytest.fixture
+def with_variants(all_variants, tmp_path):
+    """A small bundle on disk with all three."""
+    return Bundle.open(shutil.copytree(all_variants, tmp_path / "variants.bundle"))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -376,7 +384,8 @@ def spoil(tensor, **changes):
     ("change", "message"),
     [
         (spoil(0, offset=-1), "bytes outside of the file"),
-        (spoil(0, offset=1 << 60), "bytes outside of the file"),
+        (spoil(0, offset=1 << 40), "bytes outside of the file"),
+        (spoil(0, offset=1 << 60), "offset: expected int"),
         (spoil(0, scale_offset=1 << 40), "bytes outside of the file"),
         (spoil(0, scale_offset=None), "scales belong to int8"),
         (spoil(0, axis=9), "no axis 9"),

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from bundles_small import without_note
 from threadpoolctl import threadpool_limits
 
 import sdk.demo
@@ -56,7 +57,7 @@ def labels(tmp_path):
 def command(capsys, *arguments):
     code = main([str(argument) for argument in arguments])
     out = capsys.readouterr()
-    return code, out.out, out.err
+    return code, out.out, without_note(out.err)
 
 
 def test_layers_are_trained_listed_and_taken_back(bundle, labels, capsys):

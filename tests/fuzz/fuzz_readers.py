@@ -49,6 +49,7 @@ def read_zip(data):
 def read_graph(data):
     try:
         graph_bytes.refuse_outside(data)
+        graph_bytes._walk(memoryview(data), "model", 0)  # whatever words are in it
     except ValueError as error:
         raise BundleError(WHERE, expected="a graph", got=error, fix="none") from None
 

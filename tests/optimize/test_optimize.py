@@ -1,6 +1,7 @@
 """sdk.optimize: keeps what is faster and as good, and nothing else."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,14 +20,20 @@ from sdk.optimize import judge as module
 from sdk.optimize.__main__ import main
 
 
+@pytest.fixture(scope="module")
+def with_variants(exported, tmp_path_factory):
+    """A folder with float32, fp16 and int8-weights, not to be written to."""
+    path = shutil.copytree(exported("fcn").path, tmp_path_factory.mktemp("optimize") / "small.bundle")
+    shipped = Bundle.open(path)
+    add_variant(path, to_fp16(shipped.model(), shipped.manifest))
+    add_variant(path, to_int8(shipped.model(), shipped.manifest, small_windows(32), Int8Options(weights_only=True)))
+    return path
+
+
 @pytest.fixture
-def bundle(small_bundle, tmp_path, monkeypatch):
+def bundle(with_variants, tmp_path, monkeypatch):
     monkeypatch.setenv("SENSEDGE_CACHE", str(tmp_path / "cache"))
-    shipped = Bundle.open(small_bundle)
-    add_variant(small_bundle, to_fp16(shipped.model(), shipped.manifest))
-    return add_variant(
-        small_bundle, to_int8(shipped.model(), shipped.manifest, small_windows(32), Int8Options(weights_only=True))
-    )
+    return Bundle.open(shutil.copytree(with_variants, tmp_path / "small.bundle"))
 
 
 class Paced:

@@ -1,6 +1,8 @@
 """Engines against torch; streams against SciPy, and against themselves in other pieces."""
 
 import json
+from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 
 import numpy as np
@@ -101,8 +103,12 @@ def test_wrong_windows(engine, windows):
 
 
 def test_a_graph_that_is_none(small_bundle):
-    bundle = Bundle.open(small_bundle)
-    (small_bundle / "model.onnx").write_bytes(b"\0" * 400_000)
+    bundle, zeros = Bundle.open(small_bundle), b"\0" * 400_000
+    (small_bundle / "model.onnx").write_bytes(zeros)
+    with pytest.raises(BundleError, match=r"model.onnx: expected \d+ bytes, got 400000"):
+        open_engine(bundle)
+    told = replace(bundle.manifest.files["model.onnx"], bytes=len(zeros), sha256=sha256(zeros).hexdigest())
+    bundle = replace(bundle, manifest=replace(bundle.manifest, files={**bundle.manifest.files, "model.onnx": told}))
     with pytest.raises(
         BundleError, match=r"model.onnx: expected a graph that onnxruntime can open, got .*Update onnxrun"
     ):

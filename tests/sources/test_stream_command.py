@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from brokers import MOSQUITTO, Mosquitto, free_port
+from bundles_small import without_note
 from iio_trees import mpu6050, pack_mpu6050, write_tree
 
 import runtime.engine
@@ -40,13 +41,6 @@ def environment():
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def unsigned(err):
-    """Without the line that says that nobody signed the bundle."""
-    note, rest = err.split("\n", 1)
-    assert note == f"note: {BUNDLE}: not signed; whoever made it is trusted"
-    return rest
-
-
 class Running:
     """The command in a process of its own."""
 
@@ -70,7 +64,7 @@ class Running:
         began = time.monotonic()
         self.process.send_signal(by)
         out, err = self.process.communicate(timeout=30)
-        return out, unsigned(err), time.monotonic() - began
+        return out, without_note(err), time.monotonic() - began
 
 
 @pytest.fixture
@@ -239,7 +233,7 @@ def test_lines_through_a_pipe_are_a_recordings_predictions(capsys, short):
     assert len(lines) == 14
     assert lines == replayed
     expected = ["14 predictions", "of 1000 samples: 40 rows dropped", "JsonLinesSink: 14 written"]
-    assert unsigned(by_line.stderr).splitlines() == expected
+    assert without_note(by_line.stderr).splitlines() == expected
 
 
 # ---- in this process
@@ -249,7 +243,7 @@ def told(capsys, *arguments):
     """The exit code, stdout and stderr of the command, called."""
     code = stream.main([str(BUNDLE), *map(str, arguments)])
     out, err = capsys.readouterr()
-    return code, out, unsigned(err)
+    return code, out, without_note(err)
 
 
 def test_a_summary_in_json(capsys):
