@@ -26,7 +26,7 @@ from runtime.sources.options import Options
 PORT, TLS_PORT = 1883, 8883
 QOS = 1  # at least once
 _KEEPALIVE_S = 20  # a broker that is silent for 1.5 times as long is gone
-_CONNECT_S = 5.0
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Broker:
         mark = zlib.crc32(f"{role} {self.topic}".encode())
         client_id = self.client_id or f"sensedge-{socket.gethostname()}-{mark:08x}"
         client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=self.clean)
-        client.connect_timeout = _CONNECT_S
+        client.connect_timeout = CONNECT_S
         if self.user is not None:
             client.username_pw_set(self.user, self.password)
         if self.tls:
@@ -159,13 +159,13 @@ class Broker:
                 fix="Name the certificate of its authority: ?ca=FILE; the host must be the one in its certificate.",
             ) from None
         except (OSError, ValueError) as error:
-            raise self._missing(error) from None
-        end_s = time.monotonic() + _CONNECT_S
+            raise self.missing(error) from None
+        end_s = time.monotonic() + CONNECT_S
         while not answer and time.monotonic() < end_s:
             if client.loop(0.1) and not answer:
-                raise self._missing("a connection that it closed at once")
+                raise self.missing("a connection that it closed at once")
         if not answer:
-            raise self._missing("no answer")
+            raise self.missing("no answer")
         if answer[0].is_failure:
             raise InputError(
                 self.name,
@@ -174,7 +174,8 @@ class Broker:
                 fix="Give user@host and ?password_file=FILE, or set SENSEDGE_MQTT_USER and SENSEDGE_MQTT_PASSWORD.",
             )
 
-    def _missing(self, what: object) -> MissingError:
+    def missing(self, what: object) -> MissingError:
+        """The error for a broker that is not there: what came instead."""
         if isinstance(what, OSError):
             what = what.strerror or what
         return MissingError(

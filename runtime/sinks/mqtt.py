@@ -83,6 +83,7 @@ class MQTTSink:
             self._client.disconnect()
         if self._thread is not None:
             self._thread.join(max(0.1, end_s + _JOIN_S - _DRAIN_S - time.monotonic()))
+            self._client.on_publish = None  # else a circle of references keeps its sockets open for a while
         self.counters.dropped += self._left()
 
     def _left(self) -> int:

@@ -204,15 +204,20 @@ def _number(value: Any) -> float:
 
 
 class Lines:
-    """Cuts bytes, as they come, into lines; one that never ends is given up in pieces, so that memory is bounded."""
+    """Cuts bytes, as they come, into lines; of one that never ends only the beginning is given: memory is bounded."""
 
     def __init__(self) -> None:
         self._rest = b""
+        self._skips = False  # what comes belongs to a line that was given up
 
     def push(self, data: bytes) -> Iterable[bytes]:
         """The lines that are complete now, without their ends."""
+        if self._skips:
+            _, end, data = data.partition(b"\n")
+            self._skips = not end
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
+            self._skips = True
             lines.append(self._rest)
             self._rest = b""
         return lines

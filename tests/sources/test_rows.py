@@ -178,3 +178,15 @@ def test_a_line_without_end_does_not_grow():
     for _ in range(40):
         list(cutter.push(b"1" * 65536))
         assert len(cutter._rest) <= MAX_LINE_BYTES
+
+
+@pytest.mark.parametrize("step", [1000, 65536, 1 << 22])
+def test_of_a_line_that_is_too_long_nothing_is_taken(step):
+    """Its end looks like a sample: it begins wherever the line was given up."""
+    data = b"1,2,3,4\n" + b"9" * (3 * MAX_LINE_BYTES) + b",4,5,6\n6,7,8,9\n"
+    cutter, counters = Lines(), SourceCounters()
+    rows = Rows(SIGNAL, counters, clock=None)
+    pieces = (data[at : at + step] for at in range(0, len(data), step))
+    batches = [batch for piece in pieces for line in cutter.push(piece) if (batch := rows.read(line)) is not None]
+    assert [batch.t.tolist() for batch in batches] == [[1], [6]]
+    assert counters.malformed == 1
