@@ -27,6 +27,8 @@ PORT, TLS_PORT = 1883, 8883
 QOS = 1  # at least once
 _KEEPALIVE_S = 20  # a broker that is silent for 1.5 times as long is gone
 CONNECT_S = 5.0
+_TOPIC_BYTES = 65535
+_SHOWN = 200  # characters of an address that is none
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Broker:
         except ValueError:
             port = 0
         topic = unquote(parts.path.removeprefix("/"))
-        if not parts.hostname or not topic or port == 0 or parts.scheme not in ("mqtt", "mqtts"):
+        is_topic = topic and topic.isprintable() and len(topic.encode()) <= _TOPIC_BYTES
+        if not parts.hostname or not is_topic or port == 0 or parts.scheme not in ("mqtt", "mqtts"):
+            shown = topic[:_SHOWN].encode("unicode_escape").decode() or "none"
             raise InputError(
-                url.replace(f":{parts.password}@", ":...@"),
+                url.replace(f":{parts.password}@", ":...@")[:_SHOWN],
                 expected="mqtt://host[:port]/topic or mqtts://...",
-                got=f"host {parts.hostname or 'none'}, topic {topic or 'none'}",
+                got=f"host {parts.hostname or 'none'}, topic {shown}",
                 fix="Write mqtt://localhost/sensors/imu.",
             )
         if parts.password is not None:

@@ -128,16 +128,13 @@ class Rows:
         cells = [cell.strip() for cell in text.split(",")]
         if self._is_header(cells):
             return None
-        try:
-            values = [float(cell) if cell else math.nan for cell in cells]
-        except ValueError:
-            raise _MalformedError("not numbers") from None
         n = len(self._signal.channel_names)
         if self._header is not None:
-            if len(values) <= max(self._header):
-                raise _MalformedError(f"{len(values)} columns, the header has more")
+            if len(cells) <= max(self._header):
+                raise _MalformedError(f"{len(cells)} columns, the header has more")
             at, *columns = self._header
-            return _Parsed(None if at < 0 else [values[at]], [[values[i] for i in columns]], None)
+            return _Parsed(None if at < 0 else _floats([cells[at]]), [_floats([cells[i] for i in columns])], None)
+        values = _floats(cells)
         if len(values) not in [n + timed for timed in (False, True) if self._timed in (None, timed)]:
             raise _MalformedError(f"{len(values)} columns, and the bundle has {n} channels")
         return _Parsed(values[:-n] or None, [values[-n:]], None)
@@ -176,6 +173,14 @@ class Rows:
 def _float32(rows: list[list[float]]) -> Any:
     with np.errstate(over="ignore"):  # infinite, which the stream counts as missing
         return np.array(rows, np.float64).astype(np.float32)
+
+
+def _floats(cells: list[str]) -> list[float]:
+    """The cells of a line; an empty one is missing."""
+    try:
+        return [float(cell) if cell else math.nan for cell in cells]
+    except ValueError:
+        raise _MalformedError("not numbers") from None
 
 
 def _list(values: Any) -> list[float]:

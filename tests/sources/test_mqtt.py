@@ -381,6 +381,8 @@ def test_no_library(monkeypatch):
     [
         ("mqtt://broker", "expected mqtt://host[:port]/topic or mqtts://..., got host broker, topic none"),
         ("mqtt:///imu", "got host none, topic imu"),
+        ("mqtt://broker/a%00b", r"got host broker, topic a\x00b"),
+        ("mqtt://broker/" + "x" * 65536, "got host broker, topic xxx"),
         ("mqtt://broker:0/imu", "expected mqtt://host"),
         ("mqtt://broker:many/imu", "expected mqtt://host"),
         ("mqtt://broker/sensors/+/imu", "topic sensors/+/imu: expected one topic, got a wildcard"),

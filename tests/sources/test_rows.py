@@ -58,6 +58,13 @@ def test_a_header_names_the_columns():
     assert reader._counters.malformed == 1
 
 
+def test_other_columns_do_not_matter():
+    rows = Rows(SIGNAL, SourceCounters())
+    assert rows.read(b"device,t,acc_x,acc_y,gyro_z,note") is None
+    batch = rows.read(b"watch,1.5,1,2,3,left arm")
+    assert (batch.samples.tolist(), batch.t.tolist()) == ([[1, 2, 3]], [1.5])
+
+
 def test_of_the_first_line_only_a_header_is_taken():
     reader = rows()
     reader.read_first(b"3,2,1")  # the end of a longer line
