@@ -41,6 +41,11 @@ def environment():
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
+def without_note(err):
+    """What the command says, but for the line on who signed the bundle."""
+    return re.sub(r"^note: .*signed.*\n", "", err)
+
+
 class Running:
     """The command in a process of its own."""
 
@@ -367,6 +372,24 @@ def test_the_engine_that_is_named_is_opened(capsys, monkeypatch):
     for more in ([], ["--engine", "auto"]):
         assert told(capsys, "--source", "synthetic?fast&seconds=1", *more)[0] == 0
     assert asked == ["onnxruntime", "auto"]
+
+
+def test_a_torn_line_does_not_spoil_the_next(capsys, tmp_path):
+    (tmp_path / "out").write_text('{"label": "wal')
+    for _ in range(2):
+        assert told(capsys, "--source", "synthetic?fast&seconds=5", "--sink", f"jsonl:{tmp_path}/out")[0] == 0
+    torn, *whole = (tmp_path / "out").read_text().splitlines()
+    assert torn == '{"label": "wal'
+    assert len([json.loads(line) for line in whole]) == 4
+
+
+def test_a_closed_output(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert told(capsys, "--source", "synthetic?fast&seconds=5", "--sink", "jsonl:-")[::2] == (
+        2,
+        "error: jsonl:-: expected an output, got a closed one. Write jsonl:FILE.\n",
+    )
+    assert told(capsys, "--source", "synthetic?fast&seconds=5")[0] == 0
 
 
 def test_a_full_disk_is_a_failure(capsys):
