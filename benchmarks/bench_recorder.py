@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks._bench import Options, Result, interleave, ratio
 from runtime import Bundle, Prediction, Quality, Recorder, Store, Window
-from runtime.recorder import Row, StoreWriter
+from runtime.store_writer import Row, StoreWriter
 from sdk.label import days_of
 
 SHIPPED = Path(__file__).parent.parent / "sdk" / "demo" / "data" / "walk.bundle"
