@@ -36,7 +36,8 @@ def guarded(command: Callable[[], int]) -> int:
     """Run a command; turn what the user can mend into one line on stderr and an exit code."""
     try:
         code = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed, as by >&-
+            sys.stdout.flush()
         return code
     except SensedgeError as error:
         return _fail(error, error.exit_code)

@@ -26,7 +26,9 @@ from runtime.sources.options import Options
 PORT, TLS_PORT = 1883, 8883
 QOS = 1  # at least once
 _KEEPALIVE_S = 20  # a broker that is silent for 1.5 times as long is gone
-_CONNECT_S = 5.0
+CONNECT_S = 5.0
+_TOPIC_BYTES = 65535
+_SHOWN = 200  # characters of an address that is none
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Broker:
         except ValueError:
             port = 0
         topic = unquote(parts.path.removeprefix("/"))
-        if not parts.hostname or not topic or port == 0 or parts.scheme not in ("mqtt", "mqtts"):
+        is_topic = topic and topic.isprintable() and len(topic.encode()) <= _TOPIC_BYTES
+        if not parts.hostname or not is_topic or port == 0 or parts.scheme not in ("mqtt", "mqtts"):
+            shown = topic[:_SHOWN].encode("unicode_escape").decode() or "none"
             raise InputError(
-                url.replace(f":{parts.password}@", ":...@"),
+                url.replace(f":{parts.password}@", ":...@")[:_SHOWN],
                 expected="mqtt://host[:port]/topic or mqtts://...",
-                got=f"host {parts.hostname or 'none'}, topic {topic or 'none'}",
+                got=f"host {parts.hostname or 'none'}, topic {shown}",
                 fix="Write mqtt://localhost/sensors/imu.",
             )
         if parts.password is not None:
@@ -114,7 +118,7 @@ class Broker:
         mark = zlib.crc32(f"{role} {self.topic}".encode())
         client_id = self.client_id or f"sensedge-{socket.gethostname()}-{mark:08x}"
         client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=self.clean)
-        client.connect_timeout = _CONNECT_S
+        client.connect_timeout = CONNECT_S
         if self.user is not None:
             client.username_pw_set(self.user, self.password)
         if self.tls:
@@ -159,13 +163,13 @@ class Broker:
                 fix="Name the certificate of its authority: ?ca=FILE; the host must be the one in its certificate.",
             ) from None
         except (OSError, ValueError) as error:
-            raise self._missing(error) from None
-        end_s = time.monotonic() + _CONNECT_S
+            raise self.missing(error) from None
+        end_s = time.monotonic() + CONNECT_S
         while not answer and time.monotonic() < end_s:
             if client.loop(0.1) and not answer:
-                raise self._missing("a connection that it closed at once")
+                raise self.missing("a connection that it closed at once")
         if not answer:
-            raise self._missing("no answer")
+            raise self.missing("no answer")
         if answer[0].is_failure:
             raise InputError(
                 self.name,
@@ -174,7 +178,8 @@ class Broker:
                 fix="Give user@host and ?password_file=FILE, or set SENSEDGE_MQTT_USER and SENSEDGE_MQTT_PASSWORD.",
             )
 
-    def _missing(self, what: object) -> MissingError:
+    def missing(self, what: object) -> MissingError:
+        """The error for a broker that is not there: what came instead."""
         if isinstance(what, OSError):
             what = what.strerror or what
         return MissingError(

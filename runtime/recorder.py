@@ -52,7 +52,10 @@ _PENDING_ROWS, _MANY_ROWS = 8192, 512  # as many may wait; so many are written a
 _ROW_BYTES = 128  # of a prediction, about
 _OLDEST = """
 SELECT at, coalesce(length(samples), 0) + coalesce(length(data), 0)
-FROM predictions LEFT JOIN windows USING (at) LEFT JOIN features USING (at) WHERE at < ? ORDER BY at LIMIT 4096"""
+FROM predictions LEFT JOIN windows USING (at) LEFT JOIN features USING (at)
+WHERE at >= ? AND at < ? ORDER BY at LIMIT 4096"""
+_WRONG_US = 86400 * US  # rows that lie so far behind the one that is recorded now are of a clock that was wrong
+_LATEST_S = 2.5e11  # in the year 9892; times of another unit are beyond
 _FEATURES = -1  # as a row's place: its data are features
 
 _log = logging.getLogger(__name__)
@@ -130,13 +133,14 @@ class Recorder:
         self._keep, self._clock, self._commit_s = keep, clock, commit_s
         self._tie = _Tie(epoch)
         self._known = frozenset(self.bundle.manifest.labels)
-        self._writer = StoreWriter(self.path, self.bundle, max_mb, max_days, durable=durable)
+        self._writer = StoreWriter(self.path, self.bundle, max_mb, max_days, durable=durable, live=epoch is None)
         self._engine = open_engine(self.bundle) if keep == "features" else None  # of the recorder's own thread
         self._wake = threading.Condition()
         self._pending: list[Row] = []
         self._pending_bytes = 0
         self._asked = self._answered = 0  # rounds of writing
         self._closing, self._said, self._trouble = False, False, ""
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._work, name="sensedge-recorder", daemon=True)
         self._thread.start()
 
@@ -168,6 +172,9 @@ class Recorder:
                 "prediction", expected="one of the recorder's bundle", got=prediction.label, fix="Use one bundle."
             )
         start_s, begins = self._tie.wall_s(prediction, self._clock())
+        if not self._is_ours() or not 0 <= start_s < _LATEST_S:
+            self.counters.dropped += 1
+            return
         self.counters.clock_set += begins
         data = b"" if window is None or self._keep == "predictions" else window.samples.tobytes()
         row = Row(round(start_s * US), prediction, 0 if window is None else window.row, data, begins)
@@ -183,6 +190,8 @@ class Recorder:
 
     def flush(self) -> bool:
         """Wait until all that was written is committed; False if it cannot be."""
+        if not self._is_ours():
+            return False
         with self._wake:
             if self._closing:
                 return not self._trouble
@@ -194,6 +203,8 @@ class Recorder:
 
     def close(self) -> None:
         """Commit what can be, and close the file. What is written later counts as dropped."""
+        if not self._is_ours():
+            return
         with self._wake:
             if self._closing:
                 return
@@ -203,6 +214,10 @@ class Recorder:
         self._writer.close()
         if self._engine is not None:
             self._engine.close()
+
+    def _is_ours(self) -> bool:
+        """Not in a fork: neither the thread nor the connection may be used there."""
+        return os.getpid() == self._pid
 
     def _work(self) -> None:
         while True:
@@ -313,15 +328,25 @@ class StoreWriter:
 
     Args:
         path, bundle, max_mb, max_days, durable: as of `Recorder`.
+        live: rows come at their time; what lies far behind them is of a clock that was wrong, and goes first.
     """
 
     def __init__(
-        self, path: Path, bundle: Bundle, max_mb: float, max_days: float | None = None, *, durable: bool = False
+        self,
+        path: Path,
+        bundle: Bundle,
+        max_mb: float,
+        max_days: float | None = None,
+        *,
+        durable: bool = False,
+        live: bool = False,
     ) -> None:
-        self.path, self._wal = path, Path(f"{path}-wal")
+        self.path = path.resolve()  # the log lies beside the file itself, also where a link leads to it
+        self._wal = Path(f"{self.path}-wal")
         budget = int(max_mb * 1e6)
         self._wal_bytes = min(max(budget // 8, _WAL_BYTES[0]), _WAL_BYTES[1])
         self._max_pages = (budget - self._wal_bytes - _INDEX_BYTES) // _PAGE_BYTES
+        self._wrong_us = _WRONG_US if live else 2**62
         self._max_us = None if max_days is None else int(max_days * 86400 * US)
         self._batch_bytes = self._wal_bytes // 4
         window_bytes = 4 * math.prod(bundle.manifest.window_shape)
@@ -332,7 +357,8 @@ class StoreWriter:
         self.removed = 0  # rows that went, oldest first
         self._last: Row | None = None
         self._run = 0
-        self._db = self._open(path, durable)
+        self._db = self._open(self.path, durable)
+        self._file = _identity(self.path)
         try:
             self._model, self._labels = self._register(bundle)
             self._shrink()
@@ -407,10 +433,12 @@ class StoreWriter:
         """Write rows in one transaction, after making room for them.
 
         Raises:
-            sqlite3.Error: nothing of it was written.
+            sqlite3.Error, OSError: nothing of it was written.
         """
+        if _identity(self.path) != self._file:  # SQLite goes on writing into a file that has no name any more
+            raise OSError("it was removed or replaced")
         n_bytes = sum(row.n_bytes for row in rows)
-        self._make_room(n_bytes)
+        self._make_room(n_bytes, max(row.at for row in rows))
         last, run = self._last, self._run
         predictions, windows, features, quarters = [], [], [], Counter[tuple[int, int]]()
         self._fold(n_bytes)
@@ -471,25 +499,25 @@ class StoreWriter:
         shares = 0 < new < len(row.data) and row.data[:-new] == last.data[new:]
         return (len(row.data) - new) // self._stride if shares else 0
 
-    def _make_room(self, n_bytes: int) -> None:
+    def _make_room(self, n_bytes: int, newest_at: int) -> None:
         """Remove the oldest rows until so many bytes fit, and those that are too old."""
         needed = (2 * n_bytes + _INDEX_BYTES) // _PAGE_BYTES
-        while self._free_pages() < needed and self._remove():
+        while self._free_pages() < needed and (self._remove(newest_at + self._wrong_us) or self._remove()):
             pass
         newest = self._db.execute("SELECT max(at) FROM predictions").fetchone()[0]
         if self._max_us is not None and newest is not None:
             oldest = min(newest, round(time.time() * US)) - self._max_us  # a stamp in the future must not empty it
-            while self._remove(oldest):
+            while self._remove(before=oldest):
                 pass
 
     def _free_pages(self) -> int:
         pages, free = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
         return int(self._max_pages - pages + free)
 
-    def _remove(self, before: int = 2**62) -> int:
-        """Remove some of the oldest rows, or of those that are older than `before`; how many went."""
+    def _remove(self, since: int = -(2**62), before: int = 2**62) -> int:
+        """Remove some of the oldest rows between two instants; how many went."""
         oldest, n_bytes = [], 0
-        for at, size in self._db.execute(_OLDEST, (before,)):
+        for at, size in self._db.execute(_OLDEST, (since, before)):
             oldest.append(at)
             n_bytes += size + _ROW_BYTES
             if n_bytes >= self._batch_bytes:  # the log gets all pages that go
@@ -497,17 +525,19 @@ class StoreWriter:
         if not oldest:
             return 0
         self._fold(self._batch_bytes)
-        end = oldest[-1] + 1
-        quarter = end // QUARTER_US
+        begin, end = oldest[0], oldest[-1] + 1
+        first, last = begin // QUARTER_US, end // QUARTER_US
         with _transaction(self._db):
             for table in ("predictions", "windows", "features"):
-                self._db.execute(f"DELETE FROM {table} WHERE at < ?", (end,))  # noqa: S608
-            self._db.execute("DELETE FROM quarters WHERE quarter <= ?", (quarter,))
-            self._db.execute(
-                "INSERT INTO quarters SELECT ?, label, count(*) FROM predictions WHERE at < ? GROUP BY label",
-                (quarter, (quarter + 1) * QUARTER_US),
-            )
-            self._db.execute('DELETE FROM marks WHERE "end" <= ?', (end,))
+                self._db.execute(f"DELETE FROM {table} WHERE at >= ? AND at < ?", (begin, end))  # noqa: S608
+            self._db.execute("DELETE FROM quarters WHERE quarter BETWEEN ? AND ?", (first, last))
+            for quarter in {first, last}:
+                self._db.execute(
+                    "INSERT INTO quarters SELECT ?, label, count(*) FROM predictions WHERE at >= ? AND at < ? "
+                    "GROUP BY label",
+                    (quarter, quarter * QUARTER_US, (quarter + 1) * QUARTER_US),
+                )
+            self._db.execute('DELETE FROM marks WHERE start >= ? AND "end" <= ?', (since, end))
         self.removed += len(oldest)
         return len(oldest)
 
@@ -557,6 +587,14 @@ class _transaction:  # noqa: N801 (used as a function)
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _columns(prediction: Prediction) -> tuple[object, ...]:

@@ -141,6 +141,26 @@ def unreadable(path: Path, error: Exception) -> InputError:
     return InputError(path, expected="a store that can be opened", got=error, fix="Check path, rights and free space.")
 
 
+def _damaged(path: Path, error: object) -> InputError:
+    return InputError(
+        path,
+        expected="a whole store",
+        got=error,
+        fix=f'Save what can be read: sqlite3 "{path}" .recover | sqlite3 saved.db, and record into another file.',
+    )
+
+
+class _Names(dict[int, str]):
+    """Labels by their number in the store."""
+
+    def __init__(self, path: Path, rows: Iterable[tuple[int, str]]) -> None:
+        super().__init__(rows)
+        self._path = path
+
+    def __missing__(self, key: object) -> str:
+        raise _damaged(self._path, f"a label {key!r} that is not in its list")
+
+
 class Store:
     """Reads a store and marks it; a recorder may be writing to it meanwhile.
 
@@ -201,15 +221,13 @@ class Store:
     @property
     def labels(self) -> tuple[str, ...]:
         """Those of the model that predicted last."""
-        row = self._db.execute("SELECT labels FROM models ORDER BY id DESC LIMIT 1").fetchone()
+        row = next(self._read("SELECT labels FROM models ORDER BY id DESC LIMIT 1"), None)
         return tuple(json.loads(row[0])) if row else ()
 
     @property
     def span_s(self) -> tuple[float, float] | None:
         """From the start of the first window to the end of the last one; None for an empty store."""
-        first, last = self._db.execute(
-            "SELECT (SELECT min(at) FROM predictions), (SELECT max(at) FROM predictions)"
-        ).fetchone()
+        ((first, last),) = self._read("SELECT (SELECT min(at) FROM predictions), (SELECT max(at) FROM predictions)")
         return None if first is None else (first / US, (last + self._window_us) / US)
 
     def counts(self, start_s: float, end_s: float) -> dict[str, int]:
@@ -220,9 +238,9 @@ class Store:
         total: Counter[int] = Counter()
         for a, b in edges:
             query = "SELECT label, count(*) FROM predictions WHERE at >= ? AND at < ? GROUP BY label"
-            total.update(dict(self._db.execute(query, (a, b))))
+            total.update(dict(self._read(query, (a, b))))
         query = "SELECT label, sum(n) FROM quarters WHERE quarter >= ? AND quarter < ? GROUP BY label"
-        total.update(dict(self._db.execute(query, (first, last))))
+        total.update(dict(self._read(query, (first, last))))
         names = self._names()
         return {names[label]: n for label, n in total.most_common() if n}
 
@@ -230,7 +248,7 @@ class Store:
         """The same per quarter of an hour, by its first second."""
         names, found = self._names(), dict[float, dict[str, int]]()
         query = "SELECT quarter, label, n FROM quarters WHERE quarter >= ? AND quarter < ? AND n > 0"
-        for quarter, label, n in self._db.execute(query, (_us(start_s) // QUARTER_US, -(-_us(end_s) // QUARTER_US))):
+        for quarter, label, n in self._read(query, (_us(start_s) // QUARTER_US, -(-_us(end_s) // QUARTER_US))):
             found.setdefault(quarter * QUARTER_US / US, {})[names[label]] = n
         return found
 
@@ -239,10 +257,10 @@ class Store:
         names = self._names()
         models = {
             key: (version, json.loads(labels))
-            for key, version, labels in self._db.execute("SELECT id, version, labels FROM models")
+            for key, version, labels in self._read("SELECT id, version, labels FROM models")
         }
         query = "SELECT * FROM predictions WHERE at >= ? AND at < ? ORDER BY at"
-        for at, model, _, label, probability, every, *quality in self._db.execute(query, (_us(start_s), _us(end_s))):
+        for at, model, _, label, probability, every, *quality in self._read(query, (_us(start_s), _us(end_s))):
             version, labels = models[model]
             probabilities = dict(zip(labels, np.frombuffer(every, "<f4").tolist(), strict=True))
             end = (at + self._window_us) / US
@@ -263,14 +281,17 @@ class Store:
                 yield RecordedWindow(at / US, self._array(whole))
 
     def samples(self, start_s: float, end_s: float) -> Iterator[RecordedWindow]:
-        """The samples of a span, each once, in pieces with the time of their first; they may begin before it."""
-        for at, _, shared, samples in self._pieces(_us(start_s), _us(end_s)):
+        """The samples of a span, each once, in pieces with the time of their first; they may begin before it.
+
+        Where the clock was set back, the time of the pieces goes back too: what was recorded later comes later.
+        """
+        for at, _, shared, samples in self._pieces(_us(start_s), _us(end_s), "run, at"):
             yield RecordedWindow(at / US + shared / self.rate_hz, self._array(samples))
 
-    def _pieces(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
+    def _pieces(self, begin: int, end: int, order: str = "at") -> Iterator[tuple[int, int, int, bytes]]:
         """Rows of windows that start at `begin` or later and end at `end` or earlier."""
-        query = "SELECT at, run, shared, samples FROM windows WHERE at >= ? AND at <= ? ORDER BY at"
-        yield from self._db.execute(query, (begin, end - self._window_us + 1))  # a microsecond for the rounding
+        query = f"SELECT at, run, shared, samples FROM windows WHERE at >= ? AND at <= ? ORDER BY {order}"  # noqa: S608
+        yield from self._read(query, (begin, end - self._window_us + 1))  # a microsecond for the rounding
 
     def _array(self, data: bytes) -> NDArray[np.float32]:
         values = np.frombuffer(data, "<f4").astype(np.float32)
@@ -280,17 +301,17 @@ class Store:
         """What an encoder (see `encoder_id`) made of windows wholly inside a span, each of shape (n_features,)."""
         query = """SELECT at, data FROM features JOIN models ON models.id = model
                    WHERE encoder = ? AND at >= ? AND at <= ? ORDER BY at"""
-        for at, data in self._db.execute(query, (encoder, _us(start_s), _us(end_s) - self._window_us + 1)):
+        for at, data in self._read(query, (encoder, _us(start_s), _us(end_s) - self._window_us + 1)):
             yield RecordedWindow(at / US, np.frombuffer(data, "<f4").astype(np.float32))
 
     def keeps(self) -> tuple[str, ...]:
         """What it has beside predictions: windows, features."""
         tables = ("windows", "features")
-        return tuple(name for name in tables if self._db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone())  # noqa: S608
+        return tuple(name for name in tables if any(self._read(f"SELECT 1 FROM {name} LIMIT 1")))  # noqa: S608
 
     def spans(self) -> list[Span]:
         """What was marked, later marks over earlier ones, in the order of time; none overlap."""
-        rows = self._db.execute('SELECT start, "end", label FROM marks ORDER BY id').fetchall()
+        rows = self._read('SELECT start, "end", label FROM marks ORDER BY id')
         return [Span(start / US, end / US, label) for start, end, label in paint(rows)]
 
     def inside(self, start_s: float, end_s: float) -> Marked:
@@ -328,7 +349,7 @@ class Store:
 
     def undo(self) -> Span | None:
         """Take back the last mark that is left, and return it; its label is "" if it took labels away."""
-        row = self._db.execute('SELECT id, start, "end", label FROM marks ORDER BY id DESC LIMIT 1').fetchone()
+        row = next(self._read('SELECT id, start, "end", label FROM marks ORDER BY id DESC LIMIT 1'), None)
         if row is None:
             return None
         self._write("DELETE FROM marks WHERE id = ?", row[:1])
@@ -340,8 +361,15 @@ class Store:
         except sqlite3.Error as error:
             raise unreadable(self.path, error) from None
 
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """The rows of a query; a file that was damaged is the user's to mend."""
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise _damaged(self.path, error) from None
+
     def _names(self) -> dict[int, str]:
-        return dict(self._db.execute("SELECT id, name FROM labels"))
+        return _Names(self.path, self._read("SELECT id, name FROM labels"))
 
 
 def paint(marks: Iterable[tuple[int, int, str | None]]) -> list[tuple[int, int, str]]:

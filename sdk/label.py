@@ -84,6 +84,8 @@ def _mark(store: Store, arguments: argparse.Namespace) -> str:
     if len(words) != 1:
         raise InputError("mark", expected='a span and one label: "12:00-12:30" walking', got=words, fix="Quote both.")
     label = words[0].strip()
+    if not label or not label.isprintable():
+        raise InputError("label", expected="a name", got=repr(label), fix="Write it in letters.")
     if not arguments.new:
         _check_label(label, store.labels)
     found = store.mark(start_s, end_s, label, time.time())
@@ -111,6 +113,8 @@ def _undo(store: Store, arguments: argparse.Namespace) -> str:
 def _export(store: Store, arguments: argparse.Namespace) -> str:
     if arguments.out.suffix.lower() != ".npz":
         raise InputError("export", expected="a name that ends in .npz", got=arguments.out, fix="Choose another name.")
+    if not arguments.out.parent.is_dir():
+        raise InputError(arguments.out, expected="a folder that exists", got="none", fix="Make it first.")
     recording = labelled_recording(store)
     recording.save(arguments.out)
     os.chmod(arguments.out, 0o600)
@@ -129,12 +133,8 @@ def labelled_recording(store: Store) -> Recording:
 
     from runtime.recording import UNLABELLED, Recording
 
-    spans, pieces, last_s = store.spans(), [], -float("inf")
-    for span in spans if store.is_even else ():
-        for piece in store.samples(span.start_s - store.window_s, span.end_s + store.window_s):
-            if piece.start_s > last_s:
-                pieces.append(piece)
-                last_s = piece.start_s
+    spans = store.spans()
+    pieces = [piece for ends in _stretches(store) for piece in store.samples(*ends)] if store.is_even else []
     if not pieces:
         raise InputError(
             store.path,
@@ -149,6 +149,17 @@ def labelled_recording(store: Store) -> Recording:
         labels[(t >= span.start_s - 1e-6) & (t < span.end_s - 1e-6)] = names.index(span.label)
     samples = np.concatenate([piece.data for piece in pieces])
     return Recording(samples, store.channels, store.rate_hz, t, labels, names, name=str(store.path))
+
+
+def _stretches(store: Store) -> list[tuple[float, float]]:
+    """The marked spans, each with a window before and after it; those that then touch are one."""
+    found: list[tuple[float, float]] = []
+    for span in store.spans():
+        start_s, end_s = span.start_s - store.window_s, span.end_s + store.window_s
+        if found and start_s <= found[-1][1]:
+            start_s = found.pop()[0]
+        found.append((start_s, end_s))
+    return found
 
 
 def _list(store: Store, arguments: argparse.Namespace) -> str:
@@ -177,6 +188,7 @@ def days_of(store: Store, n: int) -> Iterator[dict[str, Any]]:
     if span is None or n < 1:
         return
     day, last = (datetime.fromtimestamp(edge_s).date() for edge_s in span)
+    n = min(n, last.toordinal())  # days since the year 1
     for day in (d for d in _days(max(day, last - timedelta(n - 1)), last)):  # noqa: B020
         begin_s, end_s = _midnight(day), _midnight(day + timedelta(1))
         predicted, labelled = store.counts(begin_s, end_s), Counter[str]()
@@ -258,13 +270,13 @@ def instant(text: str) -> float:
     padded = re.sub(r"([ T])(\d:)", r"\g<1>0\2", text.strip())
     try:
         local = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", padded))
-    except ValueError:
+        first, second = local.timestamp(), local.replace(fold=1).timestamp()
+    except (ValueError, OverflowError):  # the years 1 and 9999 are too near to the edge for the local time
         raise InputError(
             "time", expected='a date and a time such as "2026-11-20 12:00"', got=repr(text), fix="Correct it."
         ) from None
     if local.tzinfo is not None:
-        return local.timestamp()
-    first, second = local.timestamp(), local.replace(fold=1).timestamp()
+        return first
     if datetime.fromtimestamp(first) != local:
         raise InputError(
             "time", expected="a time that the clocks show", got=f"{text}, which they skip", fix="Summer time begins."

@@ -4,6 +4,8 @@
        ^                                                   summary at the end
        Ctrl-C or SIGTERM ends it
 
+With --record, windows and predictions also go into a store (runtime.recorder).
+
 The table and the scoring live here because the demo prints the same.
 """
 
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.command import DONE, add_trust, guarded, open_bundle, parser
 
 if TYPE_CHECKING:
-    from runtime import Bundle, Counters, Prediction, Recording
+    from runtime import Bundle, Counters, Prediction, Recorder, Recording
     from runtime.engine import Engine
     from runtime.sinks import Sink
     from runtime.sources import Source, SourceCounters
@@ -37,6 +39,7 @@ _EXAMPLES = """\
   python -m sdk.stream walk.bundle --source 'serial:/dev/ttyUSB0?baud=115200&t=ms'     a microcontroller that prints CSV
   my_sensor | python -m sdk.stream walk.bundle --source stdin --sink jsonl:out.jsonl   another program's lines
   python -m sdk.stream walk.bundle --source mqtt://broker/sensors/imu --sink mqtt://broker/activity
+  python -m sdk.stream walk.bundle --source iio:mpu6050 --record me.db      keep what it sees, for python -m sdk.label
 
 sources (options follow a ?, joined by &; quote them for the shell):
   replay:FILE     realtime, chunk=16                        .csv or .npz; --replay is short for it
@@ -55,6 +58,7 @@ A line is {"t": 1.5, "acc_x": 0.1, ...}, {"t": [...], "samples": [[...], ...]}, 
 Ctrl-C or SIGTERM ends the stream: what is held back is predicted, the summary is printed, and the exit code is 0."""
 
 _YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
+_REPLAYED_WINDOWS = 64  # from one commit of a recorder to the next
 _LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
 
 
@@ -68,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--sink", metavar="URL", action="append", default=[], help="where predictions go instead of a table")
     p.add_argument("--realtime", action="store_true", help="with --replay: wait as long as the sensor would")
     p.add_argument("--chunk", metavar="N", type=int, help="with --replay: samples per push (default 16)")
+    p.add_argument("--record", metavar="STORE", type=Path, help="keep windows and predictions in this file")
+    p.add_argument("--max-mb", metavar="MB", type=float, help="with --record: then the oldest go (default 500)")
     p.add_argument(
         "--engine",
         metavar="NAME",
@@ -81,10 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runtime import open_engine
+    from runtime import InputError, open_engine
     from runtime.sinks import open_sink
 
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    if arguments.max_mb is not None and arguments.record is None:
+        raise InputError("--max-mb", expected="a --record with it", got="none", fix="Name a store: --record me.db.")
     source, sinks = _source(arguments, bundle), [open_sink(url) for url in arguments.sink]
     engine = open_engine(bundle, arguments.engine)
     if engine.reason:
@@ -94,19 +102,25 @@ def _run(arguments: argparse.Namespace) -> int:
             stack.enter_context(sink)
         stack.enter_context(source)
         stack.enter_context(_stopped_by_signals(source))
+        recorder = None if arguments.record is None else stack.enter_context(_recorder(arguments, bundle, source))
         if not sinks and not arguments.json:
             print_header()
-        scores, counters = play(bundle, source, _show(arguments, sinks), engine)
+        scores, counters = play(bundle, source, _show(arguments, sinks), engine, recorder)
     if arguments.json:
         summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
         summary |= {"scores": scores.to_dict(), "counters": dataclasses.asdict(counters)}
         summary |= {"source": dataclasses.asdict(source.counters)}
         summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
+        summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
         print(json.dumps(summary), file=sys.stderr if sinks else sys.stdout)
     else:
         told = describe_scores(scores) if _recording(source) else f"{counters.windows} predictions"
         print(told, file=sys.stderr if sinks else sys.stdout)
-        for text in (describe_counters(counters), describe_source(source.counters), *map(_describe_sink, sinks)):
+        for text in (
+            describe_counters(counters),
+            describe_source(source.counters),
+            *map(_describe_sink, (*sinks, *([recorder] if recorder else ()))),
+        ):
             print(text, end="", file=sys.stderr if sinks else sys.stdout)
     return DONE
 
@@ -129,6 +143,21 @@ def _source(arguments: argparse.Namespace, bundle: Bundle) -> Source:
     if chunk < 1:
         raise InputError("--chunk", expected="at least 1", got=chunk, fix="Push some tens of samples at once.")
     return Replay(arguments.replay, signal, chunk_samples=chunk, realtime=arguments.realtime)
+
+
+def _recorder(arguments: argparse.Namespace, bundle: Bundle, source: Source) -> Recorder:
+    """A replay that is not live is kept under its Unix times, and one without these as if it had just ended."""
+    from runtime import Recorder, Replay
+
+    epoch = None
+    if isinstance(source, Replay) and len(source.recording.samples):
+        began_s = 0.0 if source.recording.t is None else float(source.recording.t[0])
+        if began_s > _YEAR_2001_S:
+            epoch = 0.0
+        elif not source.realtime:
+            epoch = time.time() - source.recording.duration_s - began_s
+    max_mb = 500.0 if arguments.max_mb is None else arguments.max_mb
+    return Recorder(arguments.record, bundle, max_mb=max_mb, epoch=epoch)
 
 
 def _show(arguments: argparse.Namespace, sinks: Sequence[Sink]) -> Callable[[Prediction, str | None], None]:
@@ -165,7 +194,11 @@ def _stopped_by_signals(source: Source) -> Iterator[None]:
 
 
 def play(
-    bundle: Bundle, source: Source, show: Callable[[Prediction, str | None], None], engine: Engine | None = None
+    bundle: Bundle,
+    source: Source,
+    show: Callable[[Prediction, str | None], None],
+    engine: Engine | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Scores, Counters]:
     """Stream what an opened source sends, show every prediction, and score those whose true label the bundle knows."""
     from runtime import Counters, label_of, open_engine
@@ -174,7 +207,7 @@ def play(
 
     labels, recording = bundle.manifest.labels, _recording(source)
     engine, stream = engine or open_engine(bundle), None
-    pairs = []
+    pairs, kept = [], 0
 
     def take(predictions: list[Prediction]) -> None:
         for prediction in predictions:
@@ -184,10 +217,15 @@ def play(
                 pairs.append((labels.index(true), labels.index(prediction.label)))
 
     for batch in source:
-        stream = stream or stream_for(source, bundle, engine)
+        stream = stream or stream_for(source, bundle, engine, recorder)
         take(stream.push(*batch))
+        if recorder is not None and recording is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
+            recorder.flush()  # a sensor gives it time enough; a replay does not wait
+            kept = stream.counters.windows
     if stream is not None:
         take(stream.flush())
+    if recorder is not None:
+        recorder.flush()
     counters = Counters() if stream is None else stream.counters
     return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels)), counters
 
@@ -245,7 +283,7 @@ def describe_source(counters: SourceCounters) -> str:
     return f"source: {told}{shown}\n" if told else ""
 
 
-def _describe_sink(sink: Sink) -> str:
+def _describe_sink(sink: Sink | Recorder) -> str:
     told = ", ".join(f"{n} {name}" for name, n in dataclasses.asdict(sink.counters).items() if n or name == "written")
     return f"{type(sink).__name__}: {told}\n"
 

@@ -2,7 +2,8 @@ r"""`engine="auto"`: the fastest engine of this device whose answers are right, 
 
     open_auto(bundle)
       recall    the cache has a choice for this device, these libraries and this model?
-      choose    no: measure the candidates that are here (runtime.engine.trial), keep the best
+      choose    no: measure the candidates that are here (runtime.engine.trial), keep the best; if the machine was too
+                busy to tell, take the default and measure again next time
       open      and say why: engine.reason
 
 The cache is a file per device and model in `runtime.cache.cache_folder()`/engines. It holds names and times, no code; a
@@ -15,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,19 @@ from runtime.engine import ENGINES, Engine, EngineKind, open_of
 from runtime.engine.device import device
 from runtime.engine.measure import (
     BUDGET_S,
+    DEFAULT,
     Candidate,
     Measured,
     best,
     candidates_here,
     measure_candidates,
+    open_questions,
 )
 from runtime.engine.trial import measure_apart
 from runtime.errors import InputError, SensedgeError
 from runtime.files import write_atomic
 
-DEFAULT = Candidate("onnxruntime")
-_SCHEMA, _LARGEST_BYTES = 1, 1 << 18
+_SCHEMA, _LARGEST_BYTES = 2, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def choose(
     budget_s: float = BUDGET_S,
     table: Mapping[str, EngineKind] = ENGINES,
 ) -> Choice:
-    """Measure, keep the choice in the cache, and return it.
+    """Measure, keep the choice in the cache, and return it; one that is not certain is not kept.
 
     Args:
         bundle: a verified bundle.
@@ -100,6 +102,8 @@ def choose(
         measured = measure_candidates(bundle, own, batch=batch, budget_s=budget_s, table=table)
     winner = best(measured)
     choice = Choice(DEFAULT if winner is None else winner.candidate, explain(measured), measured)
+    if open_questions(measured):
+        return replace(choice, kept="not kept: the measurement was not clear")
     return remember(bundle, choice, batch=batch)
 
 
@@ -109,16 +113,25 @@ def explain(measured: Sequence[Measured]) -> str:
     if winner is None:
         said = f"{DEFAULT}, because no candidate could be measured"
     else:
-        said = f"{winner.candidate}: {_milliseconds(winner)} a call, measured on this device"
-    others = [one for one in measured if one is not winner]
-    slower = [f"{one.candidate} {_milliseconds(one)}" for one in others if not one.dropped and one.latency_s]
-    said += f"; slower or alike: {', '.join(slower)}" if slower else ""
+        said = f"{winner.candidate}: {_milliseconds(winner)} a call{_range(winner)}, measured on this device"
+    if undecided := open_questions(measured):
+        said += "; this machine was too busy to tell whether another is faster, so it is measured again next time: "
+        said += ", ".join(f"{one.candidate} {_milliseconds(one)}{_range(one)}" for one in undecided)
+    left = [one for one in measured if one is not winner and one not in undecided and not one.dropped]
+    others = [f"{one.candidate} {_milliseconds(one)}{_range(one)}" for one in left if one.latency_s]
+    said += f"; slower or alike: {', '.join(others)}" if others else ""
     dropped: dict[str, str] = {one.dropped: str(one.candidate) for one in reversed(measured) if one.dropped}
     return said + "".join(f"; dropped: {candidate} ({why})" for why, candidate in reversed(dropped.items()))
 
 
 def _milliseconds(measured: Measured) -> str:
     return f"{(measured.latency_s or 0) * 1e3:.3g} ms"
+
+
+def _range(measured: Measured) -> str:
+    """Between what and what its time lies, as a share of the default's."""
+    interval = None if measured.ratio is None else measured.ratio.interval
+    return "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f} of {DEFAULT.engine}'s)"
 
 
 def remember(bundle: Bundle, choice: Choice, *, batch: int = 1) -> Choice:
@@ -136,8 +149,8 @@ def remember(bundle: Bundle, choice: Choice, *, batch: int = 1) -> Choice:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_atomic(path, (json.dumps(plain, indent=1) + "\n").encode())
     except (OSError, InputError) as error:
-        return Choice(choice.candidate, choice.reason, choice.measured, f"not kept: {error}")
-    return Choice(choice.candidate, choice.reason, choice.measured, str(path))
+        return replace(choice, kept=f"not kept: {error}")
+    return replace(choice, kept=str(path))
 
 
 def recall(bundle: Bundle, *, batch: int = 1, table: Mapping[str, EngineKind] = ENGINES) -> Choice | None:
@@ -206,6 +219,7 @@ __all__ = [
     "measure_apart",
     "measure_candidates",
     "open_auto",
+    "open_questions",
     "recall",
     "remember",
 ]

@@ -1,8 +1,8 @@
 r"""Candidates against one another: the right answers first, then the time, in turn.
 
     for each candidate     open -> golden windows -> a few calls    wrong, or three times as slow as another: closed
-    in rounds, in turn     one call to warm the caches, then calls for some milliseconds, timed
-    until                  the budget is spent, or the fastest is so beyond doubt
+    in rounds, in turn     against the default, until it is clear who is faster: runtime.engine.faster
+    best                   who is faster beyond doubt; else the default stays
 
 The base version of the bundle is measured, since the golden answers are the base's; a personal version has the same
 graph with other numbers in it.
@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from runtime.bundle import BASE, Bundle
 from runtime.engine import ENGINES, Engine, EngineKind, engines_here, open_of
 from runtime.engine.device import physical_cores
+from runtime.engine.faster import Ratio, compare, race
 from runtime.engine.inputs import Inputs
 
-BUDGET_S = 2.0  # for the rounds; opening the engines comes on top
+BUDGET_S = 3.0  # for the rounds; opening the engines comes on top
 LARGEST_ERROR = 1e-3  # of the largest golden value of an output
 NEAR = 1.01  # as fast as the fastest: then the one with fewer threads
-_SLICE_S, _SLOW = 0.004, 3.0
+_SLOW = 3.0
 _TRIES, _TRIES_S = 3, 0.03  # the first calls of an engine are slow: as many as fit, and at least these
-_LEAST_ROUNDS, _ENOUGH_ROUNDS, _MOST_ROUNDS = 3, 15, 61
+_WAITS, _WAIT_S = 60, 10.0  # for an engine that is still being built
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Measured:
     rounds: int = 0  # 0: a few calls told that it is too slow
     labels_agree: float | None = None  # share of the golden windows
     relative_error: float | None = None  # largest difference from the golden answers / the largest of these
+    ratio: Ratio | None = None  # to the default's time; None: it is the one that others are compared with, or no rounds
     dropped: str = ""  # why it cannot be chosen
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,9 +72,15 @@ class Measured:
             TypeError: fields that this has not.
             KeyError: no candidate.
         """
-        spread = plain.get("spread_s")
-        candidate = Candidate(**plain["candidate"])
-        return cls(**{**plain, "candidate": candidate, "spread_s": spread and tuple(spread)})
+        spread, ratio = plain.get("spread_s"), plain.get("ratio")
+        if ratio is not None:
+            median, interval, tenth = ratio
+            ratio = Ratio(median, interval and tuple(interval), tuple(tenth))
+        changed = {"candidate": Candidate(**plain["candidate"]), "spread_s": spread and tuple(spread), "ratio": ratio}
+        return cls(**{**plain, **changed})
+
+
+DEFAULT = Candidate("onnxruntime")
 
 
 @dataclass
@@ -84,8 +92,6 @@ class _Runner:
     engine: Engine | None = None
     call: Callable[[], object] | None = None
     seconds: list[float] = field(default_factory=list)  # of a call: those of the tries, then one per round
-    calls: int = 1  # in a slice
-    in_race: bool = False
 
 
 def candidates_here(
@@ -125,7 +131,7 @@ def measure_candidates(
         bundle: whose base version is run.
         candidates: what to measure.
         batch: windows per call; 1 is the way of a `Stream`, more that of a `Hub`.
-        budget_s: for the rounds; slow models take three rounds, however long.
+        budget_s: for the rounds; slow models take twelve rounds, however long.
         largest_error: how far an answer may be off, as a share of the largest; for a variant with fewer bits, more.
         table: of the engines.
         tell: is told the number of the candidate that is about to be used, so that whoever watches knows which one
@@ -140,7 +146,7 @@ def measure_candidates(
     try:
         for runner in runners:
             tell(runner.index)
-            _try(runner, base, inputs, batch, largest_error, table)
+            _try(runner, base, inputs, batch, largest_error, table, tell)
             _close_slow(runners)
         _race([runner for runner in runners if runner.engine is not None], budget_s, tell)
     finally:
@@ -150,16 +156,29 @@ def measure_candidates(
 
 
 def best(measured: Sequence[Measured]) -> Measured | None:
-    """The fastest that was not dropped; of those within 1 % of it the one with the fewest threads, the first one.
-
-    Fastest by the fastest tenth of its rounds: what else runs on the machine lengthens the others, the more the longer
-    a candidate's calls are, and moves medians about from one measuring to the next.
+    """Who is faster than the default beyond doubt, or the default; within 1 % the one with the fewest threads.
 
     None: all were dropped.
     """
-    left = {one: one.spread_s[0] for one in measured if one.spread_s is not None and not one.dropped}
-    near = [one for one, fastest_s in left.items() if fastest_s <= NEAR * min(left.values())]
+    base = _base(measured)
+    shares = {} if base is None else {base: 1.0}
+    for one in measured:
+        if one.ratio is not None and one.ratio.is_faster() and not one.dropped:
+            shares[one] = one.ratio.median
+    near = [one for one, share in shares.items() if share <= NEAR * min(shares.values())]
     return min(near, key=lambda one: one.candidate.threads, default=None)
+
+
+def open_questions(measured: Sequence[Measured]) -> tuple[Measured, ...]:
+    """Who might be faster than the default that was kept, had there been more rounds or a quieter machine."""
+    if best(measured) is not _base(measured):
+        return ()
+    return tuple(one for one in measured if one.ratio is not None and one.ratio.is_open() and not one.dropped)
+
+
+def _base(measured: Sequence[Measured]) -> Measured | None:
+    """The one that the others were compared with."""
+    return next((one for one in measured if one.rounds and one.ratio is None and not one.dropped), None)
 
 
 def _try(
@@ -169,6 +188,7 @@ def _try(
     batch: int,
     largest_error: float,
     table: Mapping[str, EngineKind],
+    tell: Callable[[int], None],
 ) -> None:
     """Open it, compare its answers, and take a first look at its speed."""
     candidate = runner.measured.candidate
@@ -176,10 +196,16 @@ def _try(
         runner.engine = engine = open_of(
             table, bundle, candidate.engine, threads=candidate.threads, precision=candidate.precision
         )
+        if not _answers(engine, lambda: tell(runner.index)):
+            runner.measured = Measured(candidate, dropped=engine.reason)
+            _close(runner)
+            return
         agree, off = _agreement(engine, inputs, bundle.golden().logits, largest_error)
         runner.call = _call(engine, np.resize(inputs, (batch, *inputs.shape[1:])))
         while sum(runner.seconds) < _TRIES_S or len(runner.seconds) < _TRIES:
-            runner.seconds.append(_seconds(runner))
+            began = perf_counter()
+            runner.call()
+            runner.seconds.append(perf_counter() - began)
     except Exception as error:  # whatever a foreign library raises
         runner.measured = Measured(candidate, dropped=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         _close(runner)
@@ -191,6 +217,18 @@ def _try(
     if dropped:
         runner.seconds = []
         _close(runner)
+
+
+def _answers(engine: Engine, tell: Callable[[], None]) -> bool:
+    """Whether it answers by itself: one that is being built is waited for, and another one answers meanwhile."""
+    wait = getattr(engine, "wait", None)
+    if wait is None:
+        return True
+    for _ in range(_WAITS):
+        tell()
+        if wait(_WAIT_S):
+            return True
+    return False
 
 
 def _agreement(
@@ -216,20 +254,12 @@ def _call(engine: Engine, windows: NDArray[np.float32]) -> Callable[[], object]:
     return lambda: engine.run(windows)
 
 
-def _seconds(runner: _Runner) -> float:
-    assert runner.call is not None
-    call = runner.call
-    began = perf_counter()
-    for _ in range(runner.calls):
-        call()
-    return (perf_counter() - began) / runner.calls
-
-
 def _close_slow(runners: list[_Runner]) -> None:
-    """Close what is out of the question: engines that are open take memory."""
-    tried = {id(runner): min(runner.seconds) for runner in runners if runner.seconds}
+    """Close what is out of the question: engines that are open take memory. The default stays to be compared with."""
+    tried = {runner.index: min(runner.seconds) for runner in runners if runner.seconds}
     for runner in runners:
-        if runner.engine is not None and tried[id(runner)] > _SLOW * min(tried.values()):
+        slow = runner.engine is not None and tried[runner.index] > _SLOW * min(tried.values())
+        if slow and runner.measured.candidate != DEFAULT:
             _close(runner)
 
 
@@ -240,35 +270,19 @@ def _close(runner: _Runner) -> None:
 
 
 def _race(runners: list[_Runner], budget_s: float, tell: Callable[[int], None]) -> None:
+    if not runners:
+        return
+    base = next((runner for runner in runners if runner.measured.candidate == DEFAULT), runners[0])
+    calls = {runner.index: runner.call for runner in runners if runner.call is not None}
+    seconds = race(calls, base.index, budget_s, tell)
     for runner in runners:
-        runner.calls = max(1, round(_SLICE_S / max(min(runner.seconds), 1e-6)))
-        runner.seconds, runner.in_race = [], True
-    turns, began = np.random.default_rng(0), perf_counter()
-    for n in range(_MOST_ROUNDS if runners else 0):
-        late = perf_counter() - began > budget_s
-        if n >= _LEAST_ROUNDS and (late or (n >= _ENOUGH_ROUNDS and _decided(runners))):
-            return
-        for i in turns.permutation(len(runners)):
-            runner = runners[i]
-            tell(runner.index)
-            if runner.call is not None:
-                runner.call()
-            runner.seconds.append(_seconds(runner))
-
-
-def _decided(runners: list[_Runner]) -> bool:
-    """Whether the middle half of the fastest one's rounds is below that of every other."""
-    quarters = sorted((statistics.quantiles(runner.seconds, n=4) for runner in runners), key=lambda three: three[1])
-    return len(quarters) == 1 or quarters[0][2] < min(three[0] for three in quarters[1:])
+        runner.seconds = seconds[runner.index]
+        ratio = compare(runner.seconds, seconds[base.index], len(runners) - 1) if runner is not base else None
+        runner.measured = replace(runner.measured, rounds=len(runner.seconds), ratio=ratio)
 
 
 def _result(runner: _Runner) -> Measured:
     if not runner.seconds:
         return runner.measured
     tenth, ninetieth = np.quantile(runner.seconds, (0.1, 0.9)).tolist()
-    return replace(
-        runner.measured,
-        latency_s=statistics.median(runner.seconds),
-        spread_s=(tenth, ninetieth),
-        rounds=len(runner.seconds) if runner.in_race else 0,
-    )
+    return replace(runner.measured, latency_s=statistics.median(runner.seconds), spread_s=(tenth, ninetieth))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from runtime.stream import Prediction
 
 class JsonLinesSink:
     """Appends a line per prediction, and flushes it: a reader sees each at once.
+
+    A line that was cut off, by a kill or a full disk, is ended first.
 
     Args:
         path: a file; "-" for stdout.
@@ -40,10 +43,14 @@ class JsonLinesSink:
             InputError: it cannot be written.
         """
         if self._path == "-":
+            if sys.stdout is None:
+                raise InputError("jsonl:-", expected="an output", got="a closed one", fix="Write jsonl:FILE.")
             self._file = sys.stdout
             return self
         try:
             self._file = Path(self._path).open("a", encoding="utf-8")
+            if _is_torn(Path(self._path)):
+                self._file.write("\n")
         except OSError as error:
             raise InputError(
                 self._path, expected="a file that can be written", got=error.strerror or error, fix="Check the path."
@@ -64,3 +71,12 @@ class JsonLinesSink:
         self._file.write(json.dumps(prediction.to_dict()) + "\n")
         self._file.flush()
         self.counters.written += 1
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether a file ends within a line."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"

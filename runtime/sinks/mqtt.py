@@ -79,8 +79,6 @@ class MQTTSink:
         while self._connected and self._left() and time.monotonic() < end_s:
             time.sleep(0.01)
         self._closing.set()
-        if self._client is not None:
-            self._client.disconnect()
         if self._thread is not None:
             self._thread.join(max(0.1, end_s + _JOIN_S - _DRAIN_S - time.monotonic()))
         self.counters.dropped += self._left()
@@ -125,6 +123,8 @@ class MQTTSink:
                     self._again()
             else:
                 self._send()
+        self._client.disconnect()  # here: in another thread it might wait for a loop that has ended
+        self._client.on_publish = None  # else a circle of references keeps its sockets open for a while
 
     def _again(self) -> None:
         """Connect the same client: it sends again what was in flight."""

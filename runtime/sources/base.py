@@ -11,11 +11,12 @@ what the manifest's clock says.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Condition, Event, Thread
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -26,12 +27,14 @@ from runtime.errors import InputError, SensedgeError
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Engine
+    from runtime.recorder import Recorder
     from runtime.stream import Stream
 
 Stamps = Literal["measured", "arrival"]
 
 _QUEUE_SAMPLES = 4096  # 80 s at 50 Hz
 _READ_S = 0.1  # how long a connection waits for data before it looks whether it is to stop
+_LOOK_S = 0.05  # how long any other wait goes on after it was told to stop
 _JOIN_S = 0.8  # how long closing waits for the reader
 _log = logging.getLogger("sensedge.sources")
 
@@ -114,6 +117,28 @@ class Backoff:
         return float(longest_s * np.random.default_rng().uniform(0.5, 1.0))
 
 
+class Stop:
+    """A flag that a signal's handler may set: it has no lock, which the thread that was interrupted may hold."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """For good."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        return self._set
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until it is set; whether it is."""
+        end_s = time.monotonic() + seconds
+        while not self._set and (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_S))
+        return self._set
+
+
 class Live:
     """A source that is read by a thread of its own.
 
@@ -141,9 +166,10 @@ class Live:
         self._queue: deque[Batch] = deque()
         self._queued = 0  # samples in it
         self._changed = Condition()  # over the queue
-        self._stopped, self._ended = Event(), False
+        self._stopped, self._ended = Stop(), False
         self._error: BaseException | None = None  # of the reader, which is nobody's to catch but the consumer's
         self._thread: Thread | None = None
+        self._pid = 0  # of the process that opened it; a fork takes no threads along
 
     @property
     def stamps(self) -> Stamps | None:
@@ -162,7 +188,7 @@ class Live:
             InputError: it cannot be as it was asked for.
             MissingError: a library, device, broker or permission is not there.
         """
-        connection = self._connect()
+        connection, self._pid = self._connect(), os.getpid()
         self._thread = Thread(target=self._work, args=(connection,), name="sensedge-source", daemon=True)
         self._thread.start()
         return self
@@ -174,7 +200,7 @@ class Live:
 
     def stop(self) -> None:
         """End the iteration, from any thread or from a signal's handler."""
-        self._stopped.set()  # no lock: the handler may have interrupted who holds it
+        self._stopped.set()
 
     def __iter__(self) -> Iterator[Batch]:
         if self._thread is None:
@@ -185,6 +211,8 @@ class Live:
             raise self._error
 
     def _take(self) -> Batch | None:
+        if os.getpid() != self._pid:
+            raise InputError("source", expected="the process that opened it", got="a fork", fix="Open it in there.")
         with self._changed:
             while not self._queue and not self._ended and not self._stopped.is_set():
                 self._changed.wait(_READ_S)
@@ -212,7 +240,7 @@ class Live:
 
     def _work(self, connection: Connection | None) -> None:
         try:
-            while connection is not None and not self._stopped.is_set():
+            while connection is not None:  # also one that came too late is closed
                 died = self._drain(connection)
                 connection = self._again() if died and self._backoff is not None else None
         except BaseException as error:
@@ -260,7 +288,7 @@ class Paced:
 
     def __init__(self, sleep: Callable[[float], object] | None = None) -> None:
         self.counters = SourceCounters()
-        self._stopped = Event()
+        self._stopped = Stop()
         self._sleep = sleep or self._stopped.wait
 
     @property
@@ -299,10 +327,18 @@ def now_s() -> float:
     return time.time()
 
 
-def stream_for(source: Source, bundle: Bundle, engine: Engine | None = None) -> Stream:
+def stream_for(
+    source: Source, bundle: Bundle, engine: Engine | None = None, recorder: Recorder | None = None
+) -> Stream:
     """A stream for what a source sends: the manifest's clock, told where the stamps come from and how fast they are.
 
     Call it when the first batch is there: a source of lines does not know before whether they have times.
+
+    Args:
+        source: that was opened.
+        bundle: what predicts.
+        engine: None: onnxruntime.
+        recorder: of this bundle; the stream is a `RecordedStream` then.
     """
     from dataclasses import replace
 
@@ -311,4 +347,8 @@ def stream_for(source: Source, bundle: Bundle, engine: Engine | None = None) -> 
     clock = bundle.manifest.clock
     if source.stamps is not None:
         clock = replace(clock, unit="s", stamps=source.stamps)
+    if recorder is not None:
+        from runtime.recorder import RecordedStream
+
+        return RecordedStream(recorder, engine, clock=clock, source_hz=source.rate_hz)
     return Stream(bundle, engine, clock=clock, source_hz=source.rate_hz)

@@ -219,11 +219,17 @@ class _Buffered:
         where = self._elements.path
         return ScanLayout([(n, ScanType.parse(self._elements.text(f"{n}_type"), where / f"{n}_type")) for n in order])
 
-    def read(self) -> list[Batch]:
-        """What is there."""
-        data = self._rest + os.read(self.file, self._layout.scan_bytes * _READ_SCANS)
-        if len(data) == len(self._rest):
+    def read(self, event: int) -> list[Batch]:
+        """What is there. It is read also without an event: poll has none for a device that was removed."""
+        if event and not event & select.POLLIN:
+            raise OSError(f"{self._node}: the device has gone (poll says {event})")
+        try:
+            new = os.read(self.file, self._layout.scan_bytes * _READ_SCANS)
+        except BlockingIOError:  # nothing there, also where poll promised some
+            return []
+        if event and not new:
             raise OSError(f"{self._node}: the buffer has ended")
+        data = self._rest + new
         n = len(data) // self._layout.scan_bytes * self._layout.scan_bytes
         self._rest = data[n:]
         if not n:
@@ -283,11 +289,10 @@ class _Devices:
 
     def read(self, wait_s: float) -> Sequence[Batch]:
         wait_s = max(0.0, min([wait_s, *(reader.wait_s() for reader in self._polled)]))
+        events = dict(self._poll.poll(1000 * wait_s))
         batches = []
-        for file, event in self._poll.poll(1000 * wait_s):
-            if not event & select.POLLIN:
-                raise OSError(f"the device has gone (poll says {event})")
-            batches += self._buffered[file].read()
+        for file, buffered in self._buffered.items():
+            batches += buffered.read(events.get(file, 0))
         try:
             for reader in self._polled:
                 if reader.wait_s() <= 0:

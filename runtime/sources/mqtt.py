@@ -7,13 +7,14 @@ send times, then nothing is counted twice. With `clean` off, the broker keeps me
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError
 from runtime.manifest import Signal
-from runtime.mqtt import QOS, Broker
+from runtime.mqtt import CONNECT_S, QOS, Broker
 from runtime.sources.base import Backoff, Batch, Live, SourceCounters, Stamps
 from runtime.sources.options import Options
 from runtime.sources.rows import TIMES, Rows
@@ -112,7 +113,10 @@ class _Subscription:
         refused: list[bool] = []
         self._client.on_subscribe = lambda client, userdata, mid, codes, properties: refused.append(codes[0].is_failure)
         self._client.subscribe(broker.topic, QOS)
+        end_s = time.monotonic() + CONNECT_S
         while not refused:
+            if time.monotonic() > end_s:
+                raise broker.missing("no answer")
             self._loop(0.2)
         if refused[0]:
             raise InputError(
@@ -141,3 +145,4 @@ class _Subscription:
 
     def close(self) -> None:
         self._client.disconnect()
+        self._client.on_message = None  # else a circle of references keeps its sockets open for a while

@@ -42,7 +42,7 @@ class Replay(Paced):
         if not isinstance(recording, Recording):
             recording = Recording.load(recording, signal.rate_hz)
         self.recording = recording.fit(signal)
-        self._chunk_samples, self._realtime = chunk_samples, realtime
+        self._chunk_samples, self.realtime = chunk_samples, realtime
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> Replay:
@@ -61,7 +61,7 @@ class Replay(Paced):
         began = time.monotonic()
         for begin in range(0, len(samples), step):
             end = min(begin + step, len(samples))
-            if self._realtime:
+            if self.realtime:
                 due_s = end / self.recording.rate_hz if t is None else float(t[end - 1] - t[0])
                 self._sleep(max(0.0, began + due_s - time.monotonic()))  # a time that is no number waits for nothing
             yield Batch(samples[begin:end], None if t is None else t[begin:end])

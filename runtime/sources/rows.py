@@ -128,16 +128,13 @@ class Rows:
         cells = [cell.strip() for cell in text.split(",")]
         if self._is_header(cells):
             return None
-        try:
-            values = [float(cell) if cell else math.nan for cell in cells]
-        except ValueError:
-            raise _MalformedError("not numbers") from None
         n = len(self._signal.channel_names)
         if self._header is not None:
-            if len(values) <= max(self._header):
-                raise _MalformedError(f"{len(values)} columns, the header has more")
+            if len(cells) <= max(self._header):
+                raise _MalformedError(f"{len(cells)} columns, the header has more")
             at, *columns = self._header
-            return _Parsed(None if at < 0 else [values[at]], [[values[i] for i in columns]], None)
+            return _Parsed(None if at < 0 else _floats([cells[at]]), [_floats([cells[i] for i in columns])], None)
+        values = _floats(cells)
         if len(values) not in [n + timed for timed in (False, True) if self._timed in (None, timed)]:
             raise _MalformedError(f"{len(values)} columns, and the bundle has {n} channels")
         return _Parsed(values[:-n] or None, [values[-n:]], None)
@@ -178,6 +175,14 @@ def _float32(rows: list[list[float]]) -> Any:
         return np.array(rows, np.float64).astype(np.float32)
 
 
+def _floats(cells: list[str]) -> list[float]:
+    """The cells of a line; an empty one is missing."""
+    try:
+        return [float(cell) if cell else math.nan for cell in cells]
+    except ValueError:
+        raise _MalformedError("not numbers") from None
+
+
 def _list(values: Any) -> list[float]:
     """A number or a flat list of numbers and nulls."""
     return [_number(value) for value in (values if isinstance(values, list) else [values])]
@@ -204,15 +209,20 @@ def _number(value: Any) -> float:
 
 
 class Lines:
-    """Cuts bytes, as they come, into lines; one that never ends is given up in pieces, so that memory is bounded."""
+    """Cuts bytes, as they come, into lines; of one that never ends only the beginning is given: memory is bounded."""
 
     def __init__(self) -> None:
         self._rest = b""
+        self._skips = False  # what comes belongs to a line that was given up
 
     def push(self, data: bytes) -> Iterable[bytes]:
         """The lines that are complete now, without their ends."""
+        if self._skips:
+            _, end, data = data.partition(b"\n")
+            self._skips = not end
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
+            self._skips = True
             lines.append(self._rest)
             self._rest = b""
         return lines

@@ -76,7 +76,7 @@ class SerialLines(Live):
                 "serial ports", expected="pyserial", got="no such library", fix='Run: pip install "sensedge[serial]"'
             ) from None
         try:
-            return _Port(serial.Serial(self._port, self._baud, timeout=0), self._rows)
+            return _Port(serial.Serial(self._port, self._baud, timeout=0, exclusive=True), self._rows)
         except ValueError as error:
             raise InputError(self._port, expected="a port and its baud rate", got=error, fix="Correct it.") from None
         except OSError as error:
@@ -93,6 +93,13 @@ def _told(port: str, error: OSError) -> SensedgeError:
             expected="a port that you may read",
             got="permission denied",
             fix="Run: sudo usermod -aG dialout $USER, then log in again.",
+        )
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return MissingError(
+            port,
+            expected="a port of our own",
+            got="one that another program reads",
+            fix=f"End it: sudo fuser -v {port}",
         )
     fix = "Plug it in, or name another: ls /dev/serial/by-id /dev/ttyUSB* /dev/ttyACM*"
     return MissingError(port, expected="a serial port", got=os.strerror(number) if number else error, fix=fix)

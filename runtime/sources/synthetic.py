@@ -118,7 +118,7 @@ class Synthetic(Paced):
 
     def _batches(self) -> Iterator[Batch]:
         began, first = time.monotonic(), 0
-        while self._total is None or first < self._total:
+        while not self._stopped.is_set() and (self._total is None or first < self._total):  # also in a long hole
             n = self._chunk if self._total is None else min(self._chunk, self._total - first)
             batch = self._chunk_of(first, n)
             first += n

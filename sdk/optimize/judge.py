@@ -2,7 +2,7 @@
 
 baseline   the fastest engine in float32 with the right answers (measured in a child process)
 probe      every other precision with every engine, in a child process: one that crashes takes nothing down
-race       those that ran, in turn with the baseline                    sdk.optimize.faster
+race       those that ran, in turn with the baseline                    runtime.engine.faster
 accuracy   macro-F1 on labelled windows, or equal labels                 of the version in use
 verdict    faster beyond doubt and accurate enough: the fastest of these; else the baseline
 remember   in the cache that engine="auto" reads
@@ -32,11 +32,11 @@ from runtime.engine.choice import (
     measure_apart,
     remember,
 )
+from runtime.engine.faster import Ratio, compare, race
 from runtime.engine.inputs import Inputs
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
 from sdk.meters import Meter, NoMeter, measure
-from sdk.optimize.faster import CONFIDENCE, median_interval, race
 from sdk.scores import score
 
 _BATCH = 64
@@ -66,6 +66,7 @@ class Verdict:
     latency_s: float | None = None  # of one window, median over the rounds
     ratio: float | None = None  # to the baseline's, median over the rounds; below 1 is faster
     interval: tuple[float, float] | None = None  # of the ratio's median
+    tenth: tuple[float, float] | None = None  # interval of the ratio of the fastest tenths
     rounds: int = 0
     joules: float | None = None  # per window, gross
     macro_f1: float | None = None
@@ -133,7 +134,8 @@ def optimize(
             stack.callback(opened.close)
         progress(2, 4, "in turn")
         window = Inputs(bundle.manifest)(samples[:1])[0]
-        seconds = race({name: _call(engine, window) for name, engine in engines.items()}, limits.budget_s)
+        calls = {name: _call(engine, window) for name, engine in engines.items()}
+        seconds = race(calls, str(baseline), limits.budget_s)
         progress(3, 4, "accuracy and energy")
         logits = {name: _logits(engine, samples) for name, engine in engines.items()}
         joules = {name: _joules(_call(engine, window), meter) for name, engine in engines.items()}
@@ -217,16 +219,16 @@ def _measured(
     truth: NDArray[np.int64] | None,
     n_candidates: int,
 ) -> Verdict:
-    ratios = [mine / base for mine, base in zip(seconds[name], seconds[baseline], strict=True)]
+    ratio = compare(seconds[name], seconds[baseline], n_candidates)
     labels = logits[name].argmax(1)
     return Verdict(
         candidate,
         "the float32 baseline",
         latency_s=statistics.median(seconds[name]),
-        ratio=statistics.median(ratios),
-        # Several candidates, several chances to be lucky: each must be surer (Bonferroni).
-        interval=median_interval(ratios, 1 - (1 - CONFIDENCE) / max(n_candidates, 1)),
-        rounds=len(ratios),
+        ratio=ratio.median,
+        interval=ratio.interval,
+        tenth=ratio.tenth,
+        rounds=len(seconds[name]),
         joules=joules,
         macro_f1=None if truth is None else score(truth, labels, logits[name].shape[1]).macro_f1,
         agreement=float((labels == logits[baseline].argmax(1)).mean()),
@@ -236,7 +238,7 @@ def _measured(
 def _judge(one: Verdict, baseline: Verdict, limits: Limits) -> Verdict:
     """The same with the verdict."""
     reasons = []
-    if one.interval is None or one.ratio is None or not one.interval[1] < 1:
+    if one.ratio is None or one.tenth is None or not Ratio(one.ratio, one.interval, one.tenth).is_faster():
         slower = one.interval is not None and one.interval[0] > 1
         reasons.append("slower" if slower else "not faster beyond doubt")
     if one.macro_f1 is not None and baseline.macro_f1 is not None:

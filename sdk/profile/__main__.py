@@ -10,10 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, guarded, parser
+from runtime.command import DONE, REFUSED, Progress, add_trust, guarded, open_bundle, parser
 from runtime.errors import InputError, MissingError
 
 if TYPE_CHECKING:
+    from runtime import Bundle
     from sdk.profile.report import ProfileReport
     from sdk.profile.run import ProfileOptions
 
@@ -48,12 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", metavar="S", type=float, default=60.0, help="end the measuring then (default 60)")
     p.add_argument("--realtime", action="store_true", help="at the pace of the stream, not hop after hop; in one run")
     p.add_argument("--deadline-ms", metavar="MS", type=float, help="later is a miss (default: a hop)")
-    p.add_argument("--engine", metavar="NAME", default="onnxruntime", help="default %(default)s")
+    p.add_argument("--engine", metavar="NAME", default="onnxruntime", help="default %(default)s; auto measures")
     p.add_argument("--precision", metavar="NAME", default="float32", help="a variant of the bundle (default float32)")
     p.add_argument("--threads", metavar="N", type=int, default=1, help="of the engine (default 1)")
     p.add_argument("--sweep", metavar="NAME[,...]", help="threads, engines, batch: the same with other settings")
     p.add_argument("--meter", metavar="NAME", default="auto", help="of energy, as in docs/meters.md (default auto)")
     p.add_argument("--idle-seconds", metavar="S", type=float, default=5.0, help="before and after, with a meter (5)")
+    add_trust(p)
     tune = p.add_argument_group("fine-tuning", "What a fine-tuning run costs, on a copy of the bundle.")
     tune.add_argument("--finetune", metavar="PLAN", help="head, layers, full, iterative, or a JSON file of a plan")
     tune.add_argument("--labels", metavar="FILE", type=Path, help="as for python -m sdk.finetune")
@@ -70,11 +72,14 @@ def _profile(arguments: argparse.Namespace) -> int:
     from sdk.meters import open_meter
     from sdk.profile.run import TIMELINE, profile
 
+    if arguments.finetune is not None and arguments.labels is None:
+        raise InputError("--finetune", expected="--labels beside it", got="none", fix="Name a file of labels.")
     options = _options(arguments)
     render = _render() if arguments.html else None
-    finetune = _finetune(arguments)
     meter = open_meter(arguments.meter, timeline=TIMELINE)
-    report = profile(arguments.bundle, options, meter=meter, finetune=finetune, progress=Progress().show)
+    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    finetune = _finetune(arguments, bundle)
+    report = profile(bundle, options, meter=meter, finetune=finetune, progress=Progress().show)
     if render is not None:
         arguments.html.write_text(render(report.to_dict()), encoding="utf-8")
     print(json.dumps(report.to_dict()) if arguments.json else _text(report))
@@ -104,18 +109,15 @@ def _options(arguments: argparse.Namespace) -> ProfileOptions:
     )
 
 
-def _finetune(arguments: argparse.Namespace) -> Any:
+def _finetune(arguments: argparse.Namespace, bundle: Bundle) -> Any:
     """The plan and the labelled windows; None: nobody asked."""
     if arguments.finetune is None:
         return None
-    from runtime import Bundle
     from sdk.finetune import read_labels
     from sdk.profile.finetune import read_plan
 
-    if arguments.labels is None:
-        raise InputError("--finetune", expected="--labels beside it", got="none", fix="Name a file of labels.")
     plan = read_plan(arguments.finetune)
-    return plan, read_labels(arguments.labels, Bundle.open(arguments.bundle).manifest, arguments.recording)
+    return plan, read_labels(arguments.labels, bundle.manifest, arguments.recording)
 
 
 def _render() -> Any:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from runtime import Bundle, Stream
     from runtime.engine import Engine
+    from runtime.trust import Trust
 
 TICKS_PER_S = 10_000_000
 ROUND_HOPS = 200  # of the warm-up, before it is looked at
@@ -84,8 +85,7 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
 
     if options["engine"].startswith("onnxruntime"):
         import onnxruntime  # noqa: F401
-    from runtime import Bundle, Stream
-    from sdk.profile.engines import open_named
+    from runtime import Bundle, Stream, open_engine
 
     start.ended("imports", monotonic() - began_s)
     from sdk.meters.memory import PeakMemory
@@ -93,10 +93,12 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
     peak = PeakMemory()
     peak.start()
     began_s = monotonic()
-    bundle = Bundle.open(options["bundle"], options["version"])
+    bundle = Bundle.open(options["bundle"], options["version"], trust=_trust(options["trust"]))
     start.ended("open", monotonic() - began_s)
     began_s = monotonic()
-    engine = open_named(bundle, options["engine"], options["precision"], options["threads"])
+    engine = open_engine(bundle, options["engine"], threads=options["threads"], precision=options["precision"])
+    if hasattr(engine, "wait"):
+        engine.wait()  # what another engine answers meanwhile is not what was asked about
     start.ended("session", monotonic() - began_s)
     hops, stream = endless_hops(bundle), Stream(bundle, engine)
     start.ended("first_prediction", first_prediction_s(stream, hops))
@@ -113,6 +115,7 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
     memory = peak.stop()
     start.mark("measured")
     return {
+        "engine_reason": engine.reason,
         "cold_s": start.cold_s,
         "warm_up_hops": len(warm_up) if warm_up_hops is None else warm_up_hops,
         "steady": warm_up_hops is not None,
@@ -128,6 +131,14 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
             "marks": start.marks,
         },
     }
+
+
+def _trust(plain: dict[str, Any] | None) -> Trust | None:
+    if plain is None:
+        return None
+    from runtime.trust import Trust
+
+    return Trust(**plain | {"keys": tuple(map(bytes.fromhex, plain["keys"]))})
 
 
 def ticks(seconds: float) -> int:

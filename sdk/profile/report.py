@@ -59,6 +59,7 @@ class Setup:
     hops: int  # asked for, over all runs
     runs: int
     cap_s: float  # seconds of measuring after which no more hops were begun
+    reason: str = ""  # why this engine, these threads and this precision, where "auto" chose them
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Run:
     seconds: float  # of the measured hops, pauses included
     cpu_seconds: float  # of the same, all threads
     memory: RunMemory
+    engine_reason: str = ""  # what the engine says of itself, such as who answers in its place
 
 
 @dataclass(frozen=True)

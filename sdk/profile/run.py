@@ -93,7 +93,7 @@ class ProfileOptions:
 
 
 def profile(
-    path: str | Path,
+    path: str | Path | Bundle,
     options: ProfileOptions | None = None,
     *,
     meter: Meter | None = None,
@@ -104,7 +104,7 @@ def profile(
     """Measure a bundle.
 
     Args:
-        path: folder of the bundle.
+        path: folder of the bundle; or the bundle, whose `trust` every process then asks for anew.
         options: how to measure; None: 10,000 predictions in 10 processes.
         meter: of energy; None finds the one of this machine.
         finetune: a plan and labelled windows, to be profiled as well, on a copy of the bundle.
@@ -119,8 +119,8 @@ def profile(
     """
     from runtime import Bundle
 
-    options = options or ProfileOptions()
-    bundle = Bundle.open(path)
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    options, reason = _chosen(bundle, options or ProfileOptions())
     sha256 = bundle.manifest.files["model.onnx"].sha256
     meter = meter or open_meter(root=root, timeline=TIMELINE)
     taken_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -140,7 +140,10 @@ def profile(
         seconds=phases.now_s(),
         bundle=facts_of(bundle),
         workload=workload_of(bundle, options),
-        setup=Setup(options.engine, options.precision, options.threads, options.hops, options.n_runs, options.cap_s),
+        setup=Setup(
+            *(options.engine, options.precision, options.threads, options.hops, options.n_runs, options.cap_s),
+            reason=reason,
+        ),
         machine=before,
         machine_after=after,
         throttled=throttled(before, after),
@@ -155,6 +158,19 @@ def profile(
         notes=(),
     )
     return replace(report, notes=notes_of(report), seconds=phases.now_s())
+
+
+def _chosen(bundle: Bundle, options: ProfileOptions) -> tuple[ProfileOptions, str]:
+    """The options with what "auto" stands for here, and why: chosen once, as an app would find it in the cache."""
+    from runtime.engine import AUTO
+
+    if options.engine != AUTO:
+        return options, ""
+    from runtime.engine.choice import choose, recall
+
+    choice = recall(bundle) or choose(bundle)
+    one = choice.candidate
+    return replace(options, engine=one.engine, precision=one.precision, threads=one.threads), choice.reason
 
 
 def watch_idle(phases: Phases, seconds: float) -> Idle | None:
@@ -177,6 +193,7 @@ def run_options(bundle: Bundle, options: ProfileOptions, meter: Meter | None = N
     return {
         "bundle": str(bundle.path),
         "version": bundle.version,
+        "trust": None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
         "engine": options.engine,
         "precision": options.precision,
         "threads": options.threads,

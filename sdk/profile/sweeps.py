@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from runtime.engine import engines_here
 from runtime.errors import SensedgeError
-from sdk.profile.engines import engine_names
 from sdk.profile.report import TICK_S, Run, SweepPoint
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def sweep(name: str, bundle: Bundle, options: dict[str, Any], progress: Progress
     options = options | {"hops": hops, "cap_s": min(CAP_S, options["cap_s"]), "least_s": 0.0, "pace_s": None}
     if name == "batch":
         return _batches(options, progress)
-    lacks = engine_names(bundle) if name == "engines" else {}
-    missing = {engine: lack for engine, lack in lacks.items() if lack}
-    settings: Settings = {engine: {"engine": engine} for engine in lacks if engine not in missing}
+    engines = engines_here(bundle) if name == "engines" else ()
+    missing = {engine.name: engine.reason for engine in engines if not engine.available}
+    settings: Settings = {engine.name: {"engine": engine.name} for engine in engines if engine.available}
     if name == "threads":
         settings = {str(n): {"threads": n} for n in thread_counts()}
     runs, failed = _take_turns(name, settings, options, progress)

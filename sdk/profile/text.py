@@ -33,6 +33,7 @@ def describe(report: ProfileReport) -> str:
         f"{bundle.name}, version {bundle.version}, model {bundle.model_bytes / 1e3:.0f} kB; "
         f"{setup.engine}, {setup.precision}, {_count(setup.threads, 'thread')}",
         _machine(report.machine, report.machine_after),
+        *(f"engine       {reason}" for reason in dict.fromkeys((setup.reason, *_said(report))) if reason),
         "",
         _latency(report),
         "",
@@ -49,6 +50,10 @@ def describe(report: ProfileReport) -> str:
     if report.finetune is not None:
         lines += ["", *_finetune(report.finetune)]
     return "\n".join(lines)
+
+
+def _said(report: ProfileReport) -> Iterator[str]:
+    return (run.engine_reason for run in report.runs)
 
 
 def _count(n: int, one: str, many: str = "") -> str:

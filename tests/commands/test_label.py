@@ -208,6 +208,11 @@ def test_times_that_are_none(text, message):
         (["mark", "--from", "2026-11-20 12:05", "--to", "2026-11-20 12:00", "walking"], "expected a time after"),
         (["mark", "12:00-12:05", "walking", "--date", "today"], "expected a date and a time"),
         (["unmark", "12:00-12:05", "walking", "--date", "2026-11-20"], "expected a span and no label"),
+        (["mark", "--new", "12:00-12:05", " ", "--date", "2026-11-20"], "label: expected a name, got ''"),
+        (["mark", "--new", "12:00-12:05", "\udcff", "--date", "2026-11-20"], "label: expected a name"),
+        (["mark", "--from", "0001-01-01 00:00", "--to", "9999-12-31 23:59", "walking"], "expected a date and a time"),
+        (["mark", "23:00-22:00", "walking", "--date", "9999-12-31"], "expected a date and a time"),
+        (["export", "no/such/mine.npz"], "expected a folder that exists"),
         (["export", "mine.csv"], "a name that ends in .npz"),
         (["export", "mine.npz"], "got 0 marked spans without"),
     ],
@@ -218,6 +223,10 @@ def test_errors_are_one_line_and_change_nothing(store, capsys, words, message):
     assert message in err
     with Store(store) as read:
         assert read.spans() == []
+
+
+def test_any_number_of_days(store, capsys):
+    assert label(capsys, store, "list", "--days", 10**9) == label(capsys, store, "list")
 
 
 def test_no_store(tmp_path, capsys):
@@ -279,6 +288,24 @@ def test_a_head_trains_from_features_as_from_windows(recorded, tmp_path):
 def _folder(path, name):
     (path / name).mkdir()
     return path / name
+
+
+def test_an_export_keeps_apart_what_was_recorded_at_one_time(tmp_path):
+    """The clock was set back: two stretches have the same times, and no window may hold samples of both."""
+    path, bundle = tmp_path / "me.db", walk()
+    labels, start_s = bundle.manifest.labels, 1_700_000_000.0
+    for first, epoch in ((0, start_s), (100, start_s + 20 - 100 * HOP_S)):
+        with Recorder(path, bundle, epoch=epoch) as recorder:
+            for k in range(first, first + 40):
+                recorder.write(*pair(k, labels))
+    with Store(path) as store:
+        store.mark(start_s, start_s + 30, "walking", 0.0)
+        store.mark(start_s + 30, start_s + 60, "sitting", 0.0)
+        exported = labelled_recording(store)
+    exported.save(tmp_path / "out.npz")
+    for window in read_labels(tmp_path / "out.npz", bundle.manifest).windows:
+        steps = np.diff(window[:, 0])
+        assert (steps == 1).all()
 
 
 def test_an_export_needs_samples(tmp_path):

@@ -33,6 +33,21 @@ def test_the_battery_meets_every_encoder():
 
 
 @every
+def test_openvino_agrees_with_onnxruntime(name, bundle_of):
+    pytest.importorskip("openvino")
+    bundle = bundle_of(name)[0]
+    engines = [open_engine(bundle, engine) for engine in ("onnxruntime", "openvino")]
+    golden = bundle.golden().windows
+    windows = np.resize(golden, (5, *golden.shape[1:]))
+    for output in ("features", "logits"):
+        for n in (1, 5):
+            ours, theirs = (engine.run(windows[:n], output) for engine in engines)
+            assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(ours).max()
+    for engine in engines:
+        engine.close()
+
+
+@every
 def test_a_stream_gives_what_the_engine_gives_of_the_windows(name, base_of):
     """Each modality is pushed by its name, with a clock of its own, in chunks that fit nothing."""
     bundle = base_of(name)

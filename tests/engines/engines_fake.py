@@ -24,7 +24,7 @@ class KilledLater(OrtEngine):
     name = "killed-later"
 
     def logits(self, window):
-        if sys._getframe(2).f_code.co_name == "_race":
+        if "race" in (sys._getframe(i).f_code.co_name for i in (2, 3)):
             os.kill(os.getpid(), signal.SIGSEGV)
         return super().logits(window)
 
@@ -91,6 +91,26 @@ class Slow(OrtEngine):
     def logits(self, window):
         super().logits(window)
         return super().logits(window)
+
+
+class Remembers(OrtEngine):
+    """Right and much faster: it only looks its answers up."""
+
+    name = "remembers"
+
+    def __init__(self, bundle, **options):
+        super().__init__(bundle, **options)
+        known = {row.tobytes(): super(Remembers, self).logits(row) for row in bundle.golden().windows}
+        self.logits = lambda window: known[window.tobytes()]
+
+
+class Builds(OrtEngine):
+    """Lets another answer until it is built, like an engine for a GPU."""
+
+    name, reason, waits = "builds", "onnxruntime answers: no GPU", ()
+
+    def wait(self, timeout_s=None):
+        return self.waits.pop(0)
 
 
 class Slower(OrtEngine):

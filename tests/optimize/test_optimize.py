@@ -1,14 +1,11 @@
 """sdk.optimize: keeps what is faster and as good, and nothing else."""
 
 import json
-import random
 import shutil
-import time
 
 import numpy as np
 import pytest
 from bundles_small import small_windows
-from scipy import stats
 
 from exporters.fp16 import to_fp16
 from exporters.int8 import Int8Options, to_int8
@@ -18,10 +15,9 @@ from runtime.engine import EngineKind, open_engine
 from runtime.engine import choice as choices
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
-from sdk.optimize import Limits, median_interval, optimize
+from sdk.optimize import Limits, optimize
 from sdk.optimize import judge as module
 from sdk.optimize.__main__ import main
-from sdk.optimize.faster import race
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +34,6 @@ def with_variants(exported, tmp_path_factory):
 def bundle(with_variants, tmp_path, monkeypatch):
     monkeypatch.setenv("SENSEDGE_CACHE", str(tmp_path / "cache"))
     return Bundle.open(shutil.copytree(with_variants, tmp_path / "small.bundle"))
-
-
-def test_the_interval_of_a_median():
-    """Of 1...11 at 95 %: the 2nd and the 10th (coverage 0.988); the 3rd and 9th would cover 0.935 only."""
-    assert median_interval(range(11, 0, -1)) == (2, 10)
-    assert stats.binom.cdf(1, 11, 0.5) <= 0.025 < stats.binom.cdf(2, 11, 0.5)
-    assert median_interval([1.0] * 5) is None  # 2 / 2**5 > 0.05
-    assert median_interval([3, 1, 2, 5, 4, 6]) == (1, 6)
-
-
-def test_the_interval_covers_the_median_as_often_as_it_says():
-    rng = random.Random(1)
-    hits = 0
-    for _ in range(1000):
-        low, high = median_interval([rng.expovariate(1) for _ in range(21)])
-        hits += low <= np.log(2) <= high
-    assert hits >= 940
 
 
 class Paced:
@@ -83,7 +62,7 @@ def paced(monkeypatch):
     monkeypatch.setattr(module, "candidates_here", lambda table: (choices.Candidate("paced"),))
 
     def run(bundle, pace_s, wrong=(), windows=None):
-        def raced(calls, budget_s):
+        def raced(calls, base, budget_s):
             rng = np.random.default_rng(0)
             drift = 1 + np.arange(31) / 10
             paces = {name: next((s for key, s in pace_s.items() if f" {key} " in name), NORMAL) for name in calls}
@@ -97,16 +76,6 @@ def paced(monkeypatch):
 
 
 FAST, NORMAL, SLOW = 5e-4, 1e-3, 2e-3
-
-
-def test_a_race_is_in_turn():
-    seen = []
-    calls = {name: lambda name=name: (seen.append(name), time.sleep(0.002))[0] for name in "ab"}
-    seconds = race(calls, 0.01)
-    assert len(seconds["a"]) == len(seconds["b"]) == 15
-    assert min(seconds["a"] + seconds["b"]) >= 0.002
-    turns = "".join(seen[6:])  # the first are to learn how long a call takes
-    assert max(len(run) for name in "ab" for run in turns.split(name)) <= turns.count("a") // 3
 
 
 def test_the_fastest_of_those_that_are_good_is_kept(bundle, paced):

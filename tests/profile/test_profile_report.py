@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,15 @@ import numpy as np
 import pytest
 from board_trees import orin_nano
 
+from exporters.sign import create_keys, read_secret, sign_bundle
+from runtime import Bundle
+from runtime.engine import choice
+from runtime.trust import Trust
 from sdk.demo.__main__ import DATA
 from sdk.meters import Energy, Timeline, open_meter
-from sdk.profile import ProfileOptions, profile
+from sdk.profile import ProfileOptions, child, profile
 from sdk.profile.__main__ import main
+from sdk.profile.run import run_options
 from sdk.profile.text import describe
 
 WALK = DATA / "walk.bundle"
@@ -164,6 +170,36 @@ def test_sweeps(monkeypatch):
     assert [point.value for point in batch] == ["1", "2", "4", "8", "16", "32"]
     assert all(0 < point.low_s <= point.high_s and point.p50_s <= point.p99_s for point in (*threads, *batch))
     assert "windows in a batch  ms a window, p50" in describe(report)
+
+
+def test_what_auto_chose_is_measured_and_told(monkeypatch):
+    why = "onnxruntime with 2 threads: made up"
+    monkeypatch.setattr(choice, "recall", lambda bundle: choice.Choice(choice.Candidate("onnxruntime", threads=2), why))
+    report = profile(WALK, ProfileOptions(5, engine="auto"), meter=open_meter("none"))
+    setup = report.to_dict()["setup"]
+    assert (setup["engine"], setup["precision"], setup["threads"]) == ("onnxruntime", "float32", 2)
+    assert setup["reason"] == why
+    text = describe(report).splitlines()
+    assert text[0].endswith("; onnxruntime, float32, 2 threads")
+    assert f"engine       {why}" in text
+
+
+def test_what_an_engine_says_of_itself(report):
+    run = replace(report.runs[0], engine_reason="onnxruntime answers: no GPU")
+    assert "engine       onnxruntime answers: no GPU" in describe(replace(report, runs=(run, run))).splitlines()
+    assert "engine   " not in describe(report).replace("engine        ", "")  # but for the column of the table
+
+
+def test_every_process_asks_for_the_signature(tmp_path, capsys):
+    (secret, mine), (_, other) = (create_keys(tmp_path / name) for name in ("mine", "other"))
+    signed = shutil.copytree(WALK, tmp_path / "walk.bundle")
+    sign_bundle(signed, read_secret(secret))
+    arguments = [str(signed), "--windows", "5", "--meter", "none", "--trust"]
+    assert main([*arguments, str(mine)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*arguments, str(other)]) == 3
+    options = run_options(Bundle.open(signed, trust=Trust.of(mine)), ProfileOptions(5))
+    assert child._trust(json.loads(json.dumps(options["trust"]))) == Trust.of(mine)
 
 
 def test_a_page_without_matplotlib(monkeypatch, capsys, tmp_path):

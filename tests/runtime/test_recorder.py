@@ -289,6 +289,121 @@ def test_the_budget_holds_while_somebody_reads(bundle, path):
         assert recorder.counters.written + recorder.counters.dropped == 3100
 
 
+@pytest.mark.parametrize("way", ["link", "chdir"])
+def test_the_budget_holds_wherever_the_name_leads(bundle, tmp_path, monkeypatch, way):
+    """The log is beside the file itself."""
+    (tmp_path / "card").mkdir()
+    real, given = tmp_path / "card" / "me.db", Path("card/me.db")
+    monkeypatch.chdir(tmp_path)
+    if way == "link":
+        given = tmp_path / "me.db"
+        given.symlink_to(real)
+    with Recorder(given, bundle, max_mb=1.0, epoch=EPOCH_S) as recorder:
+        if way == "chdir":
+            monkeypatch.chdir("/")
+        for k in range(0, 600, 20):
+            fill(recorder, range(k, k + 20))
+            assert recorder.flush()
+            assert size_of(real) <= 1_000_000
+
+
+@pytest.mark.parametrize("way", ["removed", "replaced"])
+def test_a_store_that_was_taken_away_is_told(bundle, path, caplog, way):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(5))
+        assert recorder.flush()
+        path.rename(path.with_name("old.db"))
+        if way == "replaced":
+            path.touch()
+        fill(recorder, range(5, 10))
+        assert not recorder.flush()
+        assert recorder.trouble == "it was removed or replaced"
+    assert (recorder.counters.written, recorder.counters.dropped) == (5, 5)
+    assert "it was removed or replaced" in caplog.text
+
+
+def test_rows_of_a_clock_that_was_wrong_go_first(bundle, path):
+    """Else the store would stay full of them, and all that is new would be the oldest."""
+    now = [EPOCH_S + 1e8]
+    with Recorder(path, bundle, max_mb=1.0, clock=lambda: now[0]) as recorder:
+
+        def live(numbers):
+            for k in numbers:
+                now[0] += HOP_S
+                fill(recorder, [k])
+                if k % 20 == 0:
+                    recorder.flush()
+            recorder.flush()
+
+        live(range(600))
+        now[0] = EPOCH_S
+        live(range(600, 680))
+        assert recorder.counters.clock_set == 1
+        with Store(path) as store:
+            assert sum(store.counts(EPOCH_S - 100, EPOCH_S + 1e6).values()) == 80
+            span = store.span_s
+            assert span[1] > EPOCH_S + 1e8  # those that need not go stay
+            rows = list(store.predictions(*span))
+            assert sum(n for quarter in store.timeline(*span).values() for n in quarter.values()) == len(rows)
+        now[0] -= 3600  # an hour is no reason to throw anything away but the oldest
+        live(range(680, 760))
+        with Store(path) as store:
+            assert sum(store.counts(EPOCH_S - 10_000, EPOCH_S + 1e6).values()) == 160
+
+
+@pytest.mark.parametrize("epoch", [1e12, -1e12], ids=["milliseconds", "before the calendar"])
+def test_times_that_no_calendar_has_are_dropped(bundle, path, epoch):
+    with Recorder(path, bundle, epoch=epoch) as recorder:
+        fill(recorder, range(3))
+        assert recorder.flush()
+    assert (recorder.counters.written, recorder.counters.dropped) == (0, 3)
+
+
+def test_a_fork_leaves_the_store_alone(bundle, path):
+    code = f"""if True:
+        import os
+        from runtime import Recorder
+        from recorder_tools import pair, walk
+        recorder = Recorder({str(path)!r}, walk(), epoch={EPOCH_S})
+        labels = walk().manifest.labels
+        recorder.write(*pair(0, labels))
+        if os.fork() == 0:
+            recorder.write(*pair(1, labels))
+            print(recorder.flush(), recorder.counters.dropped, flush=True)
+            recorder.close()
+            os._exit(0)
+        os.wait()
+        recorder.write(*pair(2, labels))
+        recorder.close()"""
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert found.stdout.split() == ["False", "1"]
+    assert everything(path) == [0, 2]
+
+
+def test_a_damaged_store_is_an_error_and_not_a_crash(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(100))
+    whole, found = path.read_bytes(), set()
+    for page in range(1, len(whole) // 4096, 2):
+        path.write_bytes(whole[: page * 4096] + b"\xa5" * 4096 + whole[(page + 1) * 4096 :])
+        try:
+            with Store(path) as store:
+                span = store.span_s
+                assert store.labels
+                assert store.keeps() is not None
+                list(store.windows(*span)), list(store.samples(*span)), store.counts(*span), store.timeline(*span)
+                store.mark(span[0], span[1], "walking", 0.0)
+                assert store.spans()
+                store.undo()
+            found.add("whole")
+        except InputError as error:
+            found.add(str(error).split(", got")[0].split("expected ")[1])
+    assert "a whole store" in found  # anything but an InputError ends the test
+
+
 def test_a_smaller_budget_shrinks_the_file(bundle, path):
     with Recorder(path, bundle, max_mb=8.0, epoch=EPOCH_S) as recorder:
         for begin in range(0, 1500, 500):

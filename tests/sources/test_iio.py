@@ -1,5 +1,6 @@
 """IIO: scan formats against an independent packer, devices as files, a FIFO in the place of the character device."""
 
+import errno
 import math
 import os
 import re
@@ -287,6 +288,44 @@ def test_a_device_that_goes_away_comes_back(board):
     assert source.counters.lost >= 1
     t = np.concatenate([batch.t for batch in first + second])
     np.testing.assert_allclose(t, np.delete(STAMPS, slice(10, 20)) / 1e9, rtol=0, atol=1e-6)
+
+
+def test_an_event_without_data_is_no_death(board, monkeypatch):
+    """A read that does not wait may find nothing where poll saw something."""
+    board, read, blocked = board(mpu6050()), os.read, []
+
+    def sometimes(file, n):
+        if len(blocked) < 3:
+            blocked.append(file)
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return read(file, n)
+
+    with opened(board) as source:
+        monkeypatch.setattr(os, "read", sometimes)
+        done, thread = feed(board, DATA)
+        assert sum(len(batch.samples) for batch in taken(source, 40)) == 40
+        assert source.counters.lost == 0
+    done.set()
+    thread.join()
+
+
+def test_a_removed_device_of_which_poll_says_nothing(board, monkeypatch):
+    board, read = board(mpu6050()), os.read
+    gone = threading.Event()
+
+    def removed(file, n):
+        if gone.is_set():
+            gone.clear()
+            raise OSError(errno.ENODEV, "No such device")
+        return read(file, n)
+
+    monkeypatch.setattr(os, "read", removed)
+    with opened(board) as source:
+        gone.set()
+        end_s = time.monotonic() + 5
+        while not source.counters.reconnects and time.monotonic() < end_s:
+            time.sleep(0.005)
+    assert (source.counters.lost, source.counters.reconnects) == (1, 1)
 
 
 def test_polling_reads_one_row_per_period_with_the_hosts_time(board):

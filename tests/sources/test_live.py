@@ -1,6 +1,8 @@
 """What live sources share: threads, queues, restarts; and the synthetic sensor and stdin."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -139,6 +141,61 @@ def test_stopping_takes_no_second(steps):
     assert not source._thread.is_alive()
 
 
+def test_one_that_was_stopped_before_it_ran_is_closed():
+    connection = Script([batch(0)])
+    source = Live(lambda: connection)
+    source.stop()
+    with source:
+        assert list(source) == []
+    assert connection.closed
+
+
+def test_a_connection_that_comes_too_late_is_closed():
+    late = Script([batch(0)])
+
+    def connect():
+        if not source.counters.lost:
+            return Script(OSError("gone"))
+        source.stop()
+        return late
+
+    source = Live(connect, backoff=QUICK)
+    with source:
+        assert list(source) == []
+    assert late.closed
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20).stdout.split()
+
+
+def test_a_signal_at_any_instant_stops_it():
+    """The handler runs in the thread that waits, whatever that holds."""
+    assert run("""if True:
+        import random, signal
+        from runtime import Modality, Signal
+        from runtime.sources import Synthetic
+        for _ in range(300):
+            source = Synthetic(Signal((Modality("acc", "m/s^2", ("x", "z"), 1e5),)), chunk_samples=1)
+            signal.signal(signal.SIGALRM, lambda *_: source.stop())
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-4, 1e-3))
+            for batch in source: pass
+        print("stopped")""") == ["stopped"]
+
+
+def test_in_a_fork_it_says_so():
+    assert run("""if True:
+        import os, time
+        from runtime import InputError, Modality, Signal
+        from runtime.sources import StdinLines
+        with StdinLines(Signal((Modality("acc", "m/s^2", ("x", "z"), 50.0),)), file=os.pipe()[0]) as source:
+            if os.fork() == 0:
+                try: list(source)
+                except InputError as error: print(str(error).split(",")[1].split(".")[0], flush=True)
+                os._exit(0)
+            os.wait()""") == ["got", "a", "fork"]
+
+
 def test_back_off():
     waits = [[Backoff(0.5, 30).wait_s(attempt) for _ in range(200)] for attempt in (0, 1, 5, 6, 7, 10_000)]
     for found, longest in zip(waits, (0.5, 1, 16, 30, 30, 30), strict=True):
@@ -182,6 +239,13 @@ def test_a_synthetic_sensor_takes_its_time():
     list(Synthetic(SIGNAL, seconds=3.2, chunk_samples=16, sleep=slept.append))
     assert len(slept) == 10
     assert sum(slept) == pytest.approx(0.32 * 55, rel=0.01)  # the clock of the machine stands still meanwhile
+
+
+@pytest.mark.parametrize("fast", ["", "&fast"])
+def test_a_synthetic_sensor_that_only_has_holes_stops(fast):
+    with open_source(f"synthetic?gap_every=0.5&gap=0.5{fast}", SIGNAL) as source:
+        threading.Timer(0.05, source.stop).start()
+        assert list(source) == []
 
 
 def test_synthetic_by_url():

@@ -1,6 +1,9 @@
 """MQTT in and out, against a real broker: plain, TLS, passwords, the broker killed and back."""
 
+import gc
 import json
+import os
+import socket
 import sys
 import threading
 import time
@@ -325,6 +328,46 @@ def test_no_broker():
         open_sink("mqtt://no-such-host.invalid/imu").__enter__()
 
 
+@needs_mosquitto
+def test_coming_and_going_leaves_no_socket_open(broker):
+    port = broker().port
+
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    gc.collect()
+    gc.disable()
+    try:
+        counts = []
+        for _ in range(6):
+            with open_source(f"mqtt://127.0.0.1:{port}/imu", SIGNAL), open_sink(f"mqtt://127.0.0.1:{port}/activity"):
+                pass
+            counts.append(open_files())
+    finally:
+        gc.enable()
+    assert counts[-1] <= counts[0]
+
+
+def test_a_broker_that_never_answers_the_subscription(monkeypatch):
+    monkeypatch.setattr("runtime.sources.mqtt.CONNECT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def welcome():
+            client, _ = server.accept()
+            client.recv(1000)
+            client.sendall(bytes([0x20, 2, 0, 0]))  # CONNACK
+            done.wait(5)
+            client.close()
+
+        done = threading.Event()
+        thread = threading.Thread(target=welcome)
+        thread.start()
+        with pytest.raises(MissingError, match="expected a broker, got no answer"):
+            open_source(f"mqtt://127.0.0.1:{server.getsockname()[1]}/imu", SIGNAL).__enter__()
+        done.set()
+        thread.join()
+
+
 def test_no_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(
@@ -338,6 +381,8 @@ def test_no_library(monkeypatch):
     [
         ("mqtt://broker", "expected mqtt://host[:port]/topic or mqtts://..., got host broker, topic none"),
         ("mqtt:///imu", "got host none, topic imu"),
+        ("mqtt://broker/a%00b", r"got host broker, topic a\x00b"),
+        ("mqtt://broker/" + "x" * 65536, "got host broker, topic xxx"),
         ("mqtt://broker:0/imu", "expected mqtt://host"),
         ("mqtt://broker:many/imu", "expected mqtt://host"),
         ("mqtt://broker/sensors/+/imu", "topic sensors/+/imu: expected one topic, got a wildcard"),

@@ -58,6 +58,13 @@ def test_a_header_names_the_columns():
     assert reader._counters.malformed == 1
 
 
+def test_other_columns_do_not_matter():
+    rows = Rows(SIGNAL, SourceCounters())
+    assert rows.read(b"device,t,acc_x,acc_y,gyro_z,note") is None
+    batch = rows.read(b"watch,1.5,1,2,3,left arm")
+    assert (batch.samples.tolist(), batch.t.tolist()) == ([[1, 2, 3]], [1.5])
+
+
 def test_of_the_first_line_only_a_header_is_taken():
     reader = rows()
     reader.read_first(b"3,2,1")  # the end of a longer line
@@ -178,3 +185,15 @@ def test_a_line_without_end_does_not_grow():
     for _ in range(40):
         list(cutter.push(b"1" * 65536))
         assert len(cutter._rest) <= MAX_LINE_BYTES
+
+
+@pytest.mark.parametrize("step", [1000, 65536, 1 << 22])
+def test_of_a_line_that_is_too_long_nothing_is_taken(step):
+    """Its end looks like a sample: it begins wherever the line was given up."""
+    data = b"1,2,3,4\n" + b"9" * (3 * MAX_LINE_BYTES) + b",4,5,6\n6,7,8,9\n"
+    cutter, counters = Lines(), SourceCounters()
+    rows = Rows(SIGNAL, counters, clock=None)
+    pieces = (data[at : at + step] for at in range(0, len(data), step))
+    batches = [batch for piece in pieces for line in cutter.push(piece) if (batch := rows.read(line)) is not None]
+    assert [batch.t.tolist() for batch in batches] == [[1], [6]]
+    assert counters.malformed == 1

@@ -124,6 +124,17 @@ def test_no_permission(plug, monkeypatch):
         SerialLines(str(plug.path), SIGNAL).__enter__()
 
 
+def test_two_readers_would_tear_the_lines(plug):
+    port = str(plug.path)
+    with (
+        SerialLines(port, SIGNAL),
+        pytest.raises(MissingError, match="expected a port of our own, got one that another program reads"),
+    ):
+        SerialLines(port, SIGNAL).__enter__()
+    with SerialLines(port, SIGNAL):
+        pass
+
+
 def test_no_library(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "serial", None)
     with pytest.raises(

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from brokers import MOSQUITTO, Mosquitto, free_port
 from bundles_small import without_note
@@ -19,7 +20,7 @@ from iio_trees import mpu6050, pack_mpu6050, write_tree
 
 import runtime.engine
 import sdk.demo
-from runtime import Recording
+from runtime import Recording, Store
 from sdk import stream
 
 DATA = Path(sdk.demo.__file__).parent / "data"
@@ -38,6 +39,11 @@ def command(*arguments, bundle=BUNDLE):
 def environment():
     root = str(Path(sdk.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def without_note(err):
+    """What the command says, but for the line on who signed the bundle."""
+    return re.sub(r"^note: .*signed.*\n", "", err)
 
 
 class Running:
@@ -256,6 +262,40 @@ def test_a_summary_in_json(capsys):
     assert last["sinks"] == []
 
 
+def test_what_is_streamed_is_recorded(capsys, short, tmp_path):
+    """The same predictions as without, and every window of them in the store, under the time of a moment ago."""
+    plain, recorded = (
+        [re.sub(r"\S+ ms", "", line) for line in told(capsys, "--replay", short, *more)[1].splitlines()]
+        for more in ([], ["--record", tmp_path / "me.db", "--max-mb", "5"])
+    )
+    assert recorded == [*plain, "Recorder: 14 written"]
+    with Store(tmp_path / "me.db") as store:
+        found = list(store.windows(0, time.time()))
+    assert len(found) == 14
+    whole = Recording.load(short)
+    assert np.array_equal(found[1].data, whole.samples[64:192])
+    assert found[-1].start_s - found[0].start_s == pytest.approx(13 * 1.28, abs=0.01)
+    assert time.time() - 30 < found[-1].start_s + 2.56 < time.time()
+
+
+def test_a_live_source_is_recorded_as_it_comes(capsys, tmp_path):
+    source = "synthetic?seconds=4&rate=50"
+    code, out, _ = told(capsys, "--source", source, "--record", tmp_path / "me.db", "--json")
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["recorder"] == {"written": 2, "dropped": 0, "removed": 0, "clock_set": 0}
+    with Store(tmp_path / "me.db") as store:
+        (_, last) = store.predictions(0, time.time())
+    assert time.time() - 5 < last.start_s + 2.56 < time.time() + 1
+
+
+def test_unix_times_of_a_replay_are_kept(capsys, short, tmp_path):
+    recording = Recording.load(short)
+    replace(recording, t=recording.t - recording.t[0] + 1_600_000_000.0).save(tmp_path / "unix.npz")
+    told(capsys, "--replay", tmp_path / "unix.npz", "--record", tmp_path / "me.db")
+    with Store(tmp_path / "me.db") as store:
+        assert next(store.predictions(0, time.time())).start_s == pytest.approx(1_600_000_000.0, abs=0.1)
+
+
 @pytest.fixture
 def short(tmp_path):
     """The path of 20 s of a recording, with its labels."""
@@ -294,6 +334,8 @@ def refusals(folder):
             ["--source", "synthetic", "--sink", f"jsonl:{folder}/none/x"],
             "expected a file that can be written",
         ),
+        "no store's folder": (["--source", "synthetic", "--record", f"{folder}/none/me.db"], "got none. Make it, or"),
+        "no store": (["--source", "synthetic", "--max-mb", "5"], "--max-mb: expected a --record with it"),
         "options": (["--source", "synthetic", "--realtime"], "--realtime, --chunk: expected a --replay with them"),
     }
 
@@ -319,7 +361,7 @@ def test_a_missing_library(capsys, monkeypatch, module, source, extra):
     assert err.endswith(f'got no such library. Run: pip install "sensedge[{extra}]"\n')
 
 
-def test_the_engine_is_passed_on(capsys, monkeypatch):
+def test_the_engine_that_is_named_is_opened(capsys, monkeypatch):
     really, asked = runtime.engine.open_engine, []
 
     def open_engine(bundle, name):
@@ -330,6 +372,24 @@ def test_the_engine_is_passed_on(capsys, monkeypatch):
     for more in ([], ["--engine", "auto"]):
         assert told(capsys, "--source", "synthetic?fast&seconds=1", *more)[0] == 0
     assert asked == ["onnxruntime", "auto"]
+
+
+def test_a_torn_line_does_not_spoil_the_next(capsys, tmp_path):
+    (tmp_path / "out").write_text('{"label": "wal')
+    for _ in range(2):
+        assert told(capsys, "--source", "synthetic?fast&seconds=5", "--sink", f"jsonl:{tmp_path}/out")[0] == 0
+    torn, *whole = (tmp_path / "out").read_text().splitlines()
+    assert torn == '{"label": "wal'
+    assert len([json.loads(line) for line in whole]) == 4
+
+
+def test_a_closed_output(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert told(capsys, "--source", "synthetic?fast&seconds=5", "--sink", "jsonl:-")[::2] == (
+        2,
+        "error: jsonl:-: expected an output, got a closed one. Write jsonl:FILE.\n",
+    )
+    assert told(capsys, "--source", "synthetic?fast&seconds=5")[0] == 0
 
 
 def test_a_full_disk_is_a_failure(capsys):
