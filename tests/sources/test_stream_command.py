@@ -41,11 +41,6 @@ def environment():
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def without_note(err):
-    """What the command says, but for the line on who signed the bundle."""
-    return re.sub(r"^note: .*signed.*\n", "", err)
-
-
 class Running:
     """The command in a process of its own."""
 
