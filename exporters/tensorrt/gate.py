@@ -85,7 +85,10 @@ def check_model(
     Raises:
         MissingError: no Python has it.
     """
-    child = Child((python or find_python(), "-m", "runtime.engine.tensorrt_build"))
+    python = python or find_python()
+    if os.sep in python:  # the child starts in a folder of its own
+        python = os.path.abspath(python)
+    child = Child((python, "-m", "runtime.engine.tensorrt_build"))
     options = BuildOptions(max_batch=max_batch)
     request = options.request("build" if build else "check", library=LIBRARY, check=True)
     with tempfile.TemporaryDirectory(prefix="sensedge-") as folder:

@@ -109,6 +109,12 @@ def test_what_is_no_onnx_is_refused(python):
     assert report.reason
 
 
+def test_the_interpreter_may_be_named_from_here(python, monkeypatch):
+    monkeypatch.chdir(os.path.dirname(os.path.dirname(python)))
+    relu = model_of("Relu", {"x": (TensorProto.FLOAT, [4])})
+    assert check_model(relu, python=os.path.join("bin", os.path.basename(python)), build=False).version
+
+
 def test_a_build_ends_at_its_limit(python):
     relu = model_of("Relu", {"x": (TensorProto.FLOAT, [4])})
     report = check_model(relu, python=python, limits=Limits(rss_bytes=1 << 20))
