@@ -65,10 +65,13 @@ def run(options: Options) -> Result:
         finally:
             os.environ.pop("SENSEDGE_CACHE") if before is None else os.environ.update(SENSEDGE_CACHE=before)
     worst = max((f"auto_vs_best_{name}" for name in models), key=lambda name: result.ratios[name])
-    for part in ("", "_spread", "_interval"):
+    for part in ("", "_spread"):
         result.ratios[f"auto_vs_best_worst{part}"] = result.ratios[f"{worst}{part}"]
+    result.figures["auto_vs_best_worst_interval"] = result.figures[f"{worst}_interval"]
     missing = [f"{status.name}: {status.reason}" for status in engines_here() if not status.available]
     reasons = [f"{name}: {result.figures[f'{name}_auto']}" for name in models]
+    low, high = result.figures["auto_vs_best_worst_interval"]
+    reasons += ["", f"auto / best, the worst: {low:.3f} to {high:.3f} hold the median with 95 %"]
     header = ("model, engine", "ms", "fastest tenth", "rounds", "off by")
     result.text = "\n".join([table(lines, header), "", *reasons, "", *missing])
     return result
@@ -107,7 +110,7 @@ def _measure(name: str, bundle: Bundle, budget_s: float, result: Result) -> list
         engine.close()
     key, twice = f"auto_vs_best_{name}", seconds.pop(_TWICE)
     result.ratios[key], result.ratios[f"{key}_spread"] = ratio(seconds["auto"], seconds[best])
-    result.ratios[f"{key}_interval"] = median_interval(
+    result.figures[f"{key}_interval"] = median_interval(
         [a / b for a, b in zip(seconds["auto"], seconds[best], strict=True)]
     )
     result.ratios[f"{key}_twice"] = ratio(twice, seconds[best])[0]
