@@ -76,7 +76,7 @@ class _Case:
     data: str  # what the calibration is called in the record
     test: NDArray[np.float32]
     labels: NDArray[np.int64] | None
-    options: Int8Options = Int8Options()
+    options: Int8Options
 
 
 def run(options: Options) -> Result:
@@ -116,7 +116,7 @@ def _walk(path: Path) -> _Case:
     calibration, test = cut(people[:2]), cut(people[2:])
     samples = calibration.samples[:: max(1, len(calibration.samples) // _CALIBRATION)]
     data = ", ".join(file.name for file in people[:2])
-    return _Case("walk", path, "MotionSense", samples, data, test.samples, test.labels)
+    return _Case("walk", path, "MotionSense", samples, data, test.samples, test.labels, Int8Options())
 
 
 def _encoder(name: str, path: Path, data: Path | None) -> _Case:

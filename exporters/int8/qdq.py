@@ -22,6 +22,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from exporters.prepare import Prepared, attribute, set_initializer, uses
@@ -136,13 +137,13 @@ class _Pairs:
         self._readers[value] += 1
         n, scale = self._readers[value], self._scale(value)
         for _ in range(n):
-            scale = np.nextafter(scale, np.float32(np.inf))
+            scale = np.nextafter(scale, np.float32(np.inf), dtype=np.float32)
         return self._pair(value, self.done.get(value, value), f":{n}", scale)
 
-    def _scale(self, value: str) -> np.float32:
-        return np.float32((self._ranges[value] or INT8_LIMIT) / INT8_LIMIT)
+    def _scale(self, value: str) -> NDArray[np.float32]:
+        return np.array((self._ranges[value] or INT8_LIMIT) / INT8_LIMIT, np.float32)
 
-    def _pair(self, value: str, source: str, suffix: str, scale: np.float32) -> str:
+    def _pair(self, value: str, source: str, suffix: str, scale: NDArray[np.float32]) -> str:
         names = [f"{value}:{what}{suffix}" for what in ("scale", "int8", "float")]
         zero = _zero(self._ready, ())
         set_initializer(self._ready.graph, names[0], scale)
