@@ -22,6 +22,7 @@ class Options:
     data: Path | None = None  # folder with archives, for benchmarks on public data
     runs: Path = Path("runs")  # where trained checkpoints and environments of peers are kept
     peers: bool = False  # install peers that need an environment of their own
+    only: tuple[str, ...] = ()  # of what the benchmark goes through by name; empty: all
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from exporters.parity import graph_inputs
 from exporters.progress import ShowProgress, silent
@@ -119,9 +119,11 @@ def runner(engine: str) -> RunModel:
 
 
 def _openvino(model: bytes, feeds: Feeds, outputs: Sequence[str]) -> Sequence[NDArray[Any]]:
-    import openvino
+    from runtime.engine.openvino import library
 
-    compiled = openvino.Core().compile_model(openvino.Core().read_model(model, b""), "CPU")
+    core = library().Core()
+    options = {"INFERENCE_PRECISION_HINT": "f32"}  # or else bfloat16, where the processor has it
+    compiled = core.compile_model(core.read_model(model, b""), "CPU", options)
     result = compiled(dict(feeds))
     return [np.asarray(result[name]) for name in outputs]
 
@@ -129,8 +131,10 @@ def _openvino(model: bytes, feeds: Feeds, outputs: Sequence[str]) -> Sequence[ND
 def _alone(
     model: ModelProto, node: NodeProto, constants: Mapping[str, TensorProto], truth: Feeds, run: RunModel
 ) -> dict[str, NDArray[Any]]:
-    """A node's outputs that are floating-point numbers, given the reference's inputs."""
-    given = {name: _narrow(truth[name]) for name in dict.fromkeys(node.input) if name and name not in constants}
+    """A node's outputs that are floating-point numbers, given the reference's inputs; shapes and axes as constants."""
+    inputs = [name for name in dict.fromkeys(node.input) if name and name not in constants]
+    whole = [name for name in inputs if np.asarray(truth[name]).dtype not in _FLOATS]
+    given = {name: _narrow(truth[name]) for name in inputs if name not in whole}
     names = [name for name in node.output if name and np.asarray(truth[name]).dtype in _FLOATS]
     if not names:
         return {}
@@ -139,12 +143,23 @@ def _alone(
         "alone",
         [_info(name, value) for name, value in given.items()],
         [onnx.ValueInfoProto(name=name) for name in names],
-        [constants[name] for name in dict.fromkeys(node.input) if name in constants],
+        [
+            *(constants[name] for name in dict.fromkeys(node.input) if name in constants),
+            *(numpy_helper.from_array(np.asarray(truth[name]), name) for name in whole),
+        ],
     )
     for value in graph.output:
         value.CopyFrom(_info(value.name, _narrow(truth[value.name])))
     alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    return dict(zip(names, run(alone.SerializeToString(), given, names), strict=True))
+    try:
+        return dict(zip(names, run(alone.SerializeToString(), given, names), strict=True))
+    except Exception as error:  # engines' errors share no base class
+        raise InputError(
+            f"{node.op_type} -> {names[0]}",
+            expected="a node that this engine runs by itself",
+            got=str(error).strip().splitlines()[-1],
+            fix="Look with another engine.",
+        ) from error
 
 
 def _by_value(

@@ -8,6 +8,10 @@
 A module imports torch, onnx and other heavy things inside `run`, so that --help and wrong use answer at once.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+
 COMMANDS = {
     "onnx": "a torch module becomes a bundle",
     "train": "add the graphs that a device trains with",
@@ -20,4 +24,22 @@ COMMANDS = {
     "keys": "make and list signing keys",
 }
 
-__all__ = ["COMMANDS"]
+
+def need_packages(command: str) -> None:
+    """What changes graphs wants onnx and onnxscript.
+
+    Raises:
+        MissingError: one of them is not here.
+    """
+    from runtime.errors import MissingError
+
+    for name in ("onnx", "onnxscript"):
+        try:
+            import_module(name)
+        except ImportError as error:  # noqa: PERF203
+            raise MissingError(
+                command, expected=f"the package {name}", got="none", fix='Install it: pip install "sensedge[graphs]"'
+            ) from error
+
+
+__all__ = ["COMMANDS", "need_packages"]

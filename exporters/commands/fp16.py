@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from exporters.commands import need_packages
 from runtime.command import DONE
 
 HELP = "add a variant in half precision"
@@ -22,6 +23,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert and add; the exit code."""
+    need_packages("fp16")
     from exporters.fp16 import to_fp16
     from exporters.variants import add_variant, describe
     from runtime.bundle import BASE, Bundle

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporters.commands import need_packages
 from runtime.command import DONE, Progress
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate, choose, add; the exit code."""
+    need_packages("int8")
     from exporters.int8 import Int8Options, to_int8
     from exporters.variants import add_variant, describe
     from runtime.bundle import BASE, Bundle

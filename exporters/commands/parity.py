@@ -23,6 +23,7 @@ EXAMPLES = """\
   python -m exporters parity walk.bundle --engine openvino --bisect
                                                                and the first node that it gets wrong
   python -m exporters parity walk.bundle --precision fp16      a variant, with its own tolerance"""
+_NODE_TOLERANCE = 0.1  # of a node's values, in a precision whose outputs have none
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -79,7 +80,6 @@ def _need_onnx() -> None:
 def _blamed(bundle: Bundle, report: ParityReport, arguments: argparse.Namespace) -> dict[str, Any]:
     """For each engine the first node that it gets wrong, None, or why nobody knows."""
     from exporters.blame import first_difference
-    from exporters.parity import TOLERANCE
     from runtime.errors import InputError
 
     blamed: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def _blamed(bundle: Bundle, report: ParityReport, arguments: argparse.Namespace)
                 bundle,
                 name,
                 precision=report.precision,
-                tolerance=report.tolerance or TOLERANCE,
+                tolerance=report.tolerance or _NODE_TOLERANCE,
                 progress=Progress().show,
             )
             blamed[name] = found and asdict(found)

@@ -99,7 +99,7 @@ def to_int8(
     name = INT8_WEIGHTS if options.weights_only else INT8
     choice = choose_layers(
         [layer for layer in layers if layer.name not in options.float_layers],
-        lambda chosen: _logits(quantised(chosen).model, inputs),
+        lambda chosen, every: _logits(quantised(chosen).model, inputs[::every]),
         _logits(model, inputs),
         options.tolerance,
         options.agreement,

@@ -4,15 +4,25 @@
     int8 weight -> DQ --^     ^-- float bias                                  int8 weight -> DQ --^
 
 One scale per value, one per output channel of a weight, zero points 0, no integer bias: TensorRT refuses any other.
+
+A value that several layers take has a pair for each of them. On x86 onnxruntime turns int8 values into uint8, for which
+it has the fast products, but only where one node reads a DQ; a layer with int8 before it and uint8 behind it runs in
+float. Pairs of the same scale it would merge again, so each further scale is the next float32. What a layer gives to
+several readers goes through a Max with the lowest float32, which changes nothing and is the DQ's one reader.
+
+Q comes before a ReLU and again behind it. Behind it alone would do for TensorRT, but onnxruntime fuses that only with
+uint8 and zero point 0, which TensorRT refuses, and else leaves the convolution in float.
 What has no trainable weight of its own (attention's products, pools, normalisations, recurrences) stays in float.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from exporters.prepare import Prepared, attribute, set_initializer, uses
@@ -74,11 +84,13 @@ def insert_pairs(ready: Prepared, layers: Collection[Layer], ranges: Mapping[str
     pairs = _Pairs(ready, ranges or {})
     by_output = {layer.output: layer for layer in layers if ranges is not None}
     outputs = {output.name for output in ready.graph.output}
+    read = uses(ready.graph)
     pairs.nodes += weights.values()
     for node in ready.graph.node:
         layer = by_output.get(node.output[0])
         if layer is not None:
-            node.input[0] = pairs.behind(layer.input)
+            alone = layer.input in by_output and read[layer.input] == 1
+            node.input[0] = pairs.done[layer.input] if alone else pairs.for_one(layer.input)
         for i, name in enumerate(node.input):
             if name in weights:
                 node.input[i] = weights[name].output[0]
@@ -86,7 +98,7 @@ def insert_pairs(ready: Prepared, layers: Collection[Layer], ranges: Mapping[str
                 node.input[i] = pairs.done.get(name, name)
         pairs.nodes.append(node)
         if layer is not None and layer.output not in outputs:
-            pairs.behind(layer.output)
+            pairs.behind(layer.output, fan_out=read[layer.output] > 1)
     del ready.graph.node[:]
     ready.graph.node.extend(pairs.nodes)
 
@@ -104,22 +116,40 @@ def _weight(ready: Prepared, layer: Layer, limit: int) -> NodeProto:
 
 
 class _Pairs:
-    """The nodes so far, and at most one pair behind each value."""
+    """The nodes so far, and the pairs behind each value."""
 
     def __init__(self, ready: Prepared, ranges: Mapping[str, float]) -> None:
         self._ready, self._ranges = ready, ranges
         self.nodes: list[NodeProto] = []
         self.done: dict[str, str] = {}
+        self._readers: Counter[str] = Counter()
 
-    def behind(self, value: str) -> str:
-        """Name of the value after Q and DQ; they are put in unless they are there."""
-        if value not in self.done:
-            scale, zero, integers, result = f"{value}:scale", _zero(self._ready, ()), f"{value}:int8", f"{value}:float"
-            set_initializer(self._ready.graph, scale, np.float32((self._ranges[value] or INT8_LIMIT) / INT8_LIMIT))
-            self.nodes.append(helper.make_node("QuantizeLinear", [value, scale, zero], [integers]))
-            self.nodes.append(helper.make_node("DequantizeLinear", [integers, scale, zero], [result]))
-            self.done[value] = result
-        return self.done[value]
+    def behind(self, value: str, *, fan_out: bool) -> None:
+        """A pair behind what a layer gives; `done` has the name of the result."""
+        self.done[value] = self._pair(value, value, "", self._scale(value))
+        if fan_out:
+            set_initializer(self._ready.graph, "lowest", np.float32(np.finfo(np.float32).min))
+            self.nodes.append(helper.make_node("Max", [self.done[value], "lowest"], [f"{value}:shared"]))
+            self.done[value] = f"{value}:shared"
+
+    def for_one(self, value: str) -> str:
+        """Name of a value after a pair for one reader alone."""
+        self._readers[value] += 1
+        n, scale = self._readers[value], self._scale(value)
+        for _ in range(n):
+            scale = np.nextafter(scale, np.float32(np.inf), dtype=np.float32)
+        return self._pair(value, self.done.get(value, value), f":{n}", scale)
+
+    def _scale(self, value: str) -> NDArray[np.float32]:
+        return np.array((self._ranges[value] or INT8_LIMIT) / INT8_LIMIT, np.float32)
+
+    def _pair(self, value: str, source: str, suffix: str, scale: NDArray[np.float32]) -> str:
+        names = [f"{value}:{what}{suffix}" for what in ("scale", "int8", "float")]
+        zero = _zero(self._ready, ())
+        set_initializer(self._ready.graph, names[0], scale)
+        self.nodes.append(helper.make_node("QuantizeLinear", [source, names[0], zero], [names[1]]))
+        self.nodes.append(helper.make_node("DequantizeLinear", [names[1], names[0], zero], [names[2]]))
+        return names[2]
 
 
 def _zero(ready: Prepared, shape: tuple[int, ...]) -> str:

@@ -1,7 +1,8 @@
 """Which layers stay in float, found by measuring.
 
-each layer alone in int8 -> its error        all in int8 -> within tolerance? -> done
-                                                   no: the worst one back to float, again
+all in int8 -> within tolerance? -> done
+    no: each layer alone in int8, on some of the windows -> its error
+        the fewest of the worst in float with which the rest is within tolerance, found by halving
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from exporters.int8.qdq import Layer
 from exporters.progress import ShowProgress, silent
 from runtime.errors import InputError
 
-Trial = Callable[[Sequence[Layer]], NDArray[np.float32]]
+Trial = Callable[[Sequence[Layer], int], NDArray[np.float32]]
+ALONE_WINDOWS = 32  # enough to order the layers by
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def choose_layers(
 
     Args:
         layers: that can be int8.
-        trial: the logits of the calibration windows with some of the layers in int8.
+        trial: the logits of the calibration windows with some of the layers in int8; of every so-manieth window.
         expected: the float32 model's.
         tolerance: of `logits_error`.
         agreement: least share of windows with the float32 model's label.
@@ -69,17 +71,24 @@ def choose_layers(
         InputError: not even one layer may be int8.
     """
     kept, alone = list(layers), dict[str, float]()
-    total = 2 * len(layers) + 1
-    found, step = trial(kept), 1
-    while kept and not _good(found, expected, tolerance, agreement):
-        if not alone:
-            for layer in layers:
-                progress(step := step + 1, total, f"{layer.name} alone")
-                alone[layer.name] = logits_error(trial([layer]), expected)
-        kept.remove(max(kept, key=lambda layer: alone[layer.name]))
-        progress(step := step + 1, total, f"{len(layers) - len(kept)} layers in float")
-        if kept:
-            found = trial(kept)
+    total = len(layers) + len(layers).bit_length() + 1
+    found = trial(kept, 1)
+    if not _good(found, expected, tolerance, agreement):
+        every = max(1, len(expected) // ALONE_WINDOWS)
+        for step, layer in enumerate(layers, 1):
+            progress(step, total, f"{layer.name} alone")
+            alone[layer.name] = logits_error(trial([layer], every), expected[::every])
+        order = sorted(layers, key=lambda layer: -alone[layer.name])
+        bad, good = 0, len(order)  # so many in float
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            progress(total - (good - bad).bit_length(), total, f"{middle} layers in float")
+            tried = trial(rest := _in_order(layers, order[middle:]), 1)
+            if _good(tried, expected, tolerance, agreement):
+                good, kept, found = middle, rest, tried
+            else:
+                bad = middle
+        kept = kept if good < len(order) else []
     progress(total, total, "")
     if not kept:
         raise InputError(
@@ -90,6 +99,10 @@ def choose_layers(
         )
     left = tuple(layer.name for layer in layers if layer not in kept)
     return Choice(tuple(kept), left, alone, logits_error(found, expected), agreement_of(found, expected))
+
+
+def _in_order(layers: Sequence[Layer], some: Sequence[Layer]) -> list[Layer]:
+    return [layer for layer in layers if layer in some]
 
 
 def _good(found: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float, agreement: float) -> bool:

@@ -149,7 +149,7 @@ def optimize(
     choice = remember(bundle, Choice(chosen.candidate, reason, tuple(map(_plain, verdicts))))
     progress(4, 4, "")
     judged_by = "agreement" if truth is None else "macro-F1"
-    energy = "not measured (no meter)" if meter is None else _source(meter)
+    energy = "not measured (no meter was given)" if meter is None else _source(meter)
     return Optimized(chosen.candidate, reason, tuple(verdicts), len(samples), judged_by, energy, choice.kept)
 
 
@@ -206,7 +206,8 @@ def _joules(call: Callable[[], object], meter: Meter | None) -> float | None:
 def _source(meter: Meter) -> str:
     with measure(meter) as measuring:
         pass
-    return str(measuring.result.energy.source)
+    energy = measuring.result.energy
+    return energy.describe() if isinstance(meter, NoMeter) else energy.source
 
 
 def _measured(

@@ -231,6 +231,20 @@ def test_the_first_node_that_an_engine_gets_wrong_is_found(exported, op, nth):
     assert first_difference(bundle, tolerance=1e-4) is None
 
 
+def test_openvino_runs_single_nodes_in_float32(exported):
+    """On a processor with bfloat16 it would take that, unless told; shapes and axes must be constants for it."""
+    pytest.importorskip("openvino")
+    assert first_difference(Bundle.open(exported("fcn").path), "openvino", tolerance=1e-4) is None
+
+
+def test_a_node_that_an_engine_cannot_run_is_named(exported):
+    def broken(model, feeds, outputs):
+        raise RuntimeError("no kernel")
+
+    with pytest.raises(InputError, match=r"Sub -> .*: expected a node that this engine runs by itself, got no kernel"):
+        first_difference(Bundle.open(exported("fcn").path), tolerance=1e-4, run=broken)
+
+
 def test_tensorrt_runs_no_single_nodes(exported):
     with pytest.raises(InputError, match=r"got tensorrt\. For TensorRT look with onnxruntime-tensorrt"):
         first_difference(Bundle.open(exported("fcn").path), "tensorrt", tolerance=1e-4)

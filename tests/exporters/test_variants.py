@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import sys
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -250,7 +252,8 @@ def test_the_most_sensitive_layer_goes_back_to_float():
     errors = dict(zip("abc", (0.3, 0.05, 0.04), strict=True))
     expected = np.array([[1.0, -1.0], [-1.0, 1.0]], np.float32)
 
-    def trial(chosen):
+    def trial(chosen, every):
+        assert every == 1
         return expected * (1 + np.float32(sum(errors[layer.name] for layer in chosen)))
 
     choice = choose_layers(layers, trial, expected, 0.1, 1.0)
@@ -431,6 +434,52 @@ def test_the_commands(small_bundle, capsys):
     assert main(["int8", str(small_bundle), "--weights-only", "--float", "nobody"]) == 2
     assert "expected some of encoder.blocks.0.0.weight" in capsys.readouterr().err
     assert Bundle.open(small_bundle).precisions == ("float32", "fp16", "int8")
+
+
+@pytest.mark.parametrize("command", ["fp16", "int8"])
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_a_missing_package_is_named_with_its_install_line(small_bundle, capsys, monkeypatch, command, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main([command, str(small_bundle)]) == 2
+    error = capsys.readouterr().err
+    assert f"expected the package {package}, got none" in error
+    assert 'pip install "sensedge[graphs]"' in error
+    assert Bundle.open(small_bundle).precisions == ("float32",)
+
+
+def test_onnxruntime_computes_the_layers_in_integers(bundle_of, tmp_path):
+    """Values with several readers too: branches, residuals, a value times its sigmoid."""
+    bundle = bundle_of("resnet1d")[0]
+    options = Int8Options(tolerance=9, agreement=0, reduce_range=False)
+    variant = to_int8(bundle.model(), bundle.manifest, bundle.golden().windows, options)
+    convolutions = [node for node in onnx.load_from_string(variant.model).graph.node if node.op_type == "Conv"]
+    found = optimised(variant.model, tmp_path)
+    assert len(convolutions) == found["QLinearConv"] == 11
+    assert found["Conv"] == found["FusedConv"] == 0
+
+
+def optimised(model, folder):
+    """How often each operator occurs once onnxruntime has had its way."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 3, str(folder / "optimised.onnx")
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
+
+
+def test_halving_finds_the_fewest_layers_for_float():
+    """Sixteen layers, three of them bad: as many trials as layers and no more than five."""
+    layers = [Layer(f"{i:02}", "", "", 0) for i in range(16)]
+    bad, trials = {"03": 0.5, "04": 0.3, "11": 0.2}, []
+    expected = np.tile(np.array([[1.0, -1.0]], np.float32), (64, 1))
+
+    def trial(chosen, every):
+        trials.append(len(chosen))
+        return expected[::every] * (1 + np.float32(sum(bad.get(layer.name, 1e-3) for layer in chosen)))
+
+    choice = choose_layers(layers, trial, expected, 0.1, 1.0)
+    assert choice.float_layers == tuple(bad)
+    assert [layer.name for layer in choice.layers] == [layer.name for layer in layers if layer.name not in bad]
+    assert len(trials) <= 1 + 16 + 5
 
 
 def test_preparing_changes_no_answer(made):

@@ -15,6 +15,7 @@ from runtime.engine import EngineKind, open_engine
 from runtime.engine import choice as choices
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
+from sdk.meters import NoMeter
 from sdk.optimize import Limits, optimize
 from sdk.optimize import judge as module
 from sdk.optimize.__main__ import main
@@ -61,7 +62,7 @@ def paced(monkeypatch):
     monkeypatch.setattr(module, "measure_apart", choices.measure_candidates)
     monkeypatch.setattr(module, "candidates_here", lambda table: (choices.Candidate("paced"),))
 
-    def run(bundle, pace_s, wrong=(), windows=None):
+    def run(bundle, pace_s, wrong=(), windows=None, meter=None):
         def raced(calls, base, budget_s):
             rng = np.random.default_rng(0)
             drift = 1 + np.arange(31) / 10
@@ -70,7 +71,7 @@ def paced(monkeypatch):
 
         monkeypatch.setattr(module, "race", raced)
         monkeypatch.setattr(Paced, "wrong", wrong)
-        return optimize(bundle, windows, limits=Limits(budget_s=0.2), table=table)
+        return optimize(bundle, windows, limits=Limits(budget_s=0.2), meter=meter, table=table)
 
     return run
 
@@ -122,7 +123,13 @@ def test_labels_decide_where_there_are_some(bundle, paced):
 def test_joules_are_none_without_a_meter(bundle, paced):
     found = paced(bundle, {})
     assert [one.joules for one in found.verdicts] == [None] * 3
-    assert found.energy == "not measured (no meter)"
+    assert found.energy == "not measured (no meter was given)"
+
+
+def test_why_there_are_no_joules(bundle, paced):
+    found = paced(bundle, {}, meter=NoMeter("nobody plugged one in"))
+    assert [one.joules for one in found.verdicts] == [None] * 3
+    assert found.energy == "not measured (no meter: nobody plugged one in)"
 
 
 def test_wrong_use(bundle):
