@@ -23,6 +23,7 @@ _EXAMPLES = """\
   python -m sdk.optimize walk.bundle                            judged on the bundle's golden windows
   python -m sdk.optimize walk.bundle --labels me.npz you.npz    judged by macro-F1 on labelled recordings
   python -m sdk.optimize walk.bundle --recording me.csv         judged by equal labels on what was recorded"""
+_AGREEMENT = 0.99
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     data.add_argument("--recording", metavar="RECORDING", nargs="+", help="any recordings: agreement decides")
     p.add_argument("--version", metavar="V", help="base, 0001, ... (default: the one in use)")
     p.add_argument("--max-f1-loss", metavar="X", type=float, default=0.01, help="macro-F1 (default %(default)s)")
-    p.add_argument("--min-agreement", metavar="X", type=float, default=0.99, help="of labels (default %(default)s)")
+    p.add_argument(
+        "--min-agreement", metavar="X", type=float, default=_AGREEMENT, help="of labels (default %(default)s)"
+    )
     p.add_argument("--seconds", metavar="S", type=float, default=4.0, help="for the race (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = p.parse_args(argv)
@@ -80,9 +83,12 @@ def _windows(
 def _text(found: Optimized) -> str:
     header = ("candidate", "ms", "of float32", "interval", "mJ", "macro-F1", "agree", "verdict")
     rows = [_row(one, kept=one.candidate == found.chosen) for one in found.verdicts]
+    share = 1 - _AGREEMENT
+    doubt = f"{found.windows} windows are too few to see {share:.0%} of wrong labels: give --labels or --recording"
     return (
         f"{table(rows, header)}\n\n{found.reason}\n"
         f"judged by {found.judged_by} on {found.windows} windows; energy: {found.energy}; kept: {found.kept}"
+        + (f"\n{doubt}" if found.windows * share < 1 else "")
     )
 
 

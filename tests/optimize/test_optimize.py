@@ -145,3 +145,4 @@ def test_the_command(bundle, capsys):
     assert "KEPT: " in printed
     assert "onnxruntime in fp16" in printed
     assert "judged by agreement on 4 windows" in printed
+    assert "4 windows are too few to see 1% of wrong labels: give --labels or --recording" in printed
