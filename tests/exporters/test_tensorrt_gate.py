@@ -56,8 +56,9 @@ def exported_of(bundle_of, tmp_path_factory):
 
     def export(name):
         if name not in done:
-            module = Classifier(create_encoder(name), 6).eval()
-            manifest = manifest_of(name, module.encoder, encoder_info(name).shape)
+            encoder = create_encoder(name)
+            manifest = manifest_of(name, encoder, encoder_info(name).shape)
+            module = Classifier(encoder, len(manifest.labels)).eval()
             windows = np.random.default_rng(0).normal(size=(4, *manifest.window_shape)).astype(np.float32)
             path = tmp_path_factory.mktemp(name) / "full.bundle"
             done[name] = export_bundle(path, module.encoder, module.head, manifest, windows, tolerance=1e-3)

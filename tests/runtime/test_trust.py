@@ -8,6 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+
+pytest.importorskip("cryptography", reason='pip install "sensedge[sign]"')
+
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
