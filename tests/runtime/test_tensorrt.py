@@ -392,7 +392,10 @@ def test_a_file_of_someone_else_is_refused(cache):
     cache.parent.mkdir(mode=0o700)
     sealed = EngineCache(cache)
     sealed.store("a.engine", {}, b"data")
-    os.chown(cache / "a.engine", 12345, -1)
+    try:
+        os.chown(cache / "a.engine", 12345, -1)
+    except OSError as error:  # root of a user namespace that has one user only
+        pytest.skip(f"cannot give a file to someone else: {error.strerror}")
     with pytest.raises(CacheError, match="got owner 12345"):
         sealed.load("a.engine")
     os.chown(cache, 12345, -1)
