@@ -15,14 +15,14 @@ from typing import Any
 from runtime.errors import InputError
 from runtime.manifest import Signal
 from runtime.mqtt import CONNECT_S, QOS, Broker
-from runtime.sources.base import Backoff, Batch, Live, SourceCounters, Stamps
+from runtime.sources.base import Backoff, Batch
 from runtime.sources.options import Options
-from runtime.sources.rows import TIMES, Rows
+from runtime.sources.rows import TIMES, LiveRows
 
 _REMEMBERED = 4096  # messages; a broker redelivers far fewer
 
 
-class MQTTSource(Live):
+class MQTTSource(LiveRows):
     """Reads JSON or CSV messages of one topic.
 
     Args:
@@ -46,27 +46,14 @@ class MQTTSource(Live):
             raise InputError(
                 f"topic {broker.topic}", expected="one topic", got="a wildcard", fix="Open a source for each sensor."
             )
-        self.counters = SourceCounters()
-        self._broker, self._rate_hz = broker, rate_hz
-        self._rows = Rows(signal, self.counters, times=times)
-        self._seen = _Seen()
-        super().__init__(self._open, counters=self.counters, backoff=backoff or Backoff())
+        super().__init__(self._open, signal, times=times, rate_hz=rate_hz, backoff=backoff or Backoff())
+        self._broker, self._seen = broker, _Seen()
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> MQTTSource:
         """`mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`."""
         times, rate_hz = options.choice("t", TIMES), options.number("rate")
         return cls(Broker.from_url(rest, options), signal, times=times, rate_hz=rate_hz)
-
-    @property
-    def stamps(self) -> Stamps | None:
-        """Of measurement if the messages have times, else of arrival; None before the first message."""
-        return self._rows.stamps
-
-    @property
-    def rate_hz(self) -> float | None:
-        """As it was told."""
-        return self._rate_hz
 
     def _open(self) -> _Subscription:
         return _Subscription(self._broker, self)

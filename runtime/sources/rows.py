@@ -22,7 +22,7 @@ import numpy as np
 
 from runtime.errors import InputError
 from runtime.manifest import Signal
-from runtime.sources.base import Batch, SourceCounters, Stamps, now_s
+from runtime.sources.base import Backoff, Batch, Connection, Live, SourceCounters, Stamps, now_s
 
 T_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 TIMES = ("auto", *T_UNITS, "none")
@@ -206,6 +206,40 @@ def _number(value: Any) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+class LiveRows(Live):
+    """A live source whose lines or messages are read by `Rows`.
+
+    Args:
+        connect: as of `Live`, and so `backoff` and `keep_all`.
+        signal: as of `Rows`, and so `times` and `clock`.
+        rate_hz: samples per second, if lines have no times and it is not the signal's.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        signal: Signal,
+        *,
+        times: str,
+        rate_hz: float | None,
+        clock: Callable[[], float] | None = now_s,
+        backoff: Backoff | None = None,
+        keep_all: bool = False,
+    ) -> None:
+        super().__init__(connect, backoff=backoff, keep_all=keep_all)
+        self._rows, self._rate_hz = Rows(signal, self.counters, times=times, clock=clock), rate_hz
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """Of measurement if the lines have times, else of arrival, if that is told; None before the first line."""
+        return self._rows.stamps
+
+    @property
+    def rate_hz(self) -> float | None:
+        """As it was told."""
+        return self._rate_hz
 
 
 class Lines:

@@ -13,14 +13,14 @@ from typing import Any
 
 from runtime.errors import InputError, MissingError, SensedgeError
 from runtime.manifest import Signal
-from runtime.sources.base import Backoff, Batch, Live, SourceCounters, Stamps
+from runtime.sources.base import Backoff, Batch
 from runtime.sources.options import Options
-from runtime.sources.rows import TIMES, Lines, Rows
+from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
 
 _BACKOFF = Backoff(0.2, 5.0)  # ports come back within seconds
 
 
-class SerialLines(Live):
+class SerialLines(LiveRows):
     """Reads JSON lines or CSV (see `runtime.sources.rows`) from a serial port.
 
     The first line after opening may be half a line: only a CSV header is taken from it.
@@ -44,10 +44,8 @@ class SerialLines(Live):
         rate_hz: float | None = None,
         backoff: Backoff = _BACKOFF,
     ) -> None:
-        self.counters = SourceCounters()
-        self._port, self._baud, self._rate_hz = port, baud, rate_hz
-        self._rows = Rows(signal, self.counters, times=times)
-        super().__init__(self._open, counters=self.counters, backoff=backoff)
+        super().__init__(self._open, signal, times=times, rate_hz=rate_hz, backoff=backoff)
+        self._port, self._baud = port, baud
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> SerialLines:
@@ -57,16 +55,6 @@ class SerialLines(Live):
         baud, times, rate_hz = options.whole("baud", 115200), options.choice("t", TIMES), options.number("rate")
         options.done()
         return cls(rest, signal, baud=baud, times=times, rate_hz=rate_hz)
-
-    @property
-    def stamps(self) -> Stamps | None:
-        """Of measurement if the lines have times, else of arrival; None before the first line."""
-        return self._rows.stamps
-
-    @property
-    def rate_hz(self) -> float | None:
-        """As it was told."""
-        return self._rate_hz
 
     def _open(self) -> _Port:
         try:

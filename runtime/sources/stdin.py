@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 from runtime.errors import InputError
 from runtime.manifest import Signal
-from runtime.sources.base import Batch, Live, SourceCounters, Stamps
+from runtime.sources.base import Batch
 from runtime.sources.options import Options
-from runtime.sources.rows import TIMES, Lines, Rows
+from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
 
 _CHUNK_BYTES = 65536
 
 
-class StdinLines(Live):
+class StdinLines(LiveRows):
     """Reads JSON lines or CSV (see `runtime.sources.rows`) until the end of the input.
 
     Args:
@@ -33,10 +33,8 @@ class StdinLines(Live):
     def __init__(
         self, signal: Signal, *, times: str = "auto", rate_hz: float | None = None, file: int | None = None
     ) -> None:
-        self.counters = SourceCounters()
-        self._rows = Rows(signal, self.counters, times=times, clock=None)
-        self._file, self._rate_hz = file, rate_hz
-        super().__init__(self._open, counters=self.counters, keep_all=True)
+        super().__init__(self._open, signal, times=times, rate_hz=rate_hz, clock=None, keep_all=True)
+        self._file = file
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> StdinLines:
@@ -46,16 +44,6 @@ class StdinLines(Live):
         times, rate_hz = options.choice("t", TIMES), options.number("rate")
         options.done()
         return cls(signal, times=times, rate_hz=rate_hz)
-
-    @property
-    def stamps(self) -> Stamps | None:
-        """Of measurement, if the lines have times."""
-        return self._rows.stamps
-
-    @property
-    def rate_hz(self) -> float | None:
-        """As it was told."""
-        return self._rate_hz
 
     def _open(self) -> _Pipe:
         if self._file is None and sys.stdin is None:
