@@ -153,14 +153,13 @@ class Live:
         self,
         connect: Callable[[], Connection],
         *,
-        counters: SourceCounters | None = None,
         backoff: Backoff | None = None,
         keep_all: bool = False,
         queue_samples: int = _QUEUE_SAMPLES,
     ) -> None:
         if queue_samples < 1:
             raise InputError("queue_samples", expected="at least 1", got=queue_samples, fix="Allow some thousands.")
-        self.counters = counters or SourceCounters()
+        self.counters = SourceCounters()
         self._connect, self._backoff = connect, backoff
         self._keep_all, self._queue_samples = keep_all, queue_samples
         self._queue: deque[Batch] = deque()

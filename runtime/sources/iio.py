@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError, MissingError, SensedgeError
 from runtime.manifest import Signal
-from runtime.sources.base import Backoff, Batch, Live, SourceCounters, Stamps, now_s
+from runtime.sources.base import Backoff, Batch, Live, Stamps, now_s
 from runtime.sources.iio_scan import ScanLayout, ScanType
 from runtime.sources.iio_sysfs import (
     DEV,
@@ -79,7 +79,7 @@ class IIO(Live):
         self._root, self._dev = Path(root), Path(dev)
         self._rate_hz: float | None = None
         self._stamps: Stamps | None = None
-        super().__init__(self._open, counters=SourceCounters(), backoff=backoff or Backoff())
+        super().__init__(self._open, backoff=backoff or Backoff())
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> IIO:
