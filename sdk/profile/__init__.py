@@ -1,6 +1,8 @@
 """What a bundle costs on this machine, in time, memory and energy: `python -m sdk.profile BUNDLE`.
 
-    run         `profile`: fresh processes in turn, the machine and its meter around them
+    run         `profile`, and `profile_in_turn`: two sides whose runs take turns
+    options     how to measure
+    side        one bundle measured in one way: run after run, the machine and its meter around them
     child       what happens in each of these: cold start, warm-up, measured hops
     parent      the other end: starts a child, reads its memory and the meter phase by phase
     warmup      where the warm-up ends: found, not assumed
@@ -8,7 +10,7 @@
     sweeps      threads, engines, batches
     finetune    what a fine-tuning run costs
     text        the report for a terminal
-    compare     two reports: ratios with their intervals, and a verdict
+    compare     reports: ratios with their intervals, and a verdict
     html        the report for a browser
 
 A part is imported when it is first asked for: --help starts at once.
@@ -19,12 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdk.profile.compare import Comparison, compare_reports
+    from sdk.profile.options import ProfileOptions
     from sdk.profile.report import ProfileReport
-    from sdk.profile.run import ProfileOptions, profile
+    from sdk.profile.run import profile, profile_in_turn
 
-_PARTS = {"compare": "Comparison compare_reports", "report": "ProfileReport", "run": "ProfileOptions profile"}
+_PARTS = {
+    "compare": "Comparison compare_reports",
+    "options": "ProfileOptions",
+    "report": "ProfileReport",
+    "run": "profile profile_in_turn",
+}
 
-__all__ = ["Comparison", "ProfileOptions", "ProfileReport", "compare_reports", "profile"]
+__all__ = ["Comparison", "ProfileOptions", "ProfileReport", "compare_reports", "profile", "profile_in_turn"]
 
 
 def __getattr__(name: str) -> Any:

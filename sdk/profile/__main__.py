@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,18 +16,18 @@ from runtime.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from runtime import Bundle
+    from sdk.profile.options import ProfileOptions
     from sdk.profile.report import ProfileReport
-    from sdk.profile.run import ProfileOptions
 
 _EXAMPLES = """\
   python -m sdk.profile walk.bundle                             the table
   python -m sdk.profile walk.bundle --realtime --seconds 120    at the pace of the sensor: what a day will be like
   python -m sdk.profile walk.bundle --sweep threads,engines,batch --html report.html
   python -m sdk.profile walk.bundle --finetune head --labels mine.csv --recording today.npz
+  python -m sdk.profile before.bundle --against after.bundle    both in turn, and a verdict: exit code 3 is worse
+  python -m sdk.profile walk.bundle --against "--engine openvino --threads 2"
   python -m sdk.profile walk.bundle --json > before.json        then change something, and again > after.json
-  python -m sdk.profile --compare before.json after.json        exit code 3: the second is worse
-  python -m sdk.profile --compare a1.json b1.json a2.json b2.json
-                                                                several of each, taken in turn: drift cancels out
+  python -m sdk.profile --compare before.json after.json        measured at two times: less sure than --against
 
 Let the board idle before, and compare only runs of the same machine and governor. docs/profile.md says what every
 number is."""
@@ -37,21 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = _parser()
     arguments = p.parse_args(argv)
     if (arguments.bundle is None) == (arguments.compare is None):
-        p.error("name a bundle, or two reports with --compare")
-    return guarded(lambda: _compare(arguments) if arguments.compare else _profile(arguments))
+        p.error("name a bundle, or reports with --compare")
+    command = _compare if arguments.compare else _profile if arguments.against is None else _measure_both
+    return guarded(lambda: command(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
     p = parser("sdk.profile", "Measure what a bundle costs on this machine, or compare two measurements.", _EXAMPLES)
-    p.add_argument("bundle", nargs="?", type=Path, help="folder of the bundle")
+    _add_side(p)
     p.add_argument("--windows", metavar="N", type=int, default=10_000, help="predictions, in all (default %(default)s)")
     p.add_argument("--runs", metavar="N", type=int, help="fresh processes that share them (default 10; fewer for few)")
     p.add_argument("--seconds", metavar="S", type=float, default=60.0, help="end the measuring then (default 60)")
     p.add_argument("--realtime", action="store_true", help="at the pace of the stream, not hop after hop; in one run")
     p.add_argument("--deadline-ms", metavar="MS", type=float, help="later is a miss (default: a hop)")
-    p.add_argument("--engine", metavar="NAME", default="onnxruntime", help="default %(default)s; auto measures")
-    p.add_argument("--precision", metavar="NAME", default="float32", help="a variant of the bundle (default float32)")
-    p.add_argument("--threads", metavar="N", type=int, default=1, help="of the engine (default 1)")
     p.add_argument("--sweep", metavar="NAME[,...]", help="threads, engines, batch: the same with other settings")
     p.add_argument("--meter", metavar="NAME", default="auto", help="of energy, as in docs/meters.md (default auto)")
     p.add_argument("--idle-seconds", metavar="S", type=float, default=5.0, help="before and after, with a meter (5)")
@@ -63,9 +62,26 @@ def _parser() -> argparse.ArgumentParser:
     out = p.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print one JSON object (schema 1, docs/profile.md)")
     out.add_argument("--html", metavar="FILE", type=Path, help='write a page with pictures (needs "sensedge[report]")')
-    p.add_argument("--compare", metavar="JSON", nargs="+", type=Path, help="two reports, or several in turn: A B A B")
-    p.add_argument("--margin", metavar="SHARE", type=float, default=0.01, help="worse by less is alike (default 0.01)")
+    two = p.add_argument_group("two sides", "Is the second worse than the first? Exit code 3: it is.")
+    two.add_argument(
+        "--against", metavar="SIDE", help="measure both in turn: another bundle, or what differs, in quotation marks"
+    )
+    two.add_argument("--compare", metavar="JSON", nargs="+", type=Path, help="two reports, or several in turn: A B A B")
+    two.add_argument(
+        "--margin", metavar="SHARE", type=float, default=0.01, help="worse by less is alike (default 0.01)"
+    )
     return p
+
+
+def _add_side(p: argparse.ArgumentParser, first: argparse.Namespace | None = None) -> None:
+    """What the two sides of a comparison may differ in; the second is like the first unless it says otherwise."""
+    like = first or argparse.Namespace(bundle=None, engine="onnxruntime", precision="float32", threads=1)
+    p.add_argument("bundle", nargs="?", type=Path, default=like.bundle, help="folder of the bundle")
+    p.add_argument("--engine", metavar="NAME", default=like.engine, help="default %(default)s; auto measures")
+    p.add_argument(
+        "--precision", metavar="NAME", default=like.precision, help="a variant of the bundle (default %(default)s)"
+    )
+    p.add_argument("--threads", metavar="N", type=int, default=like.threads, help="of the engine (default %(default)s)")
 
 
 def _profile(arguments: argparse.Namespace) -> int:
@@ -86,6 +102,29 @@ def _profile(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _measure_both(arguments: argparse.Namespace) -> int:
+    from sdk.meters import open_meter
+    from sdk.profile.run import TIMELINE, profile_in_turn
+
+    if arguments.sweep or arguments.finetune:
+        raise InputError("--against", expected="neither --sweep nor --finetune", got="one", fix="Measure that alone.")
+    second = argparse.Namespace(**vars(arguments) | vars(_second(arguments)))
+    render = _render() if arguments.html else None
+    meter = open_meter(arguments.meter, timeline=TIMELINE)
+    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    other = bundle if second.bundle == arguments.bundle else open_bundle(second.bundle, trust=second.trust)
+    both = profile_in_turn(
+        (bundle, _options(arguments)), (other, _options(second)), meter=meter, progress=Progress().show
+    )
+    return _judge([report.to_dict() for report in both], arguments, render, keep=True)
+
+
+def _second(arguments: argparse.Namespace) -> argparse.Namespace:
+    p = argparse.ArgumentParser("python -m sdk.profile --against", add_help=False)
+    _add_side(p, arguments)
+    return p.parse_args(shlex.split(arguments.against))
+
+
 def _text(report: ProfileReport) -> str:
     from sdk.profile.text import describe
 
@@ -93,7 +132,7 @@ def _text(report: ProfileReport) -> str:
 
 
 def _options(arguments: argparse.Namespace) -> ProfileOptions:
-    from sdk.profile.run import ProfileOptions
+    from sdk.profile.options import ProfileOptions
 
     return ProfileOptions(
         hops=arguments.windows,
@@ -132,18 +171,23 @@ def _render() -> Any:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from sdk.profile.compare import compare_reports, describe, read_report
+    from sdk.profile.compare import read_reports
 
-    if len(arguments.compare) % 2:
-        raise InputError(
-            "--compare", expected="pairs of files", got=len(arguments.compare), fix="Name A B, or A B A B."
-        )
-    render = _render() if arguments.html else None
-    reports = [read_report(path) for path in arguments.compare]
+    reports = [report for path in arguments.compare for report in read_reports(path)]
+    if len(reports) % 2:
+        raise InputError("--compare", expected="pairs of reports", got=len(reports), fix="Name A B, or A B A B.")
+    return _judge(reports, arguments, _render() if arguments.html else None)
+
+
+def _judge(reports: list[dict[str, Any]], arguments: argparse.Namespace, render: Any, *, keep: bool = False) -> int:
+    """Compare reports that are given in turn, and show it; `keep`: with the reports in the JSON."""
+    from sdk.profile.compare import compare_reports, describe
+
     found = compare_reports(reports[0::2], reports[1::2], margin=arguments.margin)
     if render is not None:
         arguments.html.write_text(render(reports[0], reports[1:]), encoding="utf-8")
-    print(json.dumps(found.to_dict()) if arguments.json else describe(found))
+    kept = {"reports": reports} if keep else {}
+    print(json.dumps(found.to_dict() | kept) if arguments.json else describe(found))
     return REFUSED if found.worse else DONE
 
 

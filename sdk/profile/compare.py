@@ -1,19 +1,20 @@
 """Two reports of the same work: the ratio of each figure with its interval, and a verdict.
 
     a run       gives one value per figure: its median, its mean, its p99, joules per hop, memory
-    a side      the geometric mean of its runs
-    ratio       second side to first; above 1 is worse
-    interval    runs are drawn again with replacement, 20,000 times: the bootstrap of whole runs
+    a block     what is drawn again: a run; or a pair of neighbours, one of each side, if the sides took turns
+    ratio       second side to first, the median over the blocks; above 1 is worse
+    interval    blocks are drawn again with replacement, 20,000 times
 
 Hops that follow each other are not independent, and a process differs from the next by more than its hops tell
-(Kalibera and Jones 2013): so the run is the block that is drawn (a block bootstrap in the sense of Kuensch 1989, "The
-jackknife and the bootstrap for general stationary observations", whose block is the whole run). For few runs the
-percentile interval is too narrow; it is widened to Student's t, as the expanded percentile interval of Hesterberg
-(2015, "What teachers should know about the bootstrap") is. All judged intervals together hold with 95 %: each has
-1 - 0.05 / m of m figures (Bonferroni).
+(Kalibera and Jones 2013): so whole runs are drawn (a block bootstrap in the sense of Kuensch 1989, "The jackknife and
+the bootstrap for general stationary observations", whose block is the run). For few blocks the percentile interval is
+too narrow; it is widened to Student's t, as the expanded percentile interval of Hesterberg (2015, "What teachers should
+know about the bootstrap"). All judged intervals together hold with 95 %: each of m figures has 1 - 0.05 / m
+(Bonferroni).
 
-Mean and p99 follow what else the machine does, which changes from minute to minute: two reports do not know by how
-much. They are judged only if there are five reports or more of each side, taken in turn. Then the report is the block.
+What else the machine does changes from minute to minute, and comes in bursts: most runs are within 1 %, some are 10 %
+and more too slow. Hence medians, which a burst does not move, and pairs, whose two it meets together. Mean and p99
+follow it wholly; they are judged of pairs only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -36,10 +38,11 @@ from sdk.profile.report import KIND, SCHEMA
 
 LEVEL = 0.95  # of all intervals together
 LEAST_RUNS = 5  # per side
-LEAST_REPORTS = 5  # per side, to be drawn instead of runs
-MOODY = ("mean", "p99")  # judged only over so many reports
+LEAST_PAIRS = 8  # the median lies within the range of 8 with 99.2 % (1 - 2 / 2^8), within that of 7 with 98.4 %
+MOODY = ("mean", "p99")  # judged of pairs only
 DRAWS = 20_000
 MARGIN = 0.01
+COMPARISON = "sensedge comparison"
 
 MACHINE = ("board", "soc", "cpu", "cores", "machine", "governor", "power_mode")  # must be alike
 MAY_DIFFER: dict[str, tuple[str, ...]] = {  # what a comparison may be about; told beside it
@@ -73,7 +76,8 @@ class Comparison:
 
     ratios: tuple[Ratio, ...]
     runs: tuple[int, int]  # of both sides
-    block: str  # what was drawn again: "run" or "report"
+    block: str  # what was drawn again: "run", "pair of runs", "pair of reports"
+    blocks: int  # how many; of runs: of the side that has fewer
     margin: float
     level: float
     differs: dict[str, tuple[str, str]]  # what is not the same on both sides, though it may differ
@@ -92,25 +96,28 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"schema": SCHEMA, "kind": "sensedge comparison", "verdict": self.verdict}
+        return asdict(self) | {"schema": SCHEMA, "kind": COMPARISON, "verdict": self.verdict}
 
 
-def read_report(path: str | Path) -> dict[str, Any]:
-    """A report from its file.
+def read_reports(path: str | Path) -> list[dict[str, Any]]:
+    """The reports of a file: one, or the two of a comparison by `--against`.
 
     Raises:
         InputError: it is not one, or of another schema.
     """
     try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         got = error.strerror if isinstance(error, OSError) else "no JSON"
         raise InputError(path, expected=_REPORT, got=got, fix="Check the path.") from None
-    if not isinstance(report, dict) or report.get("kind") != KIND:
+    if not isinstance(found, dict) or found.get("kind") not in (KIND, COMPARISON):
         raise InputError(path, expected=_REPORT, got="other JSON", fix="Check the path.")
-    if report.get("schema") != SCHEMA:
-        raise InputError(path, expected=f"schema {SCHEMA}", got=report.get("schema"), fix="Measure again.")
-    return report
+    if found.get("schema") != SCHEMA:
+        raise InputError(path, expected=f"schema {SCHEMA}", got=found.get("schema"), fix="Measure again.")
+    reports: list[dict[str, Any]] = [found] if found["kind"] == KIND else found.get("reports", [])
+    if not reports:
+        raise InputError(path, expected=_REPORT, got="a comparison of files", fix="Compare those files again.")
+    return reports
 
 
 def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin: float = MARGIN) -> Comparison:
@@ -122,37 +129,63 @@ def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin
         margin: a ratio is worse when its whole interval lies above 1 + margin.
 
     Raises:
-        InputError: unlike work or machines; fewer than 5 runs on a side.
+        InputError: unlike work or machines; too few runs to judge.
     """
     if not margin >= 0:
         raise InputError("--margin", expected="a share of at least 0", got=margin, fix="0.01 is 1 %.")
     _check_alike([*first, *second])
-    sides = _figures(first), _figures(second)
-    runs = sum(map(len, sides[0]["p50"])), sum(map(len, sides[1]["p50"]))
-    if min(runs) < LEAST_RUNS:
+    block = _block(first, second)
+    a, b = (_figures(side, by_report=block == "pair of reports") for side in (first, second))
+    n_blocks = min(len(a["p50"]), len(b["p50"]))
+    if block == "run" and n_blocks < LEAST_RUNS:
         raise InputError(
             "--compare",
             expected=f"at least {LEAST_RUNS} runs on each side, to know how runs differ",
-            got=f"{runs[0]} and {runs[1]}",
-            fix="Measure with --runs 10, or give several reports of each.",
+            got=n_blocks,
+            fix="Measure with --runs 10, or both together with --against.",
         )
-    by_report = min(len(first), len(second)) >= LEAST_REPORTS
-    shared = [name for name in sides[0] if name in sides[1]]
-    judged = [name for name in shared if by_report or name not in MOODY]
+    shared = [name for name in a if name in b]
+    judged = [name for name in shared if block != "run" or name not in MOODY]
     level = 1 - (1 - LEVEL) / len(judged)
-    ratios = []
-    for name in shared:
-        a, b = (_blocks(side[name], by_report) for side in sides)
-        ratios.append(_ratio(name, a, b, level, margin if name in judged else None))
     return Comparison(
-        ratios=tuple(ratios),
-        runs=runs,
-        block="report" if by_report else "run",
+        ratios=tuple(
+            _ratio(name, a[name], b[name], block, level, margin if name in judged else None) for name in shared
+        ),
+        runs=(sum(len(report["runs"]) for report in first), sum(len(report["runs"]) for report in second)),
+        block=block,
+        blocks=n_blocks,
         margin=margin,
         level=LEVEL,
         differs=_differences(first[0], second[0]),
         notes=_notes(first, second),
     )
+
+
+def check_pairs(where: str, first: int, second: int) -> None:
+    """As many runs on both sides, and enough.
+
+    Raises:
+        InputError: they are not.
+    """
+    if first != second or first < LEAST_PAIRS:
+        got = first if first == second else f"{first} and {second}"
+        raise InputError(where, expected=f"at least {LEAST_PAIRS}, on both sides", got=got, fix="Leave it at 20.")
+
+
+def must_agree(where: str, name: str, values: Sequence[object]) -> None:
+    """All must be the same.
+
+    Raises:
+        InputError: the first that differs.
+    """
+    other = next((value for value in values if value != values[0]), values[0])
+    if other != values[0]:
+        raise InputError(
+            f"{where}: {name}",
+            expected=f"the same on both sides: {_short(values[0])}",
+            got=_short(other),
+            fix="Only the same work on the same machine can be compared.",
+        )
 
 
 def _check_alike(reports: Sequence[Report]) -> None:
@@ -164,15 +197,18 @@ def _check_alike(reports: Sequence[Report]) -> None:
     fields: dict[str, tuple[str, ...]] = {f"workload.{name}": ("workload", name) for name in reports[0]["workload"]}
     fields |= {f"machine.{name}": ("machine", "before", name) for name in MACHINE}
     for name, path in fields.items():
-        found = [_at(report, path) for report in reports]
-        other = next((value for value in found if value != found[0]), found[0])
-        if other != found[0]:
-            raise InputError(
-                f"--compare: {name}",
-                expected=f"the same on both sides: {_short(found[0])}",
-                got=_short(other),
-                fix="Only the same work on the same machine can be compared.",
-            )
+        must_agree("--compare", name, [_at(report, path) for report in reports])
+
+
+def _block(first: Sequence[Report], second: Sequence[Report]) -> str:
+    """What is drawn again: pairs of neighbours, if the sides took turns."""
+    pairs = list(zip(first, second, strict=False))
+    if all(a.get("series") and a["series"] == b.get("series") and len(a["runs"]) == len(b["runs"]) for a, b in pairs):
+        return "pair of runs"
+    in_turn = all(
+        max(a["taken_at"], b["taken_at"]) <= min(c["taken_at"], d["taken_at"]) for (a, b), (c, d) in pairwise(pairs)
+    )
+    return "pair of reports" if in_turn and len(pairs) >= LEAST_PAIRS else "run"
 
 
 def _at(report: Any, path: Sequence[str]) -> Any:
@@ -201,11 +237,15 @@ def _notes(*sides: Sequence[Report]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def _figures(reports: Sequence[Report]) -> dict[str, list[Values]]:
-    """The logarithm of each figure by report, shape (n_runs,); what was not measured in every run is left out."""
+def _figures(reports: Sequence[Report], *, by_report: bool) -> dict[str, Values]:
+    """The logarithm of each figure by run or report, shape (n,); what was not measured in every run is left out."""
     tables = [_figures_of(report) for report in reports]
     whole = [name for name in tables[0] if all(None not in runs[name] and min(runs[name]) > 0 for runs in tables)]
-    return {name: [np.log(np.asarray(runs[name], np.float64)) for runs in tables] for name in whole}
+    logs = {name: [np.log(np.asarray(runs[name], np.float64)) for runs in tables] for name in whole}
+    return {
+        name: np.asarray([np.median(runs) for runs in by]) if by_report else np.concatenate(by)
+        for name, by in logs.items()
+    }
 
 
 def _figures_of(report: Report) -> dict[str, list[Any]]:
@@ -221,11 +261,6 @@ def _figures_of(report: Report) -> dict[str, list[Any]]:
     }
 
 
-def _blocks(reports: list[Values], by_report: bool) -> Values:
-    """One value per block: the mean of each report, or every run."""
-    return np.asarray([runs.mean() for runs in reports]) if by_report else np.concatenate(reports)
-
-
 _FIGURES: dict[str, Callable[[Values], float]] = {
     "p50": lambda totals: float(np.percentile(totals, 50)),
     "mean": lambda totals: float(totals.mean()),
@@ -233,10 +268,14 @@ _FIGURES: dict[str, Callable[[Values], float]] = {
 }
 
 
-def _ratio(name: str, a: Values, b: Values, level: float, margin: float | None) -> Ratio:
-    """From the logarithms of one figure, one per block; without a margin it is not judged."""
-    low, high = map(math.exp, interval(a, b, level))
-    first, second = math.exp(a.mean()), math.exp(b.mean())
+def _ratio(name: str, a: Values, b: Values, block: str, level: float, margin: float | None) -> Ratio:
+    """From the logarithms of one figure, one per run or report; without a margin it is not judged."""
+    first, second = math.exp(np.median(a)), math.exp(np.median(b))
+    if block == "run":
+        ratio, found = second / first, interval(level, b, a)
+    else:
+        ratio, found = math.exp(np.median(b - a)), interval(level, b - a)
+    low, high = map(math.exp, found)
     verdict = "alike"
     if margin is None:
         verdict = "not judged"
@@ -244,22 +283,22 @@ def _ratio(name: str, a: Values, b: Values, level: float, margin: float | None) 
         verdict = "worse"
     elif high < 1 / (1 + margin):
         verdict = "better"
-    return Ratio(name, first, second, second / first, low, high, verdict)
+    return Ratio(name, first, second, ratio, low, high, verdict)
 
 
-def interval(first: Values, second: Values, level: float, seed: int = 0) -> tuple[float, float]:
-    """The expanded percentile interval of mean(second) - mean(first), each shape (n_blocks,)."""
+def interval(level: float, values: Values, less: Values | None = None, seed: int = 0) -> tuple[float, float]:
+    """The expanded percentile interval of the median of values, or of its distance from the median of `less`."""
     rng = np.random.default_rng(seed)
-    draws = _means(second, rng) - _means(first, rng)
-    n = min(len(first), len(second))
+    draws = _medians(values, rng) if less is None else _medians(values, rng) - _medians(less, rng)
+    n = len(values) if less is None else min(len(values), len(less))
     z = math.sqrt(n / (n - 1)) * student_t(level, n - 1)
     tail = NormalDist().cdf(-z)
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _means(values: Values, rng: np.random.Generator) -> Values:
-    drawn: Values = values[rng.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)
+def _medians(values: Values, rng: np.random.Generator) -> Values:
+    drawn: Values = np.median(values[rng.integers(len(values), size=(DRAWS, len(values)))], axis=1)
     return drawn
 
 
@@ -291,12 +330,13 @@ def describe(found: Comparison) -> str:
             )
         )
     lines = [table(rows, ("second to first", "first", "second", "ratio", f"{found.level:.0%} together", ""))]
+    blocks = "" if found.block == "run" else f", judged as {found.blocks} {found.block.replace('pair', 'pairs')}"
     lines += [
         "",
-        f"runs         {found.runs[0]} and {found.runs[1]}; alike: not shown to differ by {found.margin:.1%}",
+        f"runs         {found.runs[0]} and {found.runs[1]}{blocks}; alike: not shown to differ by {found.margin:.1%}",
     ]
     if found.block == "run":
-        lines.append("not judged   they follow what else the machine does: give 5 reports of each, taken in turn")
+        lines.append("not judged   they follow what else the machine does: measure both in turn, with --against")
     lines += [f"differs      {name}: {a} -> {b}" for name, (a, b) in found.differs.items()]
     lines += [f"note         {note}" for note in found.notes]
     return "\n".join((*lines, f"verdict      {_VERDICTS[found.verdict]}"))

@@ -172,9 +172,12 @@ class ProfileReport:
     meters: tuple[dict[str, Any], ...]  # every source of energy: name, found, detail, fix
     group_peak: GroupPeak
     gpu_memory: GpuMemory
-    sweeps: dict[str, tuple[SweepPoint, ...]]  # by "threads", "engines", "batch"
-    finetune: FinetuneProfile | None
-    notes: tuple[str, ...]  # what makes the figures doubtful
+    sweeps: dict[str, tuple[SweepPoint, ...]] = dataclasses.field(
+        default_factory=dict
+    )  # by "threads", "engines", "batch"
+    finetune: FinetuneProfile | None = None
+    series: str | None = None  # the same of two reports whose runs took turns
+    notes: tuple[str, ...] = ()  # what makes the figures doubtful
 
     @property
     def n_hops(self) -> int:

@@ -1,0 +1,187 @@
+"""One bundle and one way to measure it: the machine looked at before, run after run, the machine after, the report."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdk.meters import (
+    Fingerprint,
+    GpuWatch,
+    GroupMemory,
+    Idle,
+    Meter,
+    NoMeter,
+    fingerprint,
+    idle_between,
+    idle_of,
+    list_meters,
+    throttled,
+)
+from sdk.profile.options import ProfileOptions
+from sdk.profile.parent import Phases, one_run
+from sdk.profile.report import BundleFacts, ProfileReport, Run, Setup, Workload
+
+if TYPE_CHECKING:
+    from runtime import Bundle
+
+IDLE_WINDOWS = 5
+LEAST_METERED_S = 1.0  # of a run with a meter: sensors take a while to see a load
+SHORTEST_SLACK = 1.1  # of the shortest window that a slow meter can measure
+TAIL_HOPS = 5000  # that p99.9 needs: five beyond it
+BUSY = 0.3  # of the cores
+
+
+class Side:
+    """One bundle and one way to measure it.
+
+    Args:
+        path: folder of the bundle, or the bundle.
+        options: how to measure.
+        meter: of energy.
+        root: where /sys, /proc and /dev of the machine are.
+    """
+
+    def __init__(self, path: str | Path | Bundle, options: ProfileOptions, meter: Meter, root: str | Path) -> None:
+        from runtime import Bundle
+
+        self.bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+        self.options, self._reason = _chosen(self.bundle, options)
+        self._meter, self._root = meter, root
+        self._runs: list[Run] = []
+
+    def begin(self) -> None:
+        """Look at the machine before the first run."""
+        self._taken_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        self._before, self.phases = self._fingerprint(), Phases(self._meter)
+        self._group, self._card = GroupMemory(self._root), GpuWatch(self._root)
+        self.idle = watch_idle(self.phases, self.options.idle_s)
+
+    def run(self) -> None:
+        """The next process."""
+        options = run_options(self.bundle, self.options, self._meter)
+        self._runs.append(one_run(options, self.phases, len(self._runs), self._card.look))
+
+    def end(self) -> None:
+        """Look at the machine after the last run."""
+        if self.idle is not None:
+            self.idle = idle_between(self.idle, watch_idle(self.phases, self.options.idle_s) or self.idle)
+        self._after = self._fingerprint()
+
+    def report(self) -> ProfileReport:
+        """All that was measured."""
+        report = ProfileReport(
+            taken_at=self._taken_at,
+            seconds=self.phases.now_s(),
+            bundle=facts_of(self.bundle),
+            workload=workload_of(self.bundle, self.options),
+            setup=self._setup(),
+            machine=self._before,
+            machine_after=self._after,
+            throttled=throttled(self._before, self._after),
+            runs=tuple(self._runs),
+            phases=tuple(self.phases.done),
+            idle=self.idle,
+            meters=tuple(vars(status) for status in list_meters(self._root)),
+            group_peak=self._group.peak(),
+            gpu_memory=self._card.result(),
+        )
+        return replace(report, notes=notes_of(report))
+
+    def _setup(self) -> Setup:
+        o = self.options
+        return Setup(o.engine, o.precision, o.threads, o.hops, o.n_runs, o.cap_s, reason=self._reason)
+
+    def _fingerprint(self) -> Fingerprint:
+        return fingerprint(self._root, bundle_sha256=self.bundle.manifest.files["model.onnx"].sha256)
+
+
+def _chosen(bundle: Bundle, options: ProfileOptions) -> tuple[ProfileOptions, str]:
+    """The options with what "auto" stands for here, and why: chosen once, as an app would find it in the cache."""
+    from runtime.engine import AUTO
+
+    if options.engine != AUTO:
+        return options, ""
+    from runtime.engine.choice import choose, recall
+
+    choice = recall(bundle) or choose(bundle)
+    one = choice.candidate
+    return replace(options, engine=one.engine, precision=one.precision, threads=one.threads), choice.reason
+
+
+def watch_idle(phases: Phases, seconds: float) -> Idle | None:
+    """The idle power, in phases of their own; None: there is no meter."""
+    if isinstance(phases.meter, NoMeter):
+        return None
+    first = len(phases.done)
+    for _ in range(IDLE_WINDOWS):
+        with phases.phase("idle"):
+            time.sleep(seconds / IDLE_WINDOWS)
+    return idle_of([phase.energy for phase in phases.done[first:]])
+
+
+def facts_of(bundle: Bundle) -> BundleFacts:
+    """Which bundle it is."""
+    spec = bundle.manifest.files["model.onnx"]
+    return BundleFacts(bundle.manifest.name, bundle.version, spec.sha256, spec.bytes)
+
+
+def workload_of(bundle: Bundle, options: ProfileOptions) -> Workload:
+    """What is asked of the machine."""
+    manifest, windows = bundle.manifest, bundle.golden().windows
+    return Workload(
+        input_sha256=hashlib.sha256(windows.tobytes()).hexdigest(),
+        window_samples=manifest.window.length_samples,
+        hop_samples=manifest.window.hop_samples,
+        n_channels=windows.shape[2],
+        rate_hz=manifest.signal.rate_hz,
+        hop_s=manifest.hop_s,
+        deadline_s=manifest.hop_s if options.deadline_s is None else options.deadline_s,
+        pace="real time" if options.real_time else "flat out",
+    )
+
+
+def notes_of(report: ProfileReport) -> tuple[str, ...]:
+    """What makes the figures doubtful, as sentences."""
+    notes, hops, runs = [], report.n_hops, report.runs
+    if hops < report.setup.hops:
+        notes.append(f"{hops} of {report.setup.hops} hops fitted into {report.setup.cap_s:g} s: give --seconds more.")
+    if hops < TAIL_HOPS:
+        notes.append(f"p99.9 of {hops} hops is little more than their maximum.")
+    unsteady = sum(not run.steady for run in runs)
+    if unsteady:
+        notes.append(f"No end of the warm-up was found in {unsteady} of {len(runs)} runs.")
+    busy = _busy(report.machine)
+    return (*notes, busy) if busy else tuple(notes)
+
+
+def _busy(machine: Fingerprint) -> str:
+    if machine.load_average is None or machine.cores is None or machine.load_average[0] < BUSY * machine.cores:
+        return ""
+    load = machine.load_average[0]
+    return f"The machine was busy before it began: load {load:g} on {machine.cores} cores."
+
+
+def run_options(bundle: Bundle, options: ProfileOptions, meter: Meter | None = None) -> dict[str, Any]:
+    """What `sdk.profile.child` is told."""
+    cap_s = options.cap_s / options.n_runs
+    least_s = 0.0
+    if meter is not None and not isinstance(meter, NoMeter):
+        least_s = max(LEAST_METERED_S, SHORTEST_SLACK * getattr(meter, "shortest_s", 0.0))
+    return {
+        "bundle": str(bundle.path),
+        "version": bundle.version,
+        "trust": None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
+        "engine": options.engine,
+        "precision": options.precision,
+        "threads": options.threads,
+        "hops": -(-options.hops // options.n_runs),
+        "cap_s": cap_s,
+        "least_s": min(least_s, cap_s),
+        "pace_s": bundle.manifest.hop_s if options.real_time else None,
+        "batches": [],
+    }
