@@ -47,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     p = parser("sdk.profile", "Measure what a bundle costs on this machine, or compare two measurements.", _EXAMPLES)
     _add_side(p)
     p.add_argument("--windows", metavar="N", type=int, default=10_000, help="predictions, in all (default %(default)s)")
-    p.add_argument("--runs", metavar="N", type=int, help="fresh processes that share them (default 10; fewer for few)")
+    p.add_argument(
+        "--runs",
+        metavar="N",
+        type=int,
+        help="processes (10, fewer for few; --against: 20 each)",
+    )
     p.add_argument("--seconds", metavar="S", type=float, default=60.0, help="end the measuring then (default 60)")
     p.add_argument("--realtime", action="store_true", help="at the pace of the stream, not hop after hop; in one run")
     p.add_argument("--deadline-ms", metavar="MS", type=float, help="later is a miss (default: a hop)")
@@ -63,10 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--json", action="store_true", help="print one JSON object (schema 1, docs/profile.md)")
     out.add_argument("--html", metavar="FILE", type=Path, help='write a page with pictures (needs "sensedge[report]")')
     two = p.add_argument_group("two sides", "Is the second worse than the first? Exit code 3: it is.")
-    two.add_argument(
+    how = two.add_mutually_exclusive_group()
+    how.add_argument(
         "--against", metavar="SIDE", help="measure both in turn: another bundle, or what differs, in quotation marks"
     )
-    two.add_argument("--compare", metavar="JSON", nargs="+", type=Path, help="two reports, or several in turn: A B A B")
+    how.add_argument("--compare", metavar="JSON", nargs="+", type=Path, help="two reports, or several in turn: A B A B")
     two.add_argument(
         "--margin", metavar="SHARE", type=float, default=0.01, help="worse by less is alike (default 0.01)"
     )
@@ -120,9 +126,16 @@ def _measure_both(arguments: argparse.Namespace) -> int:
 
 
 def _second(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The second side, as --against says."""
     p = argparse.ArgumentParser("python -m sdk.profile --against", add_help=False)
     _add_side(p, arguments)
-    return p.parse_args(shlex.split(arguments.against))
+    try:
+        words = [arguments.against] if Path(arguments.against).exists() else shlex.split(arguments.against)
+    except ValueError as error:
+        raise InputError(
+            "--against", expected="options, as on a command line", got=error, fix='Such as "--threads 2".'
+        ) from None
+    return p.parse_args(words)
 
 
 def _text(report: ProfileReport) -> str:

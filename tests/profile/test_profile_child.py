@@ -14,7 +14,7 @@ from sdk.meters import NoMeter
 from sdk.profile import ProfileOptions
 from sdk.profile.child import hops_of, measured, ticks
 from sdk.profile.parent import Child, Phases, one_run
-from sdk.profile.run import run_options
+from sdk.profile.side import run_options
 from sdk.profile.warmup import warm_up_hops
 
 WALK = Bundle.open(DATA / "walk.bundle")

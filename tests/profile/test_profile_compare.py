@@ -13,21 +13,33 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import describe, interval, read_report, student_t
+from sdk.profile.compare import LEAST_PAIRS, describe, interval, read_reports, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
 
 
-def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0):
-    """A report of hops of 100 us: runs differ by 1 %, hops follow their neighbours (AR(1), 0.9); `mood` of a report."""
+def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0, at=0, series=None, bursts=None):
+    """A report of hops of 100 us: runs differ by 1 %, hops follow their neighbours (AR(1), 0.9).
+
+    Args:
+        seed: of everything random.
+        share: so much more time.
+        runs: processes.
+        hops: of each run.
+        joules: per hop.
+        mood: how much the slow hops of reports differ.
+        at: the minute in which it was taken.
+        series: shared with a report whose runs took turns with these.
+        bursts: so much more time of each run, as the machine did something else.
+    """
     rng = np.random.default_rng(seed)
     moody = 1 + mood * abs(rng.standard_normal())
     made = []
     noises = 0.01 * rng.standard_normal((hops, runs))
     for i in range(1, hops):
         noises[i] += 0.9 * noises[i - 1]
-    for noise in noises.T:
-        level = 1000 * (1 + share) * (1 + 0.01 * rng.standard_normal())
+    for noise, burst in zip(noises.T, np.zeros(runs) if bursts is None else bursts, strict=True):
+        level = 1000 * (1 + share) * (1 + burst) * (1 + 0.01 * rng.standard_normal())
         total = level * (1 + abs(noise)) * np.where(rng.random(hops) < 0.05, 5 * moody, 1)
         made.append(
             {
@@ -44,6 +56,8 @@ def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0):
         "schema": 1,
         "kind": "sensedge profile",
         "tick_s": 1e-7,
+        "taken_at": f"2026-01-01T{at // 60:02}:{at % 60:02}:00+00:00",
+        "series": series,
         "notes": [],
         "runs": made,
         "phases": phases,
@@ -72,29 +86,66 @@ def test_five_percent_more_are_found_and_nothing_is_found_in_the_same():
     assert faster.count("better") >= 0.85 * N
 
 
-def test_moods_of_the_machine_are_judged_over_several_reports_only():
-    """Mean and p99 change from report to report; of two reports one cannot know, of five each one can."""
+def in_turn(seed, share=0.0, n=20):
+    """Two reports whose runs took turns: bursts of some runs' length, of 10 to 30 %, and a drift, both meet pairs."""
+    rng = np.random.default_rng(seed)
+    shared = np.repeat(np.where(rng.random(n) < 0.25, rng.uniform(0.1, 0.3, n), 0), 3)[:n] + np.linspace(0, 0.05, n)
+    alone = np.where(rng.random((2, n)) < 0.1, 0.2, 0)
+    return [[made_up(2 * seed + i, i * share, runs=n, hops=100, series="s", bursts=shared + alone[i])] for i in (0, 1)]
+
+
+def test_runs_that_took_turns_are_judged_as_pairs():
+    alike = [compare_reports(*in_turn(seed)) for seed in range(N)]
+    slower = [compare_reports(*in_turn(seed, 0.05)) for seed in range(N)]
+    quiet = sum(found.verdict == "alike" for found in alike)
+    caught = sum(found.verdict == "worse" for found in slower)
+    print(f"{N} pairs of series: alike {quiet}, slower {caught}")
+    assert {(found.block, found.blocks, found.runs) for found in alike} == {("pair of runs", 20, (20, 20))}
+    assert "not judged" not in {ratio.verdict for found in alike for ratio in found.ratios}
+    assert min(quiet, caught) >= 0.85 * N
+    apart = [[side[0] | {"series": None}] for side in in_turn(0)]
+    assert compare_reports(*apart).block == "run"
+
+
+def test_moods_of_the_machine_are_judged_of_pairs_only():
+    """Mean and p99 change from report to report; of two reports one cannot know by how much, of eight each one can."""
     one = compare_reports([made_up(1, mood=1)], [made_up(2, mood=1)])
     verdicts = {ratio.figure: ratio.verdict for ratio in one.ratios}
     assert (verdicts["mean"], verdicts["p99"], one.block) == ("not judged", "not judged", "run")
     found = []
     for k in range(N):
-        sides = [[made_up(100 * k + 10 * side + i, mood=1, hops=200) for i in range(5)] for side in (0, 1)]
+        sides = [
+            [made_up(99 * k + 8 * side + i, mood=1, hops=200, at=2 * i + side) for i in range(8)] for side in (0, 1)
+        ]
         several = compare_reports(*sides)
-        assert several.block == "report"
+        assert (several.block, several.blocks) == ("pair of reports", 8)
         assert "not judged" not in {ratio.verdict for ratio in several.ratios}
         found.append(several.verdict)
-    print(f"{N} times five and five: alike {found.count('alike')}")
+    print(f"{N} times eight and eight: alike {found.count('alike')}")
     assert found.count("alike") >= 0.85 * N
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_reports_that_were_not_taken_in_turn_are_no_pairs():
+    first = [made_up(i, at=i, hops=50) for i in range(8)]
+    assert compare_reports(first, [made_up(9 + i, at=10 + i, hops=50) for i in range(8)]).block == "run"
+    assert compare_reports(first[:7], [made_up(9 + i, at=i, hops=50) for i in range(7)]).block == "run"  # too few
+    assert compare_reports(first, [made_up(9 + i, at=i, hops=50) for i in range(8)]).block == "pair of reports"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_interval_holds_the_truth_as_often_as_it_says(paired):
     rng = np.random.default_rng(0)
     inside = 0
     for seed in range(10 * N):
-        low, high = interval(rng.normal(0, 1, 10), rng.normal(0.5, 1, 10), 0.95, seed)
+        values, less = rng.normal(0.5, 1, 10), None if paired else rng.normal(0, 1, 10)
+        low, high = interval(0.95, values, less, seed)
         inside += low <= 0.5 <= high
     assert 0.88 <= inside / (10 * N) <= 1
+
+
+def test_the_range_of_the_fewest_pairs_holds_the_median_as_often_as_is_asked():
+    """The median lies outside the range of n when all n fall on one side of it: 2 / 2^n. Five figures: 1 - 0.05 / 5."""
+    assert 1 - 2 / 2**LEAST_PAIRS > 1 - 0.05 / 5 > 1 - 2 / 2 ** (LEAST_PAIRS - 1)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 4, 9, 30])
@@ -114,8 +165,18 @@ def test_figures_by_hand():
     assert [found[name].ratio for name in ("p50", "mean", "p99")] == pytest.approx([2, 2, 2])
     assert found["memory"].ratio == pytest.approx(2, rel=1e-6)
     medians = [np.median(run["samples"]["total"]) * 1e-7 for run in first["runs"]]
-    assert found["p50"].first == pytest.approx(np.exp(np.mean(np.log(medians))))
+    assert found["p50"].first == pytest.approx(np.exp(np.median(np.log(medians))))
     assert found["p50"].low < 2 < found["p50"].high
+
+
+def test_the_ratio_of_pairs_by_hand():
+    first, second = made_up(1, runs=9, series="s"), made_up(1, runs=9, series="s")
+    for i, (a, b) in enumerate(zip(first["runs"], second["runs"], strict=True)):
+        a["samples"]["total"] = [1000 * 2**i] * 5  # drifts by a factor of 256
+        b["samples"]["total"] = [1100 * 2**i] * 5
+    p50 = compare_reports([first], [second]).ratios[0]
+    assert (p50.ratio, p50.low, p50.high, p50.verdict) == (*[pytest.approx(1.1)] * 3, "worse")
+    assert p50.first == pytest.approx(1000 * 2**4 * 1e-7)
 
 
 def test_energy_is_compared_where_both_have_it():
@@ -185,6 +246,7 @@ def test_unlike_ones_are_refused(tmp_path, capsys, path, value):
         ("{", "no JSON"),
         ("[]", "other JSON"),
         ('{"kind": "sensedge profile", "schema": 2}', "schema 1, got 2"),
+        ('{"kind": "sensedge comparison", "schema": 1}', "got a comparison of files"),
     ],
 )
 def test_files_that_are_no_reports(tmp_path, text, message):
@@ -192,14 +254,14 @@ def test_files_that_are_no_reports(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=message):
-        read_report(path)
+        read_reports(path)
 
 
 def test_too_few_runs_and_odd_files(tmp_path, capsys):
     a = save(tmp_path / "a", made_up(1, runs=4))
     assert main(["--compare", a, a]) == 2
-    assert "at least 5 runs on each side, to know how runs differ, got 4 and 4" in capsys.readouterr().err
+    assert "at least 5 runs on each side, to know how runs differ, got 4" in capsys.readouterr().err
     assert main(["--compare", a, a, a, a]) == 0  # eight of each
     capsys.readouterr()
     assert main(["--compare", a]) == 2
-    assert "pairs of files, got 1" in capsys.readouterr().err
+    assert "pairs of reports, got 1" in capsys.readouterr().err

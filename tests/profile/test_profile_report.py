@@ -19,7 +19,7 @@ from sdk.demo.__main__ import DATA
 from sdk.meters import Energy, Timeline, open_meter
 from sdk.profile import ProfileOptions, child, profile
 from sdk.profile.__main__ import main
-from sdk.profile.run import run_options
+from sdk.profile.side import run_options
 from sdk.profile.text import describe
 
 WALK = DATA / "walk.bundle"
@@ -240,4 +240,4 @@ def test_wrong_use(arguments, where, capsys):
 def test_a_bundle_or_two_reports(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
-    assert "name a bundle, or two reports" in capsys.readouterr().err
+    assert "name a bundle, or reports" in capsys.readouterr().err

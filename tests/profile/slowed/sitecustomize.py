@@ -2,7 +2,7 @@
 
 SLOWED_SHARE    so much more time for every push (0.05: 5 %), spent spinning
 STALLED_EVERY   so many pushes from one stall of 50 ms to the next
-SLOWED_ONLY     a text: only a process that has it in its arguments
+SLOWED_ONLY     a text: a process that does not have it in its arguments is wrapped likewise, and takes no more time
 """
 
 import importlib.machinery
@@ -10,7 +10,9 @@ import os
 import sys
 import time
 
-SHARE, EVERY, STALL_S = float(os.environ.get("SLOWED_SHARE", 0)), int(os.environ.get("STALLED_EVERY", 0)), 0.05
+ASKED = os.environ.get("SLOWED_ONLY", "") in " ".join(sys.orig_argv)
+SHARE = float(os.environ.get("SLOWED_SHARE", 0)) if ASKED else 0
+EVERY, STALL_S = int(os.environ.get("STALLED_EVERY", 0)), 0.05
 
 
 def slowed(push):
@@ -49,5 +51,4 @@ class Slower:
         return spec
 
 
-if os.environ.get("SLOWED_ONLY", "") in " ".join(sys.orig_argv):
-    sys.meta_path.insert(0, Slower)
+sys.meta_path.insert(0, Slower)

@@ -1,0 +1,102 @@
+"""Two sides measured in turn: the order of the runs, a real slowdown that is found, and what is refused before."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InputError
+from sdk.demo.__main__ import DATA
+from sdk.meters import open_meter
+from sdk.profile import ProfileOptions, profile_in_turn, side
+from sdk.profile.__main__ import main
+
+WALK = DATA / "walk.bundle"
+SLOWED = str(Path(__file__).parent / "slowed")
+FEW = ProfileOptions(8 * 20, runs=8)
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A copy of the bundle under a name of its own."""
+    return shutil.copytree(WALK, tmp_path / "other.bundle")
+
+
+def test_the_sides_take_turns_and_the_turns_change(other, monkeypatch):
+    begun = []
+    one_run = side.one_run
+
+    def watched(options, *rest):
+        begun.append(Path(options["bundle"]).name)
+        return one_run(options, *rest)
+
+    monkeypatch.setattr(side, "one_run", watched)
+    first, second = profile_in_turn((WALK, FEW), (other, FEW), meter=open_meter("none"))
+    assert begun == ["walk.bundle", "other.bundle", "other.bundle", "walk.bundle"] * 4
+    assert len(first.runs) == len(second.runs) == 8
+    assert first.series == second.series is not None
+    assert profile_in_turn((WALK, FEW), (other, FEW), meter=open_meter("none"))[0].series != first.series
+
+
+def test_a_real_slowdown_is_found_by_the_command(other, monkeypatch, capsys, tmp_path):
+    """Every push of one side takes 40 % more time, by spinning."""
+    path = os.pathsep.join(filter(None, (SLOWED, os.environ.get("PYTHONPATH", ""))))
+    for name, value in (("PYTHONPATH", path), ("SLOWED_SHARE", "0.4"), ("SLOWED_ONLY", "other.bundle")):
+        monkeypatch.setenv(name, value)
+    arguments = [str(WALK), "--against", str(other), "--windows", "1600", "--meter", "none", "--json"]
+    assert main(arguments) == 3
+    text = capsys.readouterr().out
+    found = json.loads(text)
+    assert (found["kind"], found["verdict"]) == ("sensedge comparison", "worse")
+    assert (found["block"], found["blocks"], found["runs"]) == ("pair of runs", 20, [20, 20])
+    p50 = found["ratios"][0]
+    assert p50["low"] > 1.1
+    assert p50["low"] <= p50["ratio"] <= p50["high"]
+    kept = tmp_path / "both.json"
+    kept.write_text(text)
+    assert main(["--compare", str(kept)]) == 3
+    assert "runs         20 and 20, judged as 20 pairs of runs" in capsys.readouterr().out
+    assert main(["--compare", str(kept), "--margin", "9"]) == 0
+
+
+def test_what_differs_is_given_in_quotation_marks(capsys):
+    assert main([str(WALK), "--against", "--threads 2", "--windows", "160", "--runs", "8", "--meter", "none"]) in (0, 3)
+    out, err = capsys.readouterr()
+    assert "differs      setup.threads: 1 -> 2" in out
+    assert err.count("not signed") == 1  # one bundle, opened once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--against", "--threads 2", "--runs", "7"], "--runs: expected at least 8, on both sides, got 7"),
+        (["--against", "--threads 0"], "--threads: expected at least 1, got 0"),
+        (["--against", "'--threads 2"], "--against: expected options, as on a command line, got No closing quotation"),
+        (["--against", "gone.bundle"], "gone.bundle/manifest.json: expected a file of a bundle"),
+        (["--against", "--threads 2", "--sweep", "batch"], "--against: expected neither --sweep nor --finetune"),
+    ],
+)
+def test_wrong_use(arguments, message, capsys):
+    assert main([str(WALK), *arguments]) == 2
+    assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_unlike_work_is_refused_before_anything_is_measured():
+    unlike = ProfileOptions(160, runs=8, deadline_s=0.5)
+    with pytest.raises(InputError, match=r"deadline_s: expected the same on both sides: 1\.28, got 0\.5"):
+        profile_in_turn((WALK, FEW), (WALK, unlike), meter=open_meter("none"))
+
+
+@pytest.mark.parametrize("second", ["--windows 5", "--thread two"])
+def test_only_a_side_may_differ(second, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([str(WALK), "--against", second])
+    assert "python -m sdk.profile --against: error: " in capsys.readouterr().err
+
+
+def test_both_ways_to_compare_at_once(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--against", "x", "--compare", "a", "b"])
+    assert "not allowed with argument" in capsys.readouterr().err
