@@ -169,8 +169,9 @@ def _summary(cell: str, rows: list[dict[str, Any]], result: Result) -> list[dict
     cells = [_seed_ratios([row for row in rows if row["seed"] == seed]) for seed in seeds]
     result.figures[f"{cell}_never_reached"] = sum(not each["time"] for each in cells)
     _ratio(result, f"labeltrain_vs_layerwise_time_{cell}", [each["time"] for each in cells])
+    reached = [each for each in cells if each["time"]]
     result.figures[f"{cell}_seconds_to_level"] = {
-        kind: float(np.median([each[kind] for each in cells if each["time"]] or [np.nan])) for kind in PLANS
+        kind: float(np.median([each[kind] for each in reached])) if reached else None for kind in PLANS
     }
     return cells
 

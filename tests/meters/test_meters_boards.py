@@ -2,6 +2,8 @@
 
 import math
 import os
+import time
+from itertools import pairwise
 
 import pytest
 from board_trees import (
@@ -361,6 +363,54 @@ def test_graphics_cards_that_cannot_be_measured(nvml, index, says):
     with pytest.raises(MeterError) as caught:
         open_nvml(index, nvml=nvml)
     assert str(caught.value).startswith(says)
+
+
+class Ramp(FakeNvml):
+    """A card whose power rises by 10 W each second from 50 W on."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.began_s = clock, clock()
+
+    def nvmlDeviceGetPowerUsage(self, handle):  # noqa: N802
+        return 1000 * (50 + 10 * (self.clock() - self.began_s))
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle):  # noqa: N802
+        seconds = self.clock() - self.began_s
+        return 1000 * (50 * seconds + 5 * seconds**2)
+
+
+def installed_card():
+    """This machine's own, or skip."""
+    nvml = pytest.importorskip("pynvml", reason='needs an NVIDIA GPU and pip install "sensedge[nvml]"')
+    try:
+        open_nvml(nvml=nvml)
+    except MeterError as error:
+        pytest.skip(f"needs an NVIDIA GPU: {error}")
+    return nvml
+
+
+@pytest.mark.parametrize("card", ["fake", pytest.param("real", marks=pytest.mark.gpu)])
+def test_the_counter_of_a_card_is_the_integral_of_its_power(card, clock):
+    """Over ten seconds, 50 samples of power each; of the fake: 50 W * 10 s + 5 W/s * (10 s)^2 = 1000 J."""
+    nvml, now, tolerance = (Ramp(clock), clock, 1e-6) if card == "fake" else (installed_card(), time.monotonic, 0.1)
+    meter = open_nvml(nvml=nvml, clock=now, background=False)
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    samples = []
+    meter.start()
+    for i in range(51):
+        samples.append((now(), nvml.nvmlDeviceGetPowerUsage(handle) / 1000))
+        if i == 50:
+            break
+        if card == "fake":
+            clock.now += 0.2
+        else:
+            time.sleep(0.2)
+    joules = meter.stop().joules
+    integral = sum((b - a) * (p + q) / 2 for (a, p), (b, q) in pairwise(samples))
+    print(f"counter {joules:.2f} J, integral of the power {integral:.2f} J")
+    assert joules == pytest.approx(integral, rel=tolerance)
+    assert card == "real" or joules == pytest.approx(1000)
 
 
 def test_the_second_of_two_cards():
