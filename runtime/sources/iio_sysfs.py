@@ -139,11 +139,20 @@ def find_device(device: str, root: Path = SYSFS) -> Folder:
 
     Raises:
         MissingError: there is none.
+        InputError: there are several of that name.
     """
     folders = [Folder(path) for path in sorted(root.glob("iio:device*")) if (path / "name").exists()]
-    for folder in folders:
-        if device in (folder.path.name, folder.path.name.removeprefix("iio:")) or folder.text("name") == device:
-            return folder
+    found = [folder for folder in folders if device in (folder.path.name, folder.path.name.removeprefix("iio:"))]
+    found = found or [folder for folder in folders if folder.text("name") == device]
+    if len(found) > 1:
+        raise InputError(
+            f"{root}: {device}",
+            expected="one device of that name",
+            got=" and ".join(folder.path.name for folder in found),
+            fix=f"Name the one you mean: {found[0].path.name}. Numbers may change when the machine starts.",
+        )
+    if found:
+        return found[0]
     here = ", ".join(f"{folder.path.name} {folder.text('name')}" for folder in folders)
     raise MissingError(
         f"{root}: {device}",
