@@ -371,9 +371,7 @@ def test_the_trigger(board):
 
 def test_two_devices_of_one_name(board):
     board = board(mpu6050(0), mpu6050(1))
-    with pytest.raises(
-        InputError, match="one device of that name, got iio:device0 and iio:device1"
-    ):
+    with pytest.raises(InputError, match="one device of that name, got iio:device0 and iio:device1"):
         opened(board).__enter__()
     opened(board, name="iio:device1").__enter__().__exit__()
 
