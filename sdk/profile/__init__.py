@@ -10,7 +10,8 @@
     sweeps      threads, engines, batches
     finetune    what a fine-tuning run costs
     text        the report for a terminal
-    compare     reports: ratios with their intervals, and a verdict
+    compare     two reports: ratios with their intervals, and a verdict
+    interval    how well the median of some runs is known
     html        the report for a browser
 
 A part is imported when it is first asked for: --help starts at once.

@@ -100,7 +100,8 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
     if hasattr(engine, "wait"):
         engine.wait()  # what another engine answers meanwhile is not what was asked about
     start.ended("session", monotonic() - began_s)
-    hops, stream = endless_hops(bundle), Stream(bundle, engine)
+    fed = bundle if options["fed"] == options["bundle"] else Bundle.open(options["fed"])
+    hops, stream = endless_hops(fed, bundle.manifest.window.hop_samples), Stream(bundle, engine)
     start.ended("first_prediction", first_prediction_s(stream, hops))
     pause("start")
     if options["batches"]:
@@ -146,18 +147,18 @@ def ticks(seconds: float) -> int:
     return round(seconds * TICKS_PER_S)
 
 
-def endless_hops(bundle: Bundle) -> Iterator[Any]:
+def endless_hops(bundle: Bundle, hop: int) -> Iterator[Any]:
     """The rows of the golden windows in pieces of a hop, again and again."""
     from itertools import cycle
 
-    return cycle(hops_of(bundle))
+    return cycle(hops_of(bundle, hop))
 
 
-def hops_of(bundle: Bundle) -> list[Any]:
-    """The rows of the golden windows, one window after the other, in pieces of a hop."""
+def hops_of(bundle: Bundle, hop: int) -> list[Any]:
+    """The rows of the golden windows, one window after the other, in pieces of so many."""
     import numpy as np
 
-    rows, hop = np.concatenate(bundle.golden().windows), bundle.manifest.window.hop_samples
+    rows = np.concatenate(bundle.golden().windows)
     return [rows.take(range(begin, begin + hop), axis=0, mode="wrap") for begin in range(0, len(rows), hop)]
 
 

@@ -3,14 +3,7 @@
     a run       gives one value per figure: its median, its p10, mean and p99, joules per hop, memory
     a block     what is drawn again: a run; or a pair of neighbours, one of each side, if the sides took turns
     ratio       second side to first, the median over the blocks; above 1 is worse
-    interval    blocks are drawn again with replacement, 20,000 times
-
-Hops that follow each other are not independent, and a process differs from the next by more than its hops tell
-(Kalibera and Jones 2013): so whole runs are drawn (a block bootstrap in the sense of Kuensch 1989, "The jackknife and
-the bootstrap for general stationary observations", whose block is the run). For few blocks the percentile interval is
-too narrow; it is widened to Student's t, as the expanded percentile interval of Hesterberg (2015, "What teachers should
-know about the bootstrap"). All judged intervals together hold with 95 %: each of m figures has 1 - 0.05 / m
-(Bonferroni).
+    interval    of `interval`; all judged ones together hold with 95 %: each of m figures has 1 - 0.05 / m (Bonferroni)
 
 What else the machine does changes from minute to minute, and comes in bursts: most runs are within 1 %, some are 10 %
 and more too slow. Hence medians, which a burst does not move; pairs, whose two it meets together; and p10, the hops
@@ -24,10 +17,8 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -35,13 +26,13 @@ from numpy.typing import NDArray
 
 from runtime.command import table
 from runtime.errors import InputError
+from sdk.profile.interval import interval
 from sdk.profile.report import KIND, SCHEMA
 
 LEVEL = 0.95  # of all intervals together
 LEAST_RUNS = 5  # per side
 LEAST_PAIRS = 8  # the median lies within the range of 8 with 99.2 % (1 - 2 / 2^8), within that of 7 with 98.4 %
 MOODY = ("mean", "p99")  # judged of pairs only
-DRAWS = 20_000
 MARGIN = 0.01
 COMPARISON = "sensedge comparison"
 
@@ -286,34 +277,6 @@ def _ratio(name: str, a: Values, b: Values, block: str, level: float, margin: fl
     elif high < 1 / (1 + margin):
         verdict = "better"
     return Ratio(name, first, second, ratio, low, high, verdict)
-
-
-def interval(level: float, values: Values, less: Values | None = None, seed: int = 0) -> tuple[float, float]:
-    """The expanded percentile interval of the median of values, or of its distance from the median of `less`."""
-    rng = np.random.default_rng(seed)
-    draws = _medians(values, rng) if less is None else _medians(values, rng) - _medians(less, rng)
-    n = len(values) if less is None else min(len(values), len(less))
-    z = math.sqrt(n / (n - 1)) * student_t(level, n - 1)
-    tail = NormalDist().cdf(-z)
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _medians(values: Values, rng: np.random.Generator) -> Values:
-    drawn: Values = np.median(values[rng.integers(len(values), size=(DRAWS, len(values)))], axis=1)
-    return drawn
-
-
-@lru_cache
-def student_t(level: float, freedom: int) -> float:
-    """The t that |T| stays below with a probability of `level`.
-
-    With T = sqrt(freedom) tan(u), the density of u is proportional to cos(u)^(freedom - 1) on [0, pi / 2].
-    """
-    u = np.linspace(0, math.pi / 2, 20_001)
-    density = np.cos(u) ** (freedom - 1)
-    mass = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
-    return math.sqrt(freedom) * math.tan(float(np.interp(level * mass[-1], mass, u)))
 
 
 _UNITS = {"energy": (1e3, "mJ"), "memory": (1e-6, "MB")}  # the others in ms

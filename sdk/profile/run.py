@@ -22,7 +22,7 @@ from sdk.meters import Idle, Meter, open_meter
 from sdk.profile.compare import check_pairs, must_agree
 from sdk.profile.options import ProfileOptions
 from sdk.profile.report import ProfileReport
-from sdk.profile.side import Side, run_options, workload_of
+from sdk.profile.side import Side, run_options
 from sdk.profile.sweeps import sweep
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def profile_in_turn(
 
     Args:
         first: a bundle as for `profile`, and how to measure it; `runs` of None are 20.
-        second: likewise, of the same work.
+        second: likewise, of the same work; it is fed the golden rows of the first.
         meter: of energy; None finds the one of this machine.
         root: where /sys, /proc and /dev of the machine are.
         progress: called with runs done, all, and a text.
@@ -94,10 +94,11 @@ def profile_in_turn(
         InputError: unlike work, or runs that cannot be judged; otherwise as `profile` does.
     """
     meter = meter or open_meter(root=root, timeline=TIMELINE)
-    sides = [Side(path, replace(how, runs=how.runs or TURNS), meter, root) for path, how in (first, second)]
-    works = [vars(workload_of(side.bundle, side.options)) for side in sides]
-    for name in works[0]:
-        must_agree("--against", f"workload.{name}", [work[name] for work in works])
+    one, other = ((path, replace(how, runs=how.runs or TURNS)) for path, how in (first, second))
+    sides = [Side(*one, meter, root)]
+    sides.append(Side(*other, meter, root, fed=sides[0].bundle))
+    for name in vars(sides[0].workload):
+        must_agree("--against", f"workload.{name}", [getattr(side.workload, name) for side in sides])
     check_pairs("--runs", *(side.options.n_runs for side in sides))
     _run_in_turn(sides, progress)
     series = uuid.uuid4().hex

@@ -44,12 +44,22 @@ class Side:
         options: how to measure.
         meter: of energy.
         root: where /sys, /proc and /dev of the machine are.
+        fed: the bundle whose golden rows are fed; None: the same.
     """
 
-    def __init__(self, path: str | Path | Bundle, options: ProfileOptions, meter: Meter, root: str | Path) -> None:
+    def __init__(
+        self,
+        path: str | Path | Bundle,
+        options: ProfileOptions,
+        meter: Meter,
+        root: str | Path,
+        fed: Bundle | None = None,
+    ) -> None:
         from runtime import Bundle
 
         self.bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+        self._fed = fed or self.bundle
+        self.workload = workload_of(self.bundle, options, self._fed)
         self.options, self._reason = _chosen(self.bundle, options)
         self._meter, self._root = meter, root
         self._runs: list[Run] = []
@@ -63,7 +73,7 @@ class Side:
 
     def run(self) -> None:
         """The next process."""
-        options = run_options(self.bundle, self.options, self._meter)
+        options = run_options(self.bundle, self.options, self._meter) | {"fed": str(self._fed.path)}
         self._runs.append(one_run(options, self.phases, len(self._runs), self._card.look))
 
     def end(self) -> None:
@@ -78,7 +88,7 @@ class Side:
             taken_at=self._taken_at,
             seconds=self.phases.now_s(),
             bundle=facts_of(self.bundle),
-            workload=workload_of(self.bundle, self.options),
+            workload=self.workload,
             setup=self._setup(),
             machine=self._before,
             machine_after=self._after,
@@ -130,14 +140,14 @@ def facts_of(bundle: Bundle) -> BundleFacts:
     return BundleFacts(bundle.manifest.name, bundle.version, spec.sha256, spec.bytes)
 
 
-def workload_of(bundle: Bundle, options: ProfileOptions) -> Workload:
-    """What is asked of the machine."""
-    manifest, windows = bundle.manifest, bundle.golden().windows
+def workload_of(bundle: Bundle, options: ProfileOptions, fed: Bundle) -> Workload:
+    """What is asked of the machine: the golden rows of one bundle, fed to another or the same."""
+    manifest, windows = bundle.manifest, fed.golden().windows
     return Workload(
         input_sha256=hashlib.sha256(windows.tobytes()).hexdigest(),
         window_samples=manifest.window.length_samples,
         hop_samples=manifest.window.hop_samples,
-        n_channels=windows.shape[2],
+        n_channels=bundle.golden().windows.shape[2],
         rate_hz=manifest.signal.rate_hz,
         hop_s=manifest.hop_s,
         deadline_s=manifest.hop_s if options.deadline_s is None else options.deadline_s,
@@ -174,6 +184,7 @@ def run_options(bundle: Bundle, options: ProfileOptions, meter: Meter | None = N
         least_s = max(LEAST_METERED_S, SHORTEST_SLACK * getattr(meter, "shortest_s", 0.0))
     return {
         "bundle": str(bundle.path),
+        "fed": str(bundle.path),
         "version": bundle.version,
         "trust": None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
         "engine": options.engine,

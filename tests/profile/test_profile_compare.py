@@ -13,7 +13,8 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import LEAST_PAIRS, describe, interval, read_reports, student_t
+from sdk.profile.compare import LEAST_PAIRS, describe, read_reports
+from sdk.profile.interval import interval, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
 

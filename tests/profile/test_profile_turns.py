@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runtime import Bundle
+from runtime.bundle import Golden, write_bundle
 from runtime.errors import InputError
 from sdk.demo.__main__ import DATA
 from sdk.meters import open_meter
-from sdk.profile import ProfileOptions, profile_in_turn, side
+from sdk.profile import ProfileOptions, compare_reports, profile_in_turn, side
 from sdk.profile.__main__ import main
 
 WALK = DATA / "walk.bundle"
@@ -24,20 +27,42 @@ def other(tmp_path):
     return shutil.copytree(WALK, tmp_path / "other.bundle")
 
 
-def test_the_sides_take_turns_and_the_turns_change(other, monkeypatch):
-    begun = []
-    one_run = side.one_run
+@pytest.fixture
+def begun(monkeypatch):
+    """What each process was told, in the order in which they began."""
+    told, one_run = [], side.one_run
 
     def watched(options, *rest):
-        begun.append(Path(options["bundle"]).name)
+        told.append(options)
         return one_run(options, *rest)
 
     monkeypatch.setattr(side, "one_run", watched)
+    return told
+
+
+def test_the_sides_take_turns_and_the_turns_change(other, begun):
     first, second = profile_in_turn((WALK, FEW), (other, FEW), meter=open_meter("none"))
-    assert begun == ["walk.bundle", "other.bundle", "other.bundle", "walk.bundle"] * 4
+    names = [Path(options["bundle"]).name for options in begun]
+    assert names == ["walk.bundle", "other.bundle", "other.bundle", "walk.bundle"] * 4
     assert len(first.runs) == len(second.runs) == 8
     assert first.series == second.series is not None
     assert profile_in_turn((WALK, FEW), (other, FEW), meter=open_meter("none"))[0].series != first.series
+
+
+def test_both_are_fed_the_same_rows(tmp_path, begun):
+    """Two encoders for one sensor were exported with golden windows of their own."""
+    walk = Bundle.open(WALK)
+    golden = Golden(*(values[3:4] for values in (walk.golden().windows, walk.golden().features, walk.golden().logits)))
+    manifest = replace(walk.manifest, training=())
+    other = write_bundle(tmp_path / "b", manifest, walk.model(), walk.base_tensors, golden)
+    one_run = side.one_run
+    monkeypatch.setattr(
+        side, "one_run", lambda options, *rest: (fed.append(options["fed"]), one_run(options, *rest))[1]
+    )
+    first, second = profile_in_turn((walk, FEW), (other, FEW), meter=open_meter("none"))
+    assert [options["fed"] for options in begun] == [str(WALK)] * 16
+    assert first.workload == second.workload
+    assert compare_reports([first.to_dict()], [second.to_dict()]).block == "pair of runs"
 
 
 def test_a_real_slowdown_is_found_by_the_command(other, monkeypatch, capsys, tmp_path):
