@@ -55,10 +55,6 @@ def test_both_are_fed_the_same_rows(tmp_path, begun):
     golden = Golden(*(values[3:4] for values in (walk.golden().windows, walk.golden().features, walk.golden().logits)))
     manifest = replace(walk.manifest, training=())
     other = write_bundle(tmp_path / "b", manifest, walk.model(), walk.base_tensors, golden)
-    one_run = side.one_run
-    monkeypatch.setattr(
-        side, "one_run", lambda options, *rest: (fed.append(options["fed"]), one_run(options, *rest))[1]
-    )
     first, second = profile_in_turn((walk, FEW), (other, FEW), meter=open_meter("none"))
     assert [options["fed"] for options in begun] == [str(WALK)] * 16
     assert first.workload == second.workload
