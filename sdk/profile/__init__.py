@@ -12,7 +12,8 @@
     text        the report for a terminal
     compare     two reports: ratios with their intervals, and a verdict
     interval    how well the median of some runs is known
-    html        the report for a browser
+    html        the report for a browser; `html_figures` draws its pictures
+    html_compare    a comparison for a browser
 
 A part is imported when it is first asked for: --help starts at once.
 """

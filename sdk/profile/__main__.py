@@ -97,7 +97,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     if arguments.finetune is not None and arguments.labels is None:
         raise InputError("--finetune", expected="--labels beside it", got="none", fix="Name a file of labels.")
     options = _options(arguments)
-    render = _render() if arguments.html else None
+    render = _render("html.render") if arguments.html else None
     meter = open_meter(arguments.meter, timeline=TIMELINE)
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     finetune = _finetune(arguments, bundle)
@@ -115,7 +115,7 @@ def _measure_both(arguments: argparse.Namespace) -> int:
     if arguments.sweep or arguments.finetune:
         raise InputError("--against", expected="neither --sweep nor --finetune", got="one", fix="Measure that alone.")
     second = argparse.Namespace(**vars(arguments) | vars(_second(arguments)))
-    render = _render() if arguments.html else None
+    render = _render("html_compare.render_comparison") if arguments.html else None
     meter = open_meter(arguments.meter, timeline=TIMELINE)
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     other = bundle if second.bundle == arguments.bundle else open_bundle(second.bundle, trust=second.trust)
@@ -172,11 +172,12 @@ def _finetune(arguments: argparse.Namespace, bundle: Bundle) -> Any:
     return plan, read_labels(arguments.labels, bundle.manifest, arguments.recording)
 
 
-def _render() -> Any:
-    """What makes a page of a report, before anything is measured for it."""
+def _render(name: str) -> Any:
+    """What makes a page, before anything is measured for it."""
+    part, _, function = name.partition(".")
     try:
         import_module("matplotlib")
-        return import_module("sdk.profile.html").render
+        return getattr(import_module(f"sdk.profile.{part}"), function)
     except ImportError as error:
         raise MissingError(
             "--html", expected="matplotlib", got=error, fix='Install it: pip install "sensedge[report]"'
@@ -189,16 +190,17 @@ def _compare(arguments: argparse.Namespace) -> int:
     reports = [report for path in arguments.compare for report in read_reports(path)]
     if len(reports) % 2:
         raise InputError("--compare", expected="pairs of reports", got=len(reports), fix="Name A B, or A B A B.")
-    return _judge(reports, arguments, _render() if arguments.html else None)
+    return _judge(reports, arguments, _render("html_compare.render_comparison") if arguments.html else None)
 
 
 def _judge(reports: list[dict[str, Any]], arguments: argparse.Namespace, render: Any, *, keep: bool = False) -> int:
     """Compare reports that are given in turn, and show it; `keep`: with the reports in the JSON."""
     from sdk.profile.compare import compare_reports, describe
 
-    found = compare_reports(reports[0::2], reports[1::2], margin=arguments.margin)
+    sides = reports[0::2], reports[1::2]
+    found = compare_reports(*sides, margin=arguments.margin)
     if render is not None:
-        arguments.html.write_text(render(reports[0], reports[1:]), encoding="utf-8")
+        arguments.html.write_text(render(found, *sides), encoding="utf-8")
     kept = {"reports": reports} if keep else {}
     print(json.dumps(found.to_dict() | kept) if arguments.json else describe(found))
     return REFUSED if found.worse else DONE

@@ -86,6 +86,12 @@ class Comparison:
         verdicts = {ratio.verdict for ratio in self.ratios}
         return next(verdict for verdict in ("worse", "better", "alike") if verdict in verdicts)
 
+    @property
+    def how(self) -> str:
+        """Runs of both sides, and what they were judged as."""
+        pairs = "" if self.block == "run" else f", judged as {self.blocks} {self.block.replace('pair', 'pairs')}"
+        return f"{self.runs[0]} and {self.runs[1]}{pairs}"
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self) | {"schema": SCHEMA, "kind": COMPARISON, "verdict": self.verdict}
@@ -127,7 +133,7 @@ def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin
         raise InputError("--margin", expected="a share of at least 0", got=margin, fix="0.01 is 1 %.")
     _check_alike([*first, *second])
     block = _block(first, second)
-    a, b = (_figures(side, by_report=block == "pair of reports") for side in (first, second))
+    a, b = (logs_by_block(side, by_report=block == "pair of reports") for side in (first, second))
     n_blocks = min(len(a["p50"]), len(b["p50"]))
     if block == "run" and n_blocks < LEAST_RUNS:
         raise InputError(
@@ -229,7 +235,7 @@ def _notes(*sides: Sequence[Report]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-def _figures(reports: Sequence[Report], *, by_report: bool) -> dict[str, Values]:
+def logs_by_block(reports: Sequence[Report], *, by_report: bool) -> dict[str, Values]:
     """The logarithm of each figure by run or report, shape (n,); what was not measured in every run is left out."""
     tables = [_figures_of(report) for report in reports]
     whole = [name for name in tables[0] if all(None not in runs[name] and min(runs[name]) > 0 for runs in tables)]
@@ -282,9 +288,9 @@ def _ratio(name: str, a: Values, b: Values, block: str, level: float, margin: fl
 _UNITS = {"energy": (1e3, "mJ"), "memory": (1e-6, "MB")}  # the others in ms
 
 
-def describe(found: Comparison) -> str:
-    """The comparison as text."""
-    rows = []
+def rows_of(found: Comparison) -> list[tuple[str, ...]]:
+    """A row of text for each figure: name, first, second, ratio, interval, verdict."""
+    rows: list[tuple[str, ...]] = []
     for r in found.ratios:
         scale, unit = _UNITS.get(r.figure, (1e3, "ms"))
         rows.append(
@@ -294,21 +300,22 @@ def describe(found: Comparison) -> str:
                 *(f"{r.low:.3f} to {r.high:.3f}", r.verdict),
             )
         )
-    lines = [table(rows, ("second to first", "first", "second", "ratio", f"{found.level:.0%} together", ""))]
-    blocks = "" if found.block == "run" else f", judged as {found.blocks} {found.block.replace('pair', 'pairs')}"
-    lines += [
-        "",
-        f"runs         {found.runs[0]} and {found.runs[1]}{blocks}; alike: not shown to differ by {found.margin:.1%}",
-    ]
+    return rows
+
+
+def describe(found: Comparison) -> str:
+    """The comparison as text."""
+    lines = [table(rows_of(found), ("second to first", "first", "second", "ratio", f"{found.level:.0%} together", ""))]
+    lines += ["", f"runs         {found.how}; alike: not shown to differ by {found.margin:.1%}"]
     if found.block == "run":
         lines.append("not judged   they follow what else the machine does: measure both in turn, with --against")
     lines += [f"differs      {name}: {a} -> {b}" for name, (a, b) in found.differs.items()]
     lines += [f"note         {note}" for note in found.notes]
-    return "\n".join((*lines, f"verdict      {_VERDICTS[found.verdict]}"))
+    return "\n".join((*lines, f"verdict      {VERDICTS[found.verdict]}"))
 
 
-_VERDICTS = {
-    "worse": "the second is WORSE",
-    "better": "the second is better",
-    "alike": "no difference was shown",
+VERDICTS = {
+    "worse": "The second is WORSE.",
+    "better": "The second is better.",
+    "alike": "No difference was shown.",
 }

@@ -48,18 +48,21 @@ ul { padding-left: 1.2em; }
 """
 
 
-def render(report: Report, others: Sequence[Report] = ()) -> str:
+def render(report: Report) -> str:
     """A report as one HTML file.
 
     Args:
         report: of schema 1, as `ProfileReport.to_dict()` gives it or JSON gives it back.
-        others: further reports, drawn over the first.
 
     Returns:
-        The file's text; the same for the same reports.
+        The file's text; the same for the same report.
     """
-    title = _title(report)
-    body = "\n".join((*_head(report), *_sections(report, others)))
+    return document(_title(report), (*_head(report), *_sections(report)))
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole file; the title and the parts are markup."""
+    body = "\n".join(parts)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -122,37 +125,44 @@ def _plus_minus(joules: float, uncertainty_j: float | None) -> str:
     return f"{joules * 1e3:.4g}{spread} mJ"
 
 
-def _sections(report: Report, others: Sequence[Report]) -> Iterator[str]:
-    yield _section("Latency", _latency_table(report), _figure(figures.latency(report), "Latency", _DISTRIBUTION))
-    yield _section("Stages", _figure(figures.stages(report), "Stages", "From samples to a prediction."))
-    yield _section("Cold start", *_cold(report))
-    yield _section("Memory", *_memory(report))
-    yield _section("Energy", *_energy(report))
+def _sections(report: Report) -> Iterator[str]:
+    yield section("Latency", _latency_table(report), figure(figures.latency(report), "Latency", _DISTRIBUTION))
+    yield section("Stages", figure(figures.stages(report), "Stages", "From samples to a prediction."))
+    yield section("Cold start", *_cold(report))
+    yield section("Memory", *_memory(report))
+    yield section("Energy", *_energy(report))
     for name, points in report["sweeps"].items():
-        yield _section(_SWEEPS[name][0], *_sweep(name, points))
+        yield section(_SWEEPS[name][0], *_sweep(name, points))
     if report["finetune"] is not None:
-        yield _section("Fine-tuning", *_finetune(report["finetune"]))
-    if others:
-        yield _section("Several reports", *_several((report, *others)))
-    if report["notes"]:
-        notes = "".join(f"<li>{escape(note)}</li>" for note in report["notes"])
-        yield _section("What makes these figures doubtful", f"<ul>{notes}</ul>")
-    yield _section("The machine", _machine(report["machine"]), _versions(report))
+        yield section("Fine-tuning", *_finetune(report["finetune"]))
+    yield from last_sections(report, report["notes"])
+
+
+def last_sections(report: Report, notes: Sequence[str]) -> Iterator[str]:
+    """What makes the figures doubtful, and the machine."""
+    if notes:
+        items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+        yield section("What makes these figures doubtful", f"<ul>{items}</ul>")
+    yield section("The machine", _machine(report["machine"]), _versions(report))
 
 
 _DISTRIBUTION = "Every measured window of all processes. On the right, 90, 99 and 99.9 % are equally far apart."
 
 
-def _section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> str:
+    """Parts under a heading; empty ones are left out."""
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(filter(None, parts)) + "\n</section>"
 
 
-def _figure(svg: str, label: str, caption: str) -> str:
+def figure(svg: str, label: str, caption: str) -> str:
+    """A picture with what it is called, and the sentence below it."""
     svg = svg.replace('role="img"', f'role="img" aria-label="{escape(label)}"', 1)
     return f"<figure>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]], *, text: bool = False) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, text: bool = False) -> str:
+    """Rows of cells, whatever they are; `text`: to the left, and broken into lines."""
+
     def line(tag: str, cells: Sequence[object]) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
@@ -165,7 +175,7 @@ def _latency_table(report: Report) -> str:
         (name, *(duration(report["latency"][stage][key]) for key in (*_LATENCY.values(), "jitter_s")))
         for stage, name in _STAGES.items()
     ]
-    return _table(("", *_LATENCY, "jitter"), rows)
+    return table(("", *_LATENCY, "jitter"), rows)
 
 
 def _cold(report: Report) -> Iterator[str]:
@@ -174,8 +184,8 @@ def _cold(report: Report) -> Iterator[str]:
         (name.replace("_", " "), *(duration(spread[key]) for key in ("median_s", "low_s", "high_s")))
         for name, spread in cold.items()
     ]
-    yield _table(("", "median", "lowest", "highest"), rows)
-    yield _figure(figures.cold_start(report), "Cold start", "Medians, from a new process to its first prediction.")
+    yield table(("", "median", "lowest", "highest"), rows)
+    yield figure(figures.cold_start(report), "Cold start", "Medians, from a new process to its first prediction.")
 
 
 def _memory(report: Report) -> Iterator[str]:
@@ -189,9 +199,9 @@ def _memory(report: Report) -> Iterator[str]:
         (f"control group {memory['group_peak']['method']}".strip(), memory["group_peak"]["bytes"]),
         (f"graphics card {memory['gpu']['method']}".strip(), memory["gpu"]["bytes"]),
     ]
-    yield _table(("", "MB"), [(name, f"{value / 1e6:.1f}") for name, value in rows if value is not None])
+    yield table(("", "MB"), [(name, f"{value / 1e6:.1f}") for name, value in rows if value is not None])
     caption = "Resident memory. Blue: the first process, with its phases; grey: the others."
-    yield _figure(figures.memory(report), "Memory over time", caption)
+    yield figure(figures.memory(report), "Memory over time", caption)
 
 
 _ADDED = ("bundle", "engine", "first_prediction")
@@ -206,7 +216,7 @@ def _energy(report: Report) -> Iterator[str]:
         yield _joules_table(energy, idle)
     if any(phase["energy"]["timeline"] for phase in report["phases"]):
         caption = "Power of all summed rails, with what the machine did."
-        yield _figure(figures.power(report), "Power over time", caption)
+        yield figure(figures.power(report), "Power over time", caption)
     notes = [*energy["notes"], *(idle["notes"] if idle else ())]
     yield "".join(f"<p>{escape(note)}</p>" for note in dict.fromkeys(notes))
 
@@ -227,7 +237,7 @@ def _joules_table(energy: Mapping[str, Any], idle: Mapping[str, Any] | None) -> 
         rows.append(("leaves out", energy["leaves_out"]))
     if energy["metering_share"] is not None:
         rows.append(("the metering took", f"{energy['metering_share']:.2%} of one core"))
-    return _table(("", ""), rows, text=True)
+    return table(("", ""), rows, text=True)
 
 
 def _sweep(name: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -244,11 +254,11 @@ def _sweep(name: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     title, axis = _SWEEPS[name]
     cpu = "CPU per hop" if name != "batch" else ""
     if measured:
-        yield _table((axis or "engine", "p50", "of single runs", "p99", cpu), rows)
-        yield _figure(figures.sweep(name, measured, axis), title, f"{title}, in turn, each in fresh processes.")
+        yield table((axis or "engine", "p50", "of single runs", "p99", cpu), rows)
+        yield figure(figures.sweep(name, measured, axis), title, f"{title}, in turn, each in fresh processes.")
     reasons = [(point["value"], point["reason"]) for point in points if point["reason"]]
     if reasons:
-        yield _table(("not measured", "because"), reasons, text=True)
+        yield table(("not measured", "because"), reasons, text=True)
 
 
 def _finetune(tuned: Mapping[str, Any]) -> Iterator[str]:
@@ -256,8 +266,8 @@ def _finetune(tuned: Mapping[str, Any]) -> Iterator[str]:
     method = f"{tuned['plan']['method']}, {tuned['labelled_windows']} labelled windows{gained}: {tuned['reason']}"
     yield f"<p>{escape(method)}</p>"
     rows = [_finetune_row(phase["name"], phase) for phase in tuned["phases"]] + [_finetune_row("all", tuned)]
-    yield _table(("phase", "time", "CPU", "peak MB", "above start, MB", "J, gross"), rows)
-    yield _figure(figures.finetune(tuned), "Fine-tuning", "Time of each phase.")
+    yield table(("phase", "time", "CPU", "peak MB", "above start, MB", "J, gross"), rows)
+    yield figure(figures.finetune(tuned), "Fine-tuning", "Time of each phase.")
     if tuned["seconds_per_point"] is not None:
         joules = "" if tuned["joules_per_point"] is None else f", {tuned['joules_per_point']:.3g} J gross"
         yield f"<p>Per point gained: {duration(tuned['seconds_per_point'])}{joules}.</p>"
@@ -270,34 +280,6 @@ def _finetune_row(name: str, part: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, *times, *memory, "not measured" if joules is None else f"{joules:.3g}")
 
 
-def _several(reports: Sequence[Report]) -> Iterator[str]:
-    names = [chr(ord("A") + i) if i < 26 else str(i) for i in range(len(reports))]
-    columns = [_column(report) for report in reports]
-    yield _table(("", *names), [(key, *(column[key] for column in columns)) for key in columns[0]])
-    if any(report["workload"] != reports[0]["workload"] for report in reports):
-        yield "<p>These are not reports of the same work.</p>"
-    caption = "Whether a difference is more than chance: python -m sdk.profile --compare."
-    yield _figure(figures.several(reports, names), "Several reports", caption)
-
-
-def _column(report: Report) -> dict[str, object]:
-    setup, total, joules = report["setup"], report["latency"]["total"], report["energy"]["joules_per_hop"]
-    return {
-        "bundle": report["bundle"]["name"],
-        "version": report["bundle"]["version"],
-        "engine": setup["engine"],
-        "precision": setup["precision"],
-        "threads": setup["threads"],
-        "p50": duration(total["p50_s"]),
-        "p99": duration(total["p99_s"]),
-        "deadline misses": report["deadline"]["misses"],
-        "cold start": duration(report["cold_start"]["total"]["median_s"]),
-        "memory above libraries": f"{report['memory']['above_baseline_bytes'] / 1e6:.1f} MB",
-        "energy per window, gross": "not measured" if joules is None else f"{joules * 1e3:.4g} mJ",
-        "taken (UTC)": report["taken_at"].removesuffix("+00:00").replace("T", " "),
-    }
-
-
 def _machine(machine: Mapping[str, Any]) -> str:
     before, after = machine["before"], machine["after"]
     rows = []
@@ -305,7 +287,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
         first, last = _value(key, before[key]), _value(key, after[key])
         if first or last:
             rows.append((name, first, "" if last == first else last))
-    return _table(("", "before", "after, if another"), rows, text=True)
+    return table(("", "before", "after, if another"), rows, text=True)
 
 
 _FIELDS = {
@@ -351,7 +333,7 @@ def _versions(report: Report) -> str:
         for meter in report["energy"]["meters"]
     ]
     rows = [*versions, ("model SHA-256", report["bundle"]["model_sha256"]), *meters]
-    return _table(("software, model, meters", ""), rows, text=True)
+    return table(("software, model, meters", ""), rows, text=True)
 
 
 def _count(n: int, one: str, many: str = "") -> str:

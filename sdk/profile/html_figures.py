@@ -92,13 +92,13 @@ def latency(report: Report) -> str:
         marks = {"p50": p50_s, "p99": p99_s} if p99_s > 1.1 * p50_s else {"p50 and p99": p50_s}
         for name, mark_s in marks.items():
             _mark(left, mark_s, name)
-        _deadline(left, deadline_s, high)
-        _cdf(right, seconds, SERIES[0])
+        deadline(left, deadline_s, high)
+        cdf(right, seconds, SERIES[0])
         right.set_title("Cumulative distribution")
-        _deadline(right, deadline_s, high)
+        deadline(right, deadline_s, high)
         for axes in (left, right):
-            _time_axis(axes, "push to prediction (log)")
-        return _svg(figure, "latency")
+            time_axis(axes, "push to prediction (log)")
+        return svg(figure, "latency")
 
 
 def stages(report: Report) -> str:
@@ -117,11 +117,11 @@ def stages(report: Report) -> str:
         boxes.invert_yaxis()
         boxes.grid(visible=False, axis="y")
         boxes.set(xscale="log", title="Box: p25, p50, p75. Whiskers: p1 and p99. Ring: maximum")
-        _time_axis(boxes, "per window (log)")
+        time_axis(boxes, "per window (log)")
         means = {name: report["latency"][name]["mean_s"] for name in names}
         means["rest"] = max(report["latency"]["total"]["mean_s"] - sum(means.values()), 0.0)
         _stack(shares, {"mean": means}, STAGES, ms=1e3)
-        return _svg(figure, "stages")
+        return svg(figure, "stages")
 
 
 def cold_start(report: Report) -> str:
@@ -131,7 +131,7 @@ def cold_start(report: Report) -> str:
         figure = Figure((WIDTH_IN, 1.4), layout="constrained")
         parts = {name.replace("_", " "): report["cold_start"][name]["median_s"] for name in COLD}
         _stack(figure.subplots(), {"cold start": parts}, colours, ms=1e3)
-        return _svg(figure, "cold")
+        return svg(figure, "cold")
 
 
 def memory(report: Report) -> str:
@@ -153,12 +153,12 @@ def memory(report: Report) -> str:
             axes.annotate(
                 f"{text} {report['memory'][key] / 1e6:.1f} MB",
                 (1, report["memory"][key] / 1e6),
-                **_inside(-4, 3, "right", "bottom"),
+                **inside(-4, 3, "right", "bottom"),
                 xycoords=axes.get_yaxis_transform(),
             )
         axes.set(xlabel="time since the process was started, s", ylabel="resident memory, MB")
         axes.margins(x=0.01)
-        return _svg(figure, "memory")
+        return svg(figure, "memory")
 
 
 def power(report: Report) -> str:
@@ -185,7 +185,7 @@ def power(report: Report) -> str:
         axes.set(xlabel="time, s", ylabel="power, W")
         axes.margins(x=0.01)
         figure.legend(list(seen.values()), list(seen), loc="outside upper left", ncols=len(seen), fontsize=7.5)
-        return _svg(figure, "power")
+        return svg(figure, "power")
 
 
 def sweep(name: str, points: Sequence[Mapping[str, Any]], axis: str) -> str:
@@ -202,11 +202,11 @@ def sweep(name: str, points: Sequence[Mapping[str, Any]], axis: str) -> str:
         axes.set_yticks(list(where), [point["value"] for point in rows])
         axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5), ylabel=axis)
         axes.grid(visible=False, axis="y")
-        _time_axis(axes, f"per {'window' if name == 'batch' else 'hop'} (log)")
+        time_axis(axes, f"per {'window' if name == 'batch' else 'hop'} (log)")
         figure.legend(
             [*p50, *p99], ["p50, bar: of single runs", "p99"], loc="outside upper left", ncols=2, fontsize=7.5
         )
-        return _svg(figure, f"sweep-{name}")
+        return svg(figure, f"sweep-{name}")
 
 
 def finetune(tuned: Mapping[str, Any]) -> str:
@@ -216,25 +216,7 @@ def finetune(tuned: Mapping[str, Any]) -> str:
         figure = Figure((WIDTH_IN, 1.4), layout="constrained")
         parts = {phase["name"]: phase["seconds"] for phase in tuned["phases"]}
         _stack(figure.subplots(), {"fine-tuning": parts}, colours, ms=1e3)
-        return _svg(figure, "finetune")
-
-
-def several(reports: Sequence[Report], names: Sequence[str]) -> str:
-    """The distributions of several reports over one another."""
-    with style():
-        figure = Figure((WIDTH_IN, 3.3), layout="constrained")
-        axes = figure.subplots()
-        dashes = ("-", "--", "-.", ":")
-        for number, (report, name) in enumerate(zip(reports, names, strict=True)):
-            seconds = np.maximum(totals_s(report), 1e-7)
-            dash = dashes[number // len(SERIES) % len(dashes)]
-            _cdf(axes, seconds, SERIES[number % len(SERIES)], label=name, linestyle=dash)
-        deadlines = {report["deadline"]["deadline_s"] for report in reports}
-        if len(deadlines) == 1:
-            _deadline(axes, deadlines.pop(), max(totals_s(report).max() for report in reports))
-        _time_axis(axes, "push to prediction (log)")
-        axes.legend(loc="lower right")
-        return _svg(figure, "several")
+        return svg(figure, "finetune")
 
 
 def _box(seconds: Values, label: str) -> dict[str, Any]:
@@ -243,7 +225,7 @@ def _box(seconds: Values, label: str) -> dict[str, Any]:
     return ends | {"label": label}
 
 
-def _cdf(axes: Any, seconds: Values, colour: str, **more: Any) -> None:
+def cdf(axes: Any, seconds: Values, colour: str, **more: Any) -> None:
     """The share that is as fast as x, on a scale on which 90, 99 and 99.9 % are equally far apart."""
     ordered = np.sort(seconds)
     slower = 1 - np.arange(len(ordered)) / len(ordered)
@@ -258,28 +240,29 @@ def _cdf(axes: Any, seconds: Values, colour: str, **more: Any) -> None:
 
 def _mark(axes: Any, seconds: float, text: str) -> None:
     axes.axvline(seconds, color=INK, linewidth=0.9, linestyle=":")
-    place = _inside(2, -2, "left", "top")
+    place = inside(2, -2, "left", "top")
     axes.annotate(text, (seconds, 1), xycoords=axes.get_xaxis_transform(), **place)
 
 
-def _deadline(axes: Any, deadline_s: float, high_s: float) -> None:
+def deadline(axes: Any, deadline_s: float, high_s: float) -> None:
     """A line, named above the axes; far to the right of all values an arrow, so that these keep their room."""
     near = deadline_s <= high_s * 10
     if near:
         axes.axvline(deadline_s, color=SERIES[1], linewidth=1.4)
     text = f"deadline {duration(deadline_s)}" if near else f"deadline {duration(deadline_s)} →"
-    place = _inside(0, 4, "right", "bottom") | {"color": SERIES[1]}
+    place = inside(0, 4, "right", "bottom") | {"color": SERIES[1]}
     axes.annotate(text, (1, 1), xycoords=axes.transAxes, **place)
 
 
-def _inside(x: float, y: float, ha: str, va: str) -> dict[str, Any]:
+def inside(x: float, y: float, ha: str, va: str) -> dict[str, Any]:
+    """Where a small text stands, in points from its place."""
     return {"xytext": (x, y), "textcoords": "offset points", "ha": ha, "va": va, "fontsize": 7.5}
 
 
 def _span(axes: Any, phase: Mapping[str, Any], start_s: float) -> None:
     begin_s, end_s = phase["begin_s"] - start_s, phase["end_s"] - start_s
     axes.axvspan(begin_s, end_s, color=PHASES[phase["name"]], alpha=0.18, linewidth=0)
-    place = _inside(3, -2, "left", "top")
+    place = inside(3, -2, "left", "top")
     axes.annotate(phase["name"], (begin_s, 1), xycoords=axes.get_xaxis_transform(), **place)
 
 
@@ -298,7 +281,7 @@ def _stack(axes: Any, rows: Mapping[str, Mapping[str, float]], colours: Mapping[
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, fontsize=7.5, borderaxespad=0.2, handlelength=1.2)
 
 
-def _time_axis(axes: Any, label: str) -> None:
+def time_axis(axes: Any, label: str) -> None:
     """Decades by their names; where there is less than one, what lies between."""
     low, high = axes.get_xlim()
     steps = (1, 2, 5) if high / low < 300 else (1,)
@@ -319,7 +302,8 @@ def duration(seconds: float) -> str:
     return f"{value:.0f} {unit}" if abs(value) >= 1000 else f"{value:.3g} {unit}"
 
 
-def _svg(figure: Any, name: str) -> str:
+def svg(figure: Any, name: str) -> str:
+    """The picture as text, with the page's colours; `name` sets its marks apart from those of other pictures."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()

@@ -202,9 +202,9 @@ def test_the_margin():
 def test_exit_codes_and_text(tmp_path, capsys):
     a, b = save(tmp_path / "a", made_up(1)), save(tmp_path / "b", made_up(2, 0.05))
     assert main(["--compare", a, b]) == 3
-    assert capsys.readouterr().out.rstrip().endswith("verdict      the second is WORSE")
+    assert capsys.readouterr().out.rstrip().endswith("verdict      The second is WORSE.")
     assert main(["--compare", b, a]) == 0
-    assert "verdict      the second is better" in capsys.readouterr().out
+    assert "verdict      The second is better." in capsys.readouterr().out
     assert main(["--compare", a, a, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["kind"], found["verdict"]) == (1, "sensedge comparison", "alike")

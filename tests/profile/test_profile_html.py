@@ -15,11 +15,12 @@ from board_trees import orin_nano
 
 from sdk.demo.__main__ import DATA
 from sdk.meters import open_meter
-from sdk.profile import ProfileOptions, profile
+from sdk.profile import ProfileOptions, compare_reports, profile
 
 pytest.importorskip("matplotlib")
 from sdk.profile.__main__ import main
 from sdk.profile.html import render
+from sdk.profile.html_compare import _added, render_comparison
 from sdk.profile.html_figures import duration
 
 WALK = DATA / "walk.bundle"
@@ -103,8 +104,19 @@ def full(metered):
 
 
 @pytest.fixture(scope="module")
-def page(full, metered):
-    return render(full, [metered])
+def page(full):
+    return render(full)
+
+
+@pytest.fixture(scope="module")
+def compared(metered):
+    """Twice six processes that took turns, those of the second with half as much time again, and what it means."""
+    first = metered | {"runs": metered["runs"] * 4, "phases": [], "series": "s"}
+    second = copy.deepcopy(first)
+    for run in second["runs"]:
+        run["samples"]["total"] = [tick * 3 // 2 for tick in run["samples"]["total"]]
+    second["setup"]["engine"] = "openvino"
+    return compare_reports([first], [second]), [first], [second]
 
 
 @pytest.fixture
@@ -151,7 +163,7 @@ def test_a_browser_shows_every_picture_and_reports_no_error(page, tmp_path):
     labels = [label for label, *_ in pictures]
     assert labels == [
         *("Latency", "Stages", "Cold start", "Memory over time", "Power over time"),
-        *("Threads", "Engines", "Batch", "Fine-tuning", "Several reports"),
+        *("Threads", "Engines", "Batch", "Fine-tuning"),
     ]
     for label, width, height, shapes in pictures:
         assert width > 500, label
@@ -167,8 +179,9 @@ def test_the_page_fetches_nothing_and_runs_nothing(page):
     assert "@import" not in page
 
 
-def test_the_same_report_gives_the_same_page(page, full, metered):
-    assert render(copy.deepcopy(full), [copy.deepcopy(metered)]) == page
+def test_the_same_report_gives_the_same_page(page, full, compared):
+    assert render(copy.deepcopy(full)) == page
+    assert render_comparison(*copy.deepcopy(compared)) == render_comparison(*compared)
 
 
 def test_the_figures_are_the_reports(page, full):
@@ -208,13 +221,43 @@ def test_without_a_meter_a_sentence_says_so_and_no_zero_is_shown(without_meter):
     assert " mJ" not in page
 
 
-def test_a_comparison_as_a_page(metered, tmp_path, capsys):
-    report = metered | {"runs": metered["runs"] * 3}  # 6 runs
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
+def test_a_browser_shows_a_comparison(compared, tmp_path):
+    pictures, console = browse(render_comparison(*compared), tmp_path)
+    assert len(console) == 1, console
+    assert [label for label, *_ in pictures] == ["Ratios", "Runs", "Distributions"]
+    assert all(width > 500 and height > 60 and shapes > 3 for _, width, height, shapes in pictures)
+
+
+def test_a_comparison_says_what_was_found(compared):
+    found, *_ = compared
+    assert found.verdict == "worse"
+    words = Text(render_comparison(*compared)).words
+    assert {
+        "The second is WORSE.",
+        "setup.engine",
+        "openvino",
+        "Processes: 8 and 8, judged as 8 pairs of runs.",
+    } <= set(words)
+    p50 = found.ratios[0]
+    assert {f"{p50.ratio:.3f}", f"{p50.low:.3f} to {p50.high:.3f}", "+50 %"} <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(1.0, "0 %"), (1.05, "+5 %"), (0.9, "-10 %"), (2, "2 x"), (0.5, "0.5 x"), (20, "20 x")]
+)
+def test_ratios_as_what_is_added(ratio, text):
+    assert _added(ratio) == text
+
+
+def test_a_comparison_by_the_command(metered, tmp_path, capsys):
+    report = metered | {"runs": metered["runs"] * 3}  # 6 runs, measured at two times
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text(json.dumps(report))
     files = [str(tmp_path / name) for name in ("a.json", "b.json")]
     assert main(["--compare", *files, "--html", str(tmp_path / "both.html")]) == 0
-    assert "Several reports" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert {"No difference was shown.", "Processes: 6 and 6."} <= set(Text(page).words)
     assert capsys.readouterr().out
 
 
@@ -237,3 +280,9 @@ def test_names_are_text_and_never_markup(full):
     text = Text(render(report))
     assert not {"script", "img"} & set(text.tags)
     assert "".join(text.words).count("<script>alert(1)</script>") >= 12
+    other = copy.deepcopy(report)
+    other["setup"]["engine"] = f"{evil} too"
+    found = compare_reports([report | {"runs": report["runs"] * 3}], [other | {"runs": other["runs"] * 3}])
+    text = Text(render_comparison(found, [report], [other]))
+    assert not {"script", "img"} & set(text.tags)
+    assert "".join(text.words).count("<script>alert(1)</script>") >= 5
