@@ -13,8 +13,20 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from sdk.profile.compare import VERDICTS, Comparison, Report, logs_by_block, rows_of
 from sdk.profile.html import document, figure, last_sections, section, table
-from sdk.profile.html_figures import GREY, INK, SERIES, WIDTH_IN, cdf, deadline, duration, inside, style, svg, time_axis
-from sdk.profile.html_figures import totals_s as totals_of
+from sdk.profile.html_figures import (
+    GREY,
+    INK,
+    SERIES,
+    WIDTH_IN,
+    cdf,
+    deadline,
+    duration,
+    inside,
+    style,
+    svg,
+    time_axis,
+    totals_s,
+)
 
 _COLOURS = {"worse": SERIES[1], "better": SERIES[2], "alike": INK, "not judged": GREY}
 _SIDES = {"first": SERIES[0], "second": SERIES[1]}
@@ -55,11 +67,11 @@ def _sections(found: Comparison, first: Sequence[Report], second: Sequence[Repor
     header = ("", "first", "second", "ratio", f"{level} together", "")
     yield section("Ratios", table(header, rows_of(found)), figure(_ratios(found), "Ratios", caption))
     yield section("Runs", figure(_runs(found, first, second), "Runs", _RUNS[found.block]))
-    sides = [(name, *_facts(reports[0])) for name, reports in zip(_SIDES, (first, second), strict=True)]
+    sides = [(name, *_facts(reports)) for name, reports in zip(_SIDES, (first, second), strict=True)]
     caption = "Every measured window of all processes of each side."
     yield section(
         "Distributions",
-        table(("", "engine", "p50", "p99", "misses", "cold start"), sides),
+        table(("", "engine", "windows", "deadline misses", "cold start"), sides),
         figure(_distributions(first, second), "Distributions", caption),
     )
     yield from last_sections(first[0], found.notes)
@@ -74,14 +86,13 @@ _RUNS = {
 }
 
 
-def _facts(report: Report) -> tuple[str, ...]:
-    setup, total = report["setup"], report["latency"]["total"]
+def _facts(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Of all reports of a side: the engine, windows, deadline misses, cold start."""
+    setup = reports[0]["setup"]
     return (
         f"{setup['engine']}, {setup['precision']}, threads {setup['threads']}",
-        duration(total["p50_s"]),
-        duration(total["p99_s"]),
-        f"{report['deadline']['misses']} of {report['deadline']['hops']}",
-        duration(report["cold_start"]["total"]["median_s"]),
+        *(f"{sum(report['deadline'][key] for report in reports)}" for key in ("hops", "misses")),
+        duration(float(np.median([report["cold_start"]["total"]["median_s"] for report in reports]))),
     )
 
 
@@ -153,7 +164,7 @@ def _distributions(first: Sequence[Report], second: Sequence[Report]) -> str:
         axes = drawing.subplots()
         highest_s = 0.0
         for (name, colour), reports in zip(_SIDES.items(), (first, second), strict=True):
-            seconds = np.maximum(np.concatenate([totals_of(report) for report in reports]), 1e-7)
+            seconds = np.maximum(np.concatenate([totals_s(report) for report in reports]), 1e-7)
             cdf(axes, seconds, colour, label=name)
             highest_s = max(highest_s, float(seconds.max()))
         deadline(axes, first[0]["deadline"]["deadline_s"], highest_s)
