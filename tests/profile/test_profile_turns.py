@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from board_trees import orin_nano
 
 from runtime import Bundle
 from runtime.bundle import Golden, write_bundle
@@ -59,6 +60,23 @@ def test_both_are_fed_the_same_rows(tmp_path, begun):
     assert [options["fed"] for options in begun] == [str(WALK)] * 16
     assert first.workload == second.workload
     assert compare_reports([first.to_dict()], [second.to_dict()]).block == "pair of runs"
+
+
+def test_with_a_meter_the_energy_is_judged_and_each_side_has_its_idle_power(tmp_path):
+    for name, content in orin_nano().items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    few = replace(FEW, idle_s=0.2, cap_s=1.6)
+    meter = open_meter(root=tmp_path, timeline=50)
+    both = profile_in_turn((WALK, few), (WALK, replace(few, threads=2)), meter=meter, root=tmp_path)
+    for report in both:
+        names = [phase.name for phase in report.phases]
+        assert names == ["idle"] * 5 + ["start", "warm-up", "measured"] * 8 + ["idle"] * 5
+        assert report.idle.watts == pytest.approx(4.895616)  # 5.016 V * 0.976 A
+    found = {ratio.figure: ratio for ratio in compare_reports(*([report.to_dict()] for report in both)).ratios}
+    assert found["energy"].verdict != "not judged"
+    assert found["energy"].ratio == pytest.approx(found["mean"].ratio, rel=0.5)  # one power: joules follow the time
 
 
 def test_a_real_slowdown_is_found_by_the_command(other, monkeypatch, capsys, tmp_path):
