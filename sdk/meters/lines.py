@@ -202,6 +202,7 @@ class LineMeter:
         self._pace = Pace()
         self._area: Area | None = None
         self._last: Reading | None = None
+        self._latest: tuple[Reading, Reading, str] | None = None  # neighbours, and what is wrong between them
         self._offset_s = math.inf  # from the clock of the lines to ours
         self._bad = self._ended = ""
         self._cpu_s = 0.0
@@ -219,6 +220,8 @@ class LineMeter:
         with self._changed:
             self._changed.wait_for(lambda: self._pace.known or self._ended, self._wait_s)
             self._area = Area(self._clock(), math.inf, self._keeper)
+            if self._latest is not None:
+                self._area.add(*self._latest)  # a line that was delayed less than those before it reaches beyond now
             if not self._pace.known:
                 self._area.fault = self._ended or f"less than {FEWEST_GAPS + 1} lines in {self._wait_s:g} s"
             self._bad = ""
@@ -263,18 +266,24 @@ class LineMeter:
                 return
             reading = Reading(self._our_time_s(reading.time_s, arrived_s), reading.watts)
             if self._last is not None:
-                fault = self._pace.fault(self._last, reading)
+                self._latest = (self._last, reading, self._pace.fault(self._last, reading))
                 if self._area is not None:
-                    self._area.add(self._last, reading, fault)
+                    self._area.add(*self._latest)
             self._last = reading
             self._cpu_s = time.thread_time()
             self._changed.notify_all()
 
     def _our_time_s(self, time_s: float, arrived_s: float) -> float:
-        """Move the time of a line to our clock, once and for all: a later correction would bend the window."""
+        """Move the time of a line to our clock, by that of the first lines which was delayed least.
+
+        Once and for all: a later correction would bend the window.
+        """
         if math.isnan(time_s):
             return arrived_s
-        if self._offset_s == math.inf:
+        sooner_s = self._offset_s - (arrived_s - time_s)
+        if not self._pace.known and sooner_s > 0:
+            if self._last is not None and sooner_s < math.inf:
+                self._last = self._last._replace(time_s=self._last.time_s - sooner_s)
             self._offset_s = arrived_s - time_s
         return time_s + self._offset_s
 

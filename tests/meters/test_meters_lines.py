@@ -1,12 +1,14 @@
 """Readings that come as lines of text, live and from a log."""
 
 import io
+import math
 import os
 import pty
 import threading
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from board_trees import Feed
 from hypothesis import given
@@ -124,6 +126,33 @@ def test_a_window_between_lines(clock):
     assert (energy.source, energy.method, energy.tier) == ("lines:x", "integrated power", "measured")
     assert energy.timeline.edges_s == pytest.approx((0, 0.5, 1.5, 2.5, 3))
     assert [watts for (watts,) in energy.timeline.watts] == pytest.approx([3.75, 4.5, 5.5, 6.25])
+
+
+@pytest.mark.parametrize("delays", [(0.4, 0, 0, 0, 0), (0, 0.4, 0.4, 0.4, 0), (0.4, 0.4, 0.4, 0.4, 0)])
+def test_lines_that_were_delayed(clock, delays):
+    """Whichever of the first lines was held up, and if all were: no part of the window is lost, or counted twice."""
+    feed = Feed()
+    meter = LineMeter("lines:x", feed, clock=clock)
+    for second, delay in enumerate(delays):
+        clock.now = 1000 + second + delay
+        feed.put(f"{second},{3 + second % 2}")
+        settled(meter, 3 + second % 2)
+    meter.start()
+    for second in (5, 6, 7):
+        clock.now = 1000 + second
+        feed.put(f"{second},{3 + second % 2}")
+        settled(meter, 3 + second % 2)
+    clock.now = 1006.5
+    energy = meter.stop()
+    feed.end()
+    begin = 4.0 - min(delays[:4])  # by the lines' own time, which is ours but for the least delay
+    edges = [begin, *range(math.ceil(begin), 7), 2.5 + begin]
+    edges = sorted({edge for edge in edges if edge <= 2.5 + begin})
+    middles = np.interp([(a + b) / 2 for a, b in pairwise(edges)], range(8), [3 + second % 2 for second in range(8)])
+    truth = sum(watts * (b - a) for watts, (a, b) in zip(middles, pairwise(edges), strict=True))
+    assert energy.reason == ""
+    assert energy.seconds == pytest.approx(2.5)
+    assert energy.joules == pytest.approx(truth)
 
 
 def test_lines_that_stop(clock):
