@@ -200,7 +200,9 @@ def _check_alike(reports: Sequence[Report]) -> None:
 
 def _block(first: Sequence[Report], second: Sequence[Report]) -> str:
     """What is drawn again: pairs of neighbours, if the sides took turns."""
-    pairs = list(zip(first, second, strict=False))
+    if len(first) != len(second):
+        return "run"
+    pairs = list(zip(first, second, strict=True))
     if all(a.get("series") and a["series"] == b.get("series") and len(a["runs"]) == len(b["runs"]) for a, b in pairs):
         return "pair of runs"
     in_turn = all(

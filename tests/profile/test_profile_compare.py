@@ -130,7 +130,9 @@ def test_reports_that_were_not_taken_in_turn_are_no_pairs():
     first = [made_up(i, at=i, hops=50) for i in range(8)]
     assert compare_reports(first, [made_up(9 + i, at=10 + i, hops=50) for i in range(8)]).block == "run"
     assert compare_reports(first[:7], [made_up(9 + i, at=i, hops=50) for i in range(7)]).block == "run"  # too few
-    assert compare_reports(first, [made_up(9 + i, at=i, hops=50) for i in range(8)]).block == "pair of reports"
+    second = [made_up(9 + i, at=i, hops=50) for i in range(8)]
+    assert compare_reports(first, second).block == "pair of reports"
+    assert compare_reports(first, second[:7]).block == "run"
 
 
 @pytest.mark.parametrize("paired", [True, False])
