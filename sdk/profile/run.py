@@ -13,7 +13,6 @@ does lasts longer than a run, and so meets both runs of a pair.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from sdk.profile.compare import check_pairs, must_agree
 from sdk.profile.options import ProfileOptions
 from sdk.profile.report import ProfileReport
 from sdk.profile.side import Side, run_options
-from sdk.profile.sweeps import sweep
+from sdk.profile.sweeps import Progress, sweep
 
 if TYPE_CHECKING:
     from runtime import Bundle
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 TURNS = 20  # runs of each side, where two are measured to be compared
 TIMELINE = 200  # intervals of power per phase
 
-Progress = Callable[[int, int, str], None]
 Way = tuple["str | Path | Bundle", ProfileOptions]
 
 
