@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from runtime import Bundle, Stream
     from runtime.engine import Engine
     from runtime.trust import Trust
@@ -81,7 +84,7 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
     reading_s = monotonic()
     start = _Start(began_s, options["spawned_s"])
     began_s += monotonic() - reading_s
-    import numpy  # noqa: F401
+    import numpy
 
     if options["engine"].startswith("onnxruntime"):
         import onnxruntime  # noqa: F401
@@ -100,8 +103,8 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
     if hasattr(engine, "wait"):
         engine.wait()  # what another engine answers meanwhile is not what was asked about
     start.ended("session", monotonic() - began_s)
-    fed = bundle if options["fed"] == options["bundle"] else Bundle.open(options["fed"])
-    hops, stream = endless_hops(fed, bundle.manifest.window.hop_samples), Stream(bundle, engine)
+    rows = golden_rows(bundle) if options["rows"] is None else numpy.load(options["rows"])
+    hops, stream = endless_hops(rows, bundle.manifest.window.hop_samples), Stream(bundle, engine)
     start.ended("first_prediction", first_prediction_s(stream, hops))
     pause("start")
     if options["batches"]:
@@ -147,18 +150,22 @@ def ticks(seconds: float) -> int:
     return round(seconds * TICKS_PER_S)
 
 
-def endless_hops(bundle: Bundle, hop: int) -> Iterator[Any]:
-    """The rows of the golden windows in pieces of a hop, again and again."""
-    from itertools import cycle
-
-    return cycle(hops_of(bundle, hop))
-
-
-def hops_of(bundle: Bundle, hop: int) -> list[Any]:
-    """The rows of the golden windows, one window after the other, in pieces of so many."""
+def golden_rows(bundle: Bundle) -> NDArray[np.float32]:
+    """The rows of the golden windows, one window after the other, shape (n, n_channels)."""
     import numpy as np
 
-    rows = np.concatenate(bundle.golden().windows)
+    return np.concatenate(bundle.golden().windows)
+
+
+def endless_hops(rows: NDArray[np.float32], hop: int) -> Iterator[Any]:
+    """The rows in pieces of a hop, again and again."""
+    from itertools import cycle
+
+    return cycle(hops_of(rows, hop))
+
+
+def hops_of(rows: NDArray[np.float32], hop: int) -> list[Any]:
+    """The rows in pieces of so many; the last one begins anew where they end."""
     return [rows.take(range(begin, begin + hop), axis=0, mode="wrap") for begin in range(0, len(rows), hop)]
 
 

@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.command import table
 from runtime.errors import InputError
-from sdk.profile.interval import interval
+from sdk.profile.interval import Values, interval
 from sdk.profile.report import KIND, SCHEMA
 
 LEVEL = 0.95  # of all intervals together
@@ -46,7 +45,6 @@ MAY_DIFFER: dict[str, tuple[str, ...]] = {  # what a comparison may be about; to
 _REPORT = "a report of `python -m sdk.profile --json`"
 
 Report = Mapping[str, Any]
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

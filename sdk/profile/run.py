@@ -15,9 +15,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sdk.meters import Idle, Meter, open_meter
+from sdk.profile.child import golden_rows
 from sdk.profile.compare import check_pairs, must_agree
 from sdk.profile.options import ProfileOptions
 from sdk.profile.report import ProfileReport
@@ -91,14 +95,19 @@ def profile_in_turn(
     Raises:
         InputError: unlike work, or runs that cannot be judged; otherwise as `profile` does.
     """
+    from runtime import Bundle
+
     meter = meter or open_meter(root=root, timeline=TIMELINE)
-    one, other = ((path, replace(how, runs=how.runs or TURNS)) for path, how in (first, second))
-    sides = [Side(*one, meter, root)]
-    sides.append(Side(*other, meter, root, fed=sides[0].bundle))
-    for name in vars(sides[0].workload):
-        must_agree("--against", f"workload.{name}", [getattr(side.workload, name) for side in sides])
-    check_pairs("--runs", *(side.options.n_runs for side in sides))
-    _run_in_turn(sides, progress)
+    (path, how), (other, other_how) = ((path, replace(how, runs=how.runs or TURNS)) for path, how in (first, second))
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path)
+    with TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.npy"
+        np.save(rows, golden_rows(bundle))
+        sides = [Side(bundle, how, meter, root, rows), Side(other, other_how, meter, root, rows)]
+        for name in vars(sides[0].workload):
+            must_agree("--against", f"workload.{name}", [getattr(side.workload, name) for side in sides])
+        check_pairs("--runs", *(side.options.n_runs for side in sides))
+        _run_in_turn(sides, progress)
     series = uuid.uuid4().hex
     a, b = (replace(side.report(), series=series) for side in sides)
     return a, b

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sdk.meters import (
     Fingerprint,
     GpuWatch,
@@ -22,6 +25,7 @@ from sdk.meters import (
     list_meters,
     throttled,
 )
+from sdk.profile.child import golden_rows
 from sdk.profile.options import ProfileOptions
 from sdk.profile.parent import Phases, one_run
 from sdk.profile.report import BundleFacts, ProfileReport, Run, Setup, Workload
@@ -44,7 +48,7 @@ class Side:
         options: how to measure.
         meter: of energy.
         root: where /sys, /proc and /dev of the machine are.
-        fed: the bundle whose golden rows are fed; None: the same.
+        rows: a .npy file of what is fed, shape (n, n_channels); None: the rows of its own golden windows.
     """
 
     def __init__(
@@ -53,13 +57,13 @@ class Side:
         options: ProfileOptions,
         meter: Meter,
         root: str | Path,
-        fed: Bundle | None = None,
+        rows: Path | None = None,
     ) -> None:
         from runtime import Bundle
 
         self.bundle = path if isinstance(path, Bundle) else Bundle.open(path)
-        self._fed = fed or self.bundle
-        self.workload = workload_of(self.bundle, options, self._fed)
+        self._rows = None if rows is None else str(rows)
+        self.workload = workload_of(self.bundle, options, golden_rows(self.bundle) if rows is None else np.load(rows))
         self.options, self._reason = _chosen(self.bundle, options)
         self._meter, self._root = meter, root
         self._runs: list[Run] = []
@@ -73,7 +77,7 @@ class Side:
 
     def run(self) -> None:
         """The next process."""
-        options = run_options(self.bundle, self.options, self._meter) | {"fed": str(self._fed.path)}
+        options = run_options(self.bundle, self.options, self._meter, self._rows)
         self._runs.append(one_run(options, self.phases, len(self._runs), self._card.look))
 
     def end(self) -> None:
@@ -140,11 +144,11 @@ def facts_of(bundle: Bundle) -> BundleFacts:
     return BundleFacts(bundle.manifest.name, bundle.version, spec.sha256, spec.bytes)
 
 
-def workload_of(bundle: Bundle, options: ProfileOptions, fed: Bundle) -> Workload:
-    """What is asked of the machine: the golden rows of one bundle, fed to another or the same."""
-    manifest, windows = bundle.manifest, fed.golden().windows
+def workload_of(bundle: Bundle, options: ProfileOptions, rows: NDArray[np.float32]) -> Workload:
+    """What is asked of the machine: these rows, in hops."""
+    manifest = bundle.manifest
     return Workload(
-        input_sha256=hashlib.sha256(windows.tobytes()).hexdigest(),
+        input_sha256=hashlib.sha256(rows.tobytes()).hexdigest(),
         window_samples=manifest.window.length_samples,
         hop_samples=manifest.window.hop_samples,
         n_channels=bundle.golden().windows.shape[2],
@@ -176,7 +180,9 @@ def _busy(machine: Fingerprint) -> str:
     return f"The machine was busy before it began: load {load:g} on {machine.cores} cores."
 
 
-def run_options(bundle: Bundle, options: ProfileOptions, meter: Meter | None = None) -> dict[str, Any]:
+def run_options(
+    bundle: Bundle, options: ProfileOptions, meter: Meter | None = None, rows: str | None = None
+) -> dict[str, Any]:
     """What `sdk.profile.child` is told."""
     cap_s = options.cap_s / options.n_runs
     least_s = 0.0
@@ -184,7 +190,7 @@ def run_options(bundle: Bundle, options: ProfileOptions, meter: Meter | None = N
         least_s = max(LEAST_METERED_S, SHORTEST_SLACK * getattr(meter, "shortest_s", 0.0))
     return {
         "bundle": str(bundle.path),
-        "fed": str(bundle.path),
+        "rows": rows,
         "version": bundle.version,
         "trust": None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
         "engine": options.engine,

@@ -12,7 +12,7 @@ from runtime.bundle import Golden, write_bundle
 from sdk.demo.__main__ import DATA
 from sdk.meters import NoMeter
 from sdk.profile import ProfileOptions
-from sdk.profile.child import hops_of, measured, ticks
+from sdk.profile.child import golden_rows, hops_of, measured, ticks
 from sdk.profile.parent import Child, Phases, one_run
 from sdk.profile.side import run_options
 from sdk.profile.warmup import warm_up_hops
@@ -33,12 +33,12 @@ def run(bundle, options):
 
 
 def test_the_hops_are_the_golden_rows_in_order():
-    assert np.array_equal(np.concatenate(hops_of(WALK, 64)), np.concatenate(WALK.golden().windows))
+    assert np.array_equal(np.concatenate(hops_of(golden_rows(WALK), 64)), np.concatenate(WALK.golden().windows))
 
 
 def test_a_hop_longer_than_all_golden_windows(tmp_path):
     bundle = with_hop(tmp_path / "b", 2000)
-    (hop,) = hops_of(bundle, 2000)
+    (hop,) = hops_of(golden_rows(bundle), 2000)
     assert np.array_equal(hop, np.tile(WALK.golden().windows[0], (16, 1))[:2000])
     found, phases = run(bundle, ProfileOptions(7))
     assert {name: len(values) for name, values in found.samples.items()} == dict.fromkeys(found.samples, 7)
