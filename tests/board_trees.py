@@ -178,6 +178,18 @@ class Firmware:
         )
 
 
+def write_tree(root, files):
+    """Write {path: content} under a root and return the root; None as content makes a file that cannot be read."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.mkdir(exist_ok=True)  # reading a folder fails for root too
+        else:
+            path.write_text(f"{content}\n")
+    return root
+
+
 class FakeNvml:
     """Shaped like pynvml; a Jetson answers `NotSupported` to everything but the name."""
 

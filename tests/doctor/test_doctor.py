@@ -6,10 +6,11 @@ import shutil
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from board_trees import BOARDS, Firmware, agx_orin, orin_nano, pi4, pi5, rapl
+from board_trees import BOARDS, Firmware, agx_orin, orin_nano, pi4, pi5, rapl, write_tree
 
 from runtime.engine.measure import Candidate, Measured
 from sdk.demo.__main__ import DATA
@@ -33,14 +34,7 @@ CORTEX_A76 = {"proc/cpuinfo": "processor\t: 0\nCPU part\t: 0xd0b"}
 
 @pytest.fixture
 def tree(tmp_path):
-    def write(files):
-        for name, content in files.items():
-            path = tmp_path / "root" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{content}\n")
-        return tmp_path / "root"
-
-    return write
+    return partial(write_tree, tmp_path / "root")
 
 
 def host(root="/nowhere", versions=None, endings=None, **more):

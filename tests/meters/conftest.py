@@ -1,6 +1,9 @@
 """A machine made of files, and a clock that a test turns by hand."""
 
+from functools import partial
+
 import pytest
+from board_trees import write_tree
 
 
 class Clock:
@@ -18,16 +21,5 @@ def clock():
 
 @pytest.fixture
 def tree(tmp_path):
-    """Write {path: content} under a root and return the root; None as content makes a file that cannot be read."""
-
-    def write(files):
-        for name, content in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if content is None:
-                path.mkdir(exist_ok=True)  # reading a folder fails for root too
-            else:
-                path.write_text(f"{content}\n")
-        return tmp_path
-
-    return write
+    """Write files under a root, as `write_tree` does."""
+    return partial(write_tree, tmp_path)

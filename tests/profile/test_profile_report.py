@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_trees import orin_nano
+from board_trees import orin_nano, write_tree
 
 from exporters.sign import create_keys, read_secret, sign_bundle
 from runtime import Bundle
@@ -104,10 +104,7 @@ def test_phases_are_marked(report):
 
 def test_a_board_whose_power_stands_still(tmp_path):
     """5.016 V * 0.976 A = 4.895616 W, whatever the machine does: nothing is left above idle."""
-    for name, content in orin_nano().items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{content}\n")
+    write_tree(tmp_path, orin_nano())
     meter = open_meter(root=tmp_path, timeline=50)
     report = profile(WALK, ProfileOptions(50, idle_s=0.2, cap_s=3), meter=meter, root=tmp_path)
     energy = report.energy

@@ -3,14 +3,6 @@
 import struct
 
 
-def write_tree(root, files):
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{content}\n")
-    return root
-
-
 def device(number, name, elements, files, *, trigger="", folders=("scan_elements", "buffer")):
     """The files of a device; an element is (name, type), its index its place."""
     at = f"iio:device{number}"

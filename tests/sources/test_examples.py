@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from board_trees import write_tree
 from brokers import Mosquitto, needs_mosquitto
-from iio_trees import mpu6050, pack_mpu6050, write_tree
+from iio_trees import mpu6050, pack_mpu6050
 
 import sdk.demo
 

@@ -10,9 +10,10 @@ import time
 
 import numpy as np
 import pytest
+from board_trees import write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iio_trees import device, lsm6ds3, mpu6050, pack_mpu6050, write_tree
+from iio_trees import device, lsm6ds3, mpu6050, pack_mpu6050
 
 from runtime import InputError, MissingError, Modality, Signal, Windower, WindowSpec
 from runtime.sources import IIO, Backoff, open_source

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board_trees import write_tree
 from brokers import MOSQUITTO, Mosquitto, free_port
 from bundles_small import without_note
-from iio_trees import mpu6050, pack_mpu6050, write_tree
+from iio_trees import mpu6050, pack_mpu6050
 
 import runtime.engine
 import sdk.demo
