@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.manifest import TrainingSpec
+from runtime.bundle.contents import TrainingSpec
 from sdk.finetune.optimise import AdamW
 
 RATE, WEIGHT_DECAY = 1e-3, 1e-2  # torch's defaults

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.manifest import Manifest
+from runtime.bundle import Manifest
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import dataset_info, iter_dataset, load_dataset
 

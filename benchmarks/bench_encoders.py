@@ -26,7 +26,7 @@ from exporters import export_bundle
 from exporters.parity import TOLERANCE, graph_inputs
 from runtime import Bundle, Manifest, Modality, Signal, WindowSpec
 from runtime.engine import open_engine
-from runtime.manifest import Normalise, SpectrogramSpec
+from runtime.specs import Normalise, SpectrogramSpec
 from sdk.encoders import Classifier, Split, create_encoder, encoder_info, list_encoders
 
 QUICK = ("fcn", "resnet1d")

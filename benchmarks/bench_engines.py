@@ -36,8 +36,8 @@ from exporters.parity import TOLERANCE
 from runtime import Bundle
 from runtime.command import table
 from runtime.engine import Engine, engines_here, open_engine
-from runtime.engine.choice import candidates_here, choose, recall
-from runtime.engine.faster import median_interval
+from runtime.engine.auto.choice import candidates_here, choose, recall
+from runtime.engine.auto.faster import median_interval
 from runtime.engine.inputs import Inputs
 from runtime.errors import SensedgeError
 from sdk.encoders import Classifier, create_encoder, encoder_info

@@ -42,10 +42,11 @@ from exporters.int8 import Int8Options, to_int8
 from exporters.parity import graph_inputs
 from exporters.variants import add_variant
 from runtime import Bundle, Recording, labelled_windows
+from runtime.bundle import Manifest
 from runtime.engine import Engine, open_engine
 from runtime.engine.inputs import Inputs
 from runtime.errors import InputError
-from runtime.manifest import Manifest, Normalise
+from runtime.specs import Normalise
 from sdk.demo.__main__ import DATA
 from sdk.encoders import Classifier, create_encoder, encoder_info, list_encoders
 from sdk.scores import score

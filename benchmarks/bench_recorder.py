@@ -25,8 +25,8 @@ import numpy as np
 
 from benchmarks._bench import Options, Result, interleave, ratio
 from runtime import Bundle, Prediction, Quality, Recorder, Store, Window
-from runtime.store_writer import Row, StoreWriter
-from sdk.label import days_of
+from runtime.recorder import days_of
+from runtime.recorder.writer import Row, StoreWriter
 
 SHIPPED = Path(__file__).parent.parent / "sdk" / "demo" / "data" / "walk.bundle"
 EPOCH_S, DAY_S, BATCH = 1_700_000_000, 86400, 4096

@@ -27,7 +27,7 @@ import torch
 
 from benchmarks._bench import Options, Result, interleave, ratio
 from runtime import Manifest, Modality, RollingSpectrogram, Signal, Spectrogram, SpectrogramSpec, WindowSpec
-from runtime.manifest import Normalise
+from runtime.specs import Normalise
 from runtime.spectrogram import resize_taps
 
 RATE_HZ, LENGTH, HOP = 50.0, 512, 128

@@ -19,7 +19,7 @@ from benchmarks._bench import Options, Result, interleave, ratio
 from exporters import export_bundle
 from runtime import Bundle, Manifest, Modality, Signal, Stream, WindowSpec
 from runtime.engine.ort import session_options
-from runtime.manifest import Normalise
+from runtime.specs import Normalise
 from sdk.encoders import Classifier, create_encoder
 
 SHIPPED = Path(__file__).parent.parent / "sdk" / "demo" / "data" / "walk.bundle"

@@ -28,9 +28,9 @@ from benchmarks._bench import ROOT, Options, Result, interleave, ratio
 from benchmarks._trainstep_ours import Ours
 from benchmarks._trainstep_torch import Torch
 from exporters import export_bundle
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Manifest
 from runtime.engine import open_prefix
-from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from sdk.encoders import Classifier, create_encoder
 
 BATCH, SHAPE, N_CLASSES = 16, (128, 6), 6

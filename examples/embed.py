@@ -4,7 +4,8 @@ import sys
 
 from runtime import Bundle
 from runtime.command import guarded
-from runtime.sources import open_source, stream_for
+from runtime.play import stream_for
+from runtime.sources import open_source
 
 
 def watch(path, url, on_change):

@@ -8,8 +8,9 @@ import sys
 
 from runtime import Bundle
 from runtime.command import guarded
+from runtime.play import stream_for
 from runtime.sinks import open_sink
-from runtime.sources import open_source, stream_for
+from runtime.sources import open_source
 
 
 def main(path, url="iio:mpu6050", log="activity.jsonl"):

@@ -15,8 +15,9 @@ training     the graphs that train a bundle on the device      exporters.trainin
 Only bundle, spectrogram and check_parity need torch, which is imported when one of them is first asked for.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from runtime.lazy import attach
 
 if TYPE_CHECKING:
     from exporters.bundle import export_bundle
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
     from exporters.parity import ParityError, check_parity, parity_of_engines
     from exporters.spectrogram import SpectrogramImages
 
-_PARTS = {
-    "ParityError": "parity",
-    "SpectrogramImages": "spectrogram",
-    "check_parity": "parity",
-    "export_bundle": "bundle",
-    "initializer_offsets": "offsets",
-    "parity_of_engines": "parity",
-}
+_attached = attach(
+    __name__,
+    {
+        "bundle": "export_bundle",
+        "offsets": "initializer_offsets",
+        "parity": "ParityError check_parity parity_of_engines",
+        "spectrogram": "SpectrogramImages",
+    },
+)
 
 __all__ = [
     "ParityError",
@@ -44,10 +46,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PARTS:
-        raise AttributeError(f"module 'exporters' has no attribute {name!r}")
     try:
-        return getattr(import_module(f"exporters.{_PARTS[name]}"), name)
+        return _attached(name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

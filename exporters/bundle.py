@@ -34,9 +34,9 @@ from exporters.progress import ShowProgress, silent
 from exporters.simplify import LEAST_OPSET, TORCH_OPSET, lower, operators, serialised, simplify
 from exporters.spectrogram import SpectrogramImages
 from exporters.training import with_training
-from runtime.bundle import Bundle, Golden, write_bundle
+from runtime.bundle import Bundle, Golden, Manifest, write_bundle
+from runtime.bundle.contents import Head, TensorSpec
 from runtime.errors import InputError
-from runtime.manifest import Head, Manifest, TensorSpec
 
 OPSET = LEAST_OPSET  # what TensorRT 8.5 (JetPack 5) reads
 _STEPS = 5  # that progress counts, and one per training graph

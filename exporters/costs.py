@@ -22,8 +22,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from exporters.offsets import layer_name
 from exporters.simplify import operators
+from runtime.bundle import Manifest
 from runtime.engine.ort import session_options
-from runtime.manifest import Manifest
 
 FRONT_END = -1
 _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")

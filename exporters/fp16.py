@@ -18,8 +18,9 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper, shape
 
 from exporters.prepare import Prepared, finish, prepare, set_initializer
 from exporters.variants import Variant
+from runtime.bundle import Manifest
+from runtime.bundle.contents import VariantSpec
 from runtime.errors import InputError
-from runtime.manifest import Manifest, VariantSpec
 
 FP16 = "fp16"
 _LARGEST = float(np.finfo(np.float16).max)

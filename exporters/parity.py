@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.progress import ShowProgress, silent
-from runtime.bundle import BASE, Bundle
+from runtime.bundle import Bundle, Manifest
 from runtime.command import table
 from runtime.engine import Engine, Output, engines_here, open_engine
 from runtime.errors import SensedgeError
-from runtime.manifest import Manifest
+from runtime.specs import BASE
 from runtime.spectrogram import Spectrogram
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def parity_of_engines(
         MissingError, InputError: an engine that was named is not here or not known.
     """
     named = engines is not None
-    statuses = engines_here(bundle)
+    statuses = engines_here()
     missing = {} if named else {status.name: status.reason for status in statuses if not status.available}
     names = engines if engines is not None else [status.name for status in statuses if status.available]
     progress(0, len(names), "the reference")

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from runtime.bundle import Bundle
-from runtime.files import fsync_folder, write_atomic
-from runtime.manifest import Manifest
+from runtime.bundle import Bundle, Manifest
+from runtime.files.atomic import fsync_folder, write_atomic
 
 
 def swap_parts(path: Path, bare: Manifest, complete: Manifest, folder: str, contents: Mapping[str, bytes]) -> Bundle:

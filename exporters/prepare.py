@@ -21,8 +21,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from exporters.offsets import initializer_offsets
 from exporters.simplify import simplify
 from exporters.variants import Variant
-from runtime.manifest import FoldedNorm, Manifest, VariantSpec, VariantTensor
-from runtime.variants import folded, write_tensors
+from runtime.bundle import Manifest
+from runtime.bundle.contents import FoldedNorm, VariantSpec, VariantTensor
+from runtime.bundle.variants import folded, write_tensors
 
 _TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int8": TensorProto.INT8}
 

@@ -1,7 +1,7 @@
-"""Keys and signatures for bundles: the half of `runtime.trust` that holds the secret.
+"""Keys and signatures for bundles: the half of `runtime.bundle.trust` that holds the secret.
 
     create_keys("vendor")          vendor.pem (secret, mode 0600) and vendor.pub (for the devices)
-    sign_bundle(path, secret)      manifest.sig, as runtime.trust describes it
+    sign_bundle(path, secret)      manifest.sig, as runtime.bundle.trust describes it
 
 A signature goes over the manifest as it is: whatever changes the manifest later (training graphs, variants, a new
 revision) asks for a new one.
@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.bundle import BASE, MANIFEST_LIMIT_BYTES, Bundle
-from runtime.errors import InputError, TrustError
-from runtime.files import fsync_folder, read_file, write_atomic
-from runtime.trust import (
+from runtime.bundle import Bundle
+from runtime.bundle.check import MANIFEST_LIMIT_BYTES
+from runtime.bundle.trust import (
     MOST_SIGNATURES,
     PREFIX,
     PUBLIC_SUFFIX,
@@ -30,6 +29,9 @@ from runtime.trust import (
     missing,
     read_signatures,
 )
+from runtime.errors import InputError, TrustError
+from runtime.files.atomic import fsync_folder, read_file, write_atomic
+from runtime.specs import BASE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

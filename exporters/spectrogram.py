@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from runtime.bundle import Manifest
 from runtime.errors import InputError
-from runtime.manifest import Manifest
 from runtime.spectrogram import LARGEST_POWER, LEAST_RANGE, Taps, hann, height_taps, resize_taps
 
 _BITS = 24  # of a float32's fraction

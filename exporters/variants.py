@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from exporters.parts import swap_parts
-from runtime.bundle import BASE, Bundle
+from runtime.bundle import Bundle, Manifest
+from runtime.bundle.contents import VariantSpec
+from runtime.bundle.variants import check_variants, write_tensors
 from runtime.errors import InputError
-from runtime.manifest import Manifest, VariantSpec
-from runtime.variants import check_variants, write_tensors
+from runtime.specs import BASE
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,23 @@
 """The part that runs on the device: bundles, windows, engines, streams. It needs numpy and onnxruntime only.
 
-    bundle      a folder with a model and all that one must know to use it   Bundle, BundleError
-    manifest    what a bundle says about itself                              Manifest, Signal, Modality, WindowSpec
-    recording   samples with their times and labels, in a file               Recording, InputError
-    clock       late, uneven and missing samples; the beat of the model      ClockSpec, Counters
-    window      from samples to windows                                      Windower, Quality, cut_windows
-    spectrogram from windows to images, for a model that looks at images     Spectrogram, RollingSpectrogram
-    engine      from windows to logits                                       open_engine
-    stream      from samples to predictions                                  Stream, Prediction
-    hub         many streams over one engine                                 Hub, HubCore, HubCounters
-    events      from predictions to events                                   EventRule, EventTracker, Event
-    event_scores  events against what was true                               score_events, Interval
-    sources     where samples come from: files, sensors, networks            Replay, and in it open_source
-    sinks       where predictions go                                         in it open_sink
-    recorder    windows and predictions into a bounded file on this device   Recorder, RecordedStream
-    store       that file: reading it, and labels given later                Store
-    trust       whose bundles are taken                                      Trust, TrustError
-    transport   a bundle as one file                                         pack, unpack
-    command     what commands share: exit codes, errors in one line, progress
+    specs        the words: what a signal, a window, a clock is            Signal, Modality, WindowSpec, ClockSpec, ...
+    bundle/      a folder with a model and all that one must know of it    Bundle, Manifest, Trust
+    recording    samples with their times and labels, in a file            Recording
+    window/      from samples to windows                                   Windower, Quality, Counters, cut_windows
+    spectrogram  from windows to images, for a model that looks at images  Spectrogram, RollingSpectrogram
+    engine/      from windows to logits                                    open_engine
+    stream       from samples to predictions                               Stream, Prediction
+    hub/         many streams over one engine                              Hub, HubCore, HubCounters
+    events/      from predictions to events; these against the truth       EventTracker, Event, score_events
+    recorder/    windows and predictions into a bounded file; labels       Recorder, RecordedStream, Store
+    sources/     where samples come from: files, sensors, networks         Replay, and in it open_source
+    sinks/       where predictions go                                      in it open_sink
+    play         the loop: source, stream, recorder, sinks                 in it play
+    wire/        what sources and sinks share: URLs, MQTT
+    command      what commands share: exit codes, errors in one line, progress
+    errors       where, expected, got, what to do                          SensedgeError, BundleError, InputError, ...
+    files/       reading and writing with care
+    lazy         faces that are tables of contents
 
 Importing this package sets ORT_DISABLE_TELEMETRY=1 unless you have set it: onnxruntime's Linux wheels since 1.31 send
 telemetry and keep a device id otherwise, and they read the variable when they are imported. Nothing else happens: a
@@ -25,47 +25,43 @@ part is imported when it is first asked for, so that a command that only prints 
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runtime.lazy import attach
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from runtime.bundle import Bundle
-    from runtime.clock import ClockSpec, Counters
+    from runtime.bundle import Bundle, Manifest, Trust
     from runtime.engine import Engine, open_engine
     from runtime.errors import BundleError, InputError, MissingError, SensedgeError, TrustError
-    from runtime.event_scores import EventScores, Interval, found_intervals, score_events, true_intervals
-    from runtime.events import Delay, Event, EventRule, EventTracker
+    from runtime.events import Event, EventScores, EventTracker, Interval, found_intervals, score_events, true_intervals
     from runtime.hub import Hub, HubCore, HubCounters
-    from runtime.manifest import Manifest, Modality, Signal, SpectrogramSpec, WindowSpec
-    from runtime.recorder import RecordedStream, Recorder
+    from runtime.recorder import RecordedStream, Recorder, Store
     from runtime.recording import Recording
     from runtime.sources import Replay
+    from runtime.specs import ClockSpec, Delay, EventRule, Modality, Signal, SpectrogramSpec, WindowSpec
     from runtime.spectrogram import RollingSpectrogram, Spectrogram
-    from runtime.store import Store
     from runtime.stream import Prediction, Stream
-    from runtime.trust import Trust
-    from runtime.window import Quality, Window, Windower, cut_windows, label_of, labelled_windows
+    from runtime.window import Counters, Quality, Window, Windower, cut_windows, label_of, labelled_windows
 
-_PARTS = {
-    "bundle": "Bundle",
-    "clock": "ClockSpec Counters",
-    "engine": "Engine open_engine",
-    "errors": "BundleError InputError MissingError SensedgeError TrustError",
-    "event_scores": "EventScores Interval found_intervals score_events true_intervals",
-    "events": "Delay Event EventRule EventTracker",
-    "hub": "Hub HubCore HubCounters",
-    "manifest": "Manifest Modality Signal SpectrogramSpec WindowSpec",
-    "recorder": "RecordedStream Recorder",
-    "recording": "Recording",
-    "sources": "Replay",
-    "spectrogram": "RollingSpectrogram Spectrogram",
-    "store": "Store",
-    "stream": "Prediction Stream",
-    "trust": "Trust",
-    "window": "Quality Window Windower cut_windows label_of labelled_windows",
-}
+__getattr__ = attach(
+    __name__,
+    {
+        "bundle": "Bundle Manifest Trust",
+        "engine": "Engine open_engine",
+        "errors": "BundleError InputError MissingError SensedgeError TrustError",
+        "events": "Event EventScores EventTracker Interval found_intervals score_events true_intervals",
+        "hub": "Hub HubCore HubCounters",
+        "recorder": "RecordedStream Recorder Store",
+        "recording": "Recording",
+        "sources": "Replay",
+        "specs": "ClockSpec Delay EventRule Modality Signal SpectrogramSpec WindowSpec",
+        "spectrogram": "RollingSpectrogram Spectrogram",
+        "stream": "Prediction Stream",
+        "window": "Counters Quality Window Windower cut_windows label_of labelled_windows",
+    },
+)
 
 __all__ = [
     "Bundle",
@@ -112,10 +108,3 @@ __all__ = [
     "score_events",
     "true_intervals",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    for part, names in _PARTS.items():
-        if name in names.split():
-            return getattr(import_module(f"runtime.{part}"), name)
-    raise AttributeError(f"module 'runtime' has no attribute {name!r}")

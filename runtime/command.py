@@ -72,7 +72,7 @@ def open_bundle(path: Path, version: str | None = None, *, trust: Path | None) -
     from runtime.bundle import Bundle
 
     if trust is not None:
-        from runtime.trust import Trust
+        from runtime.bundle import Trust
 
         return Bundle.open(path, version, trust=Trust.of(trust))
     bundle = Bundle.open(path, version)

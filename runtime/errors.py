@@ -31,6 +31,19 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def require(error: type[SensedgeError], *rules: tuple[str, object, str, bool], fix: str) -> None:
+    """Refuse the first of several values that breaks its rule.
+
+    Args:
+        error: what is raised.
+        rules: for each value its name, itself, what it must be, and whether it is.
+        fix: what to do about it, as a sentence.
+    """
+    for name, value, expected, holds in rules:
+        if not holds:
+            raise error(name, expected=expected, got=value, fix=fix)
+
+
 class BundleError(SensedgeError):
     """A bundle that is not whole, not ours or not as its manifest says."""
 

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.files import write_atomic
-from runtime.manifest import Signal
+from runtime.files.atomic import write_atomic
+from runtime.specs import Signal
 
 UNLABELLED = -1
 _MAX_LABELS = int(np.iinfo(np.int16).max)

@@ -28,8 +28,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.bundle import Manifest
 from runtime.errors import InputError
-from runtime.manifest import Manifest, SpectrogramSpec
+from runtime.specs import SpectrogramSpec
 
 LARGEST_POWER = 1e37  # greater ones count as this: float32 ends at 3e38
 LEAST_RANGE = np.float32(1e-30)  # a lesser range of a window counts as this: a flat channel is drawn black

@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple
 from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
-from runtime.clock import ClockSpec, Counters
 from runtime.engine import Engine, open_engine
+from runtime.specs import ClockSpec
 from runtime.spectrogram import RollingSpectrogram
-from runtime.window import Quality, Window, Windower
+from runtime.window import Counters, Quality, Window, Windower
 
 
 class Prediction(NamedTuple):

@@ -27,14 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from runtime.bundle import pack, unpack
     from runtime.command import open_bundle
-    from runtime.transport import pack, unpack
 
     if arguments.what == "pack":
         open_bundle(arguments.source, "base", trust=arguments.trust)
         print(pack(arguments.source, arguments.to))
         return DONE
-    from runtime.trust import Trust
+    from runtime.bundle import Trust
 
     trust = None if arguments.trust is None else Trust.of(arguments.trust)
     bundle = unpack(arguments.source, arguments.to, trust=trust)

@@ -14,7 +14,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,7 @@ from runtime.command import DONE, guarded, parser
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from runtime.recording import Recording
-    from runtime.store import Store
+    from runtime.recorder import Store
 
 _EXAMPLES = """\
   python -m sdk.label me.db list                              days, what was predicted, what is labelled
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runtime.store import Store
+    from runtime.recorder import Store
 
     with Store(arguments.store) as store:
         print(_COMMANDS[arguments.command](store, arguments))
@@ -115,54 +114,17 @@ def _export(store: Store, arguments: argparse.Namespace) -> str:
         raise InputError("export", expected="a name that ends in .npz", got=arguments.out, fix="Choose another name.")
     if not arguments.out.parent.is_dir():
         raise InputError(arguments.out, expected="a folder that exists", got="none", fix="Make it first.")
+    from runtime.recorder import labelled_recording
+
     recording = labelled_recording(store)
     recording.save(arguments.out)
     os.chmod(arguments.out, 0o600)
     return f"{arguments.out}: {len(recording.samples)} samples, labels {', '.join(recording.label_names)}"
 
 
-def labelled_recording(store: Store) -> Recording:
-    """The marked stretches of a store, with a label for each sample and Unix seconds as times.
-
-    The samples of the windows that the ends cut are there too, without a label.
-
-    Raises:
-        InputError: nothing marked, no samples kept, modalities of several rates.
-    """
-    import numpy as np
-
-    from runtime.recording import UNLABELLED, Recording
-
-    spans = store.spans()
-    pieces = [piece for ends in _stretches(store) for piece in store.samples(*ends)] if store.is_even else []
-    if not pieces:
-        raise InputError(
-            store.path,
-            expected="marks, and the samples of windows of one rate",
-            got=f"{len(spans)} marked spans without",
-            fix="Mark what was recorded; sdk.finetune takes stores with several rates as they are.",
-        )
-    t = np.concatenate([piece.start_s + np.arange(len(piece.data)) / store.rate_hz for piece in pieces])
-    names = tuple(sorted({span.label for span in spans}))
-    labels = np.full(len(t), UNLABELLED, np.int16)
-    for span in spans:
-        labels[(t >= span.start_s - 1e-6) & (t < span.end_s - 1e-6)] = names.index(span.label)
-    samples = np.concatenate([piece.data for piece in pieces])
-    return Recording(samples, store.channels, store.rate_hz, t, labels, names, name=str(store.path))
-
-
-def _stretches(store: Store) -> list[tuple[float, float]]:
-    """The marked spans, each with a window before and after it; those that then touch are one."""
-    found: list[tuple[float, float]] = []
-    for span in store.spans():
-        start_s, end_s = span.start_s - store.window_s, span.end_s + store.window_s
-        if found and start_s <= found[-1][1]:
-            start_s = found.pop()[0]
-        found.append((start_s, end_s))
-    return found
-
-
 def _list(store: Store, arguments: argparse.Namespace) -> str:
+    from runtime.recorder import days_of
+
     days = list(days_of(store, arguments.days))
     span = store.span_s
     if arguments.json:
@@ -179,36 +141,12 @@ def _list(store: Store, arguments: argparse.Namespace) -> str:
     return "\n".join([*lines, "", "  ".join(f"{letter} {name}" for name, letter in letters.items())])
 
 
-def days_of(store: Store, n: int) -> Iterator[dict[str, Any]]:
-    """What there is of each local day that has windows, the latest n: date, windows, predicted, labelled.
-
-    Both are windows by label; those of a day are the ones that start on it.
-    """
-    span, spans = store.span_s, store.spans()
-    if span is None or n < 1:
-        return
-    day, last = (datetime.fromtimestamp(edge_s).date() for edge_s in span)
-    n = min(n, last.toordinal())  # days since the year 1
-    for day in (d for d in _days(max(day, last - timedelta(n - 1)), last)):  # noqa: B020
-        begin_s, end_s = _midnight(day), _midnight(day + timedelta(1))
-        predicted, labelled = store.counts(begin_s, end_s), Counter[str]()
-        for start_s, stop_s, label in spans:
-            ends = max(start_s, begin_s), min(stop_s - store.window_s + 2e-6, end_s)
-            labelled[label] += sum(store.counts(*ends).values()) if ends[0] < ends[1] else 0
-        if predicted:
-            counts = {label: count for label, count in labelled.items() if count}
-            yield {"date": str(day), "windows": sum(predicted.values()), "predicted": predicted, "labelled": counts}
-
-
-def _days(first: date, last: date) -> Iterator[date]:
-    for i in range((last - first).days + 1):
-        yield first + timedelta(i)
-
-
 def _picture(store: Store, day: dict[str, Any], letters: dict[str, str]) -> list[str]:
     """The lines of one day: numbers, hours, a letter per half hour for what was predicted and what is labelled."""
+    from runtime.recorder.days import midnight_s
+
     at = date.fromisoformat(day["date"])
-    begin_s, end_s = _midnight(at), _midnight(at + timedelta(1))
+    begin_s, end_s = midnight_s(at), midnight_s(at + timedelta(1))
     ruler, predicted, labelled = "", "", ""
     counts, spans = store.timeline(begin_s, end_s), store.spans()
     for slot in range(int((end_s - begin_s) // _SLOT_S)):
@@ -299,10 +237,6 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise InputError("--date", expected="a day such as 2026-11-20", got=repr(text), fix="Correct it.") from None
-
-
-def _midnight(day: date) -> float:
-    return datetime(day.year, day.month, day.day).timestamp()
 
 
 def _clock(at_s: float) -> str:

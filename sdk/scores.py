@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,25 @@ class Scores:
             "macro_f1": self.macro_f1,
             "confusion": self.confusion.tolist(),
         }
+
+
+class Tally:
+    """Collects predictions whose true label is one of the model's, as they come."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._true: list[int] = []
+        self._predicted: list[int] = []
+
+    def add(self, predicted: str, true: str | None) -> None:
+        """Count one prediction; without a true label, or with one that the model does not have, it is left out."""
+        if true in self._labels:
+            self._true.append(self._labels.index(true))
+            self._predicted.append(self._labels.index(predicted))
+
+    def scores(self) -> Scores:
+        """Of all that was counted so far."""
+        return score(self._true, self._predicted, len(self._labels))
 
 
 def score(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Scores:

@@ -4,9 +4,7 @@
        ^                                                   summary at the end
        Ctrl-C or SIGTERM ends it
 
-With --record, windows and predictions also go into a store (runtime.recorder).
-
-The table and the scoring live here because the demo prints the same.
+With --record, windows and predictions also go into a store (runtime.recorder). The loop is `runtime.play`.
 """
 
 from __future__ import annotations
@@ -17,19 +15,28 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.command import DONE, add_trust, guarded, open_bundle, parser
+from sdk.shown import (
+    YEAR_2001_S,
+    describe_counters,
+    describe_scores,
+    describe_sink,
+    describe_source,
+    print_header,
+    print_prediction,
+)
 
 if TYPE_CHECKING:
-    from runtime import Bundle, Counters, Prediction, Recorder, Recording
-    from runtime.engine import Engine
+    from runtime import Bundle, Counters, Prediction, Recorder
+    from runtime.play import OnPrediction
     from runtime.sinks import Sink
-    from runtime.sources import Source, SourceCounters
-    from sdk.scores import Scores
+    from runtime.sources import Source
+    from sdk.scores import Tally
 
 _EXAMPLES = """\
   python -m sdk.stream walk.bundle --replay today.npz              a line per window, scores at the end if it has labels
@@ -56,10 +63,6 @@ sinks:
 A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seconds) and label (a name) may be there.
 A line is {"t": 1.5, "acc_x": 0.1, ...}, {"t": [...], "samples": [[...], ...]}, or CSV with the time first or not there.
 Ctrl-C or SIGTERM ends the stream: what is held back is predicted, the summary is printed, and the exit code is 0."""
-
-_YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
-_REPLAYED_WINDOWS = 64  # from one commit of a recorder to the next
-_LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from runtime import InputError, open_engine
+    from runtime.play import play
     from runtime.sinks import open_sink
+    from sdk.scores import Tally
 
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     if arguments.max_mb is not None and arguments.record is None:
@@ -97,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
     engine = open_engine(bundle, arguments.engine)
     if engine.reason:
         print(f"engine: {engine.reason}", file=sys.stderr)
+    tally = Tally(bundle.manifest.labels)
     with ExitStack() as stack:
         for sink in sinks:
             stack.enter_context(sink)
@@ -105,24 +111,36 @@ def _run(arguments: argparse.Namespace) -> int:
         recorder = None if arguments.record is None else stack.enter_context(_recorder(arguments, bundle, source))
         if not sinks and not arguments.json:
             print_header()
-        scores, counters = play(bundle, source, _show(arguments, sinks), engine, recorder)
-    if arguments.json:
-        summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
-        summary |= {"scores": scores.to_dict(), "counters": dataclasses.asdict(counters)}
-        summary |= {"source": dataclasses.asdict(source.counters)}
-        summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
-        summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
-        print(json.dumps(summary), file=sys.stderr if sinks else sys.stdout)
-    else:
-        told = describe_scores(scores) if _recording(source) else f"{counters.windows} predictions"
-        print(told, file=sys.stderr if sinks else sys.stdout)
-        for text in (
-            describe_counters(counters),
-            describe_source(source.counters),
-            *map(_describe_sink, (*sinks, *([recorder] if recorder else ()))),
-        ):
-            print(text, end="", file=sys.stderr if sinks else sys.stdout)
+        show = _show(arguments, tally)
+        counters = play(source, bundle, show, engine=engine, recorder=recorder, sinks=sinks)
+    report = _summary if arguments.json else _text
+    print(report(bundle, source, tally, counters, sinks, recorder), file=sys.stderr if sinks else sys.stdout)
     return DONE
+
+
+def _summary(
+    bundle: Bundle, source: Source, tally: Tally, counters: Counters, sinks: Sequence[Sink], recorder: Recorder | None
+) -> str:
+    summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
+    summary |= {"scores": tally.scores().to_dict(), "counters": dataclasses.asdict(counters)}
+    summary |= {"source": dataclasses.asdict(source.counters)}
+    summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
+    summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
+    return json.dumps(summary)
+
+
+def _text(
+    bundle: Bundle, source: Source, tally: Tally, counters: Counters, sinks: Sequence[Sink], recorder: Recorder | None
+) -> str:
+    from runtime.play import recording_of
+
+    lines = [
+        f"{counters.windows} predictions" if recording_of(source) is None else describe_scores(tally.scores()),
+        describe_counters(counters),
+        describe_source(source.counters),
+        *map(describe_sink, (*sinks, *([recorder] if recorder else ()))),
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 def _source(arguments: argparse.Namespace, bundle: Bundle) -> Source:
@@ -152,7 +170,7 @@ def _recorder(arguments: argparse.Namespace, bundle: Bundle, source: Source) -> 
     epoch = None
     if isinstance(source, Replay) and len(source.recording.samples):
         began_s = 0.0 if source.recording.t is None else float(source.recording.t[0])
-        if began_s > _YEAR_2001_S:
+        if began_s > YEAR_2001_S:
             epoch = 0.0
         elif not source.realtime:
             epoch = time.time() - source.recording.duration_s - began_s
@@ -160,18 +178,19 @@ def _recorder(arguments: argparse.Namespace, bundle: Bundle, source: Source) -> 
     return Recorder(arguments.record, bundle, max_mb=max_mb, epoch=epoch)
 
 
-def _show(arguments: argparse.Namespace, sinks: Sequence[Sink]) -> Callable[[Prediction, str | None], None]:
-    """What is done with each prediction and its true label."""
-    if sinks:
+def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
+    """What is done with each prediction and its true label, beside the sinks."""
 
-        def write(prediction: Prediction, true: str | None) -> None:
-            for sink in sinks:
-                sink.write(prediction)
+    def show(prediction: Prediction, true: str | None) -> None:
+        tally.add(prediction.label, true)
+        if arguments.sink:
+            return
+        if arguments.json:
+            print(json.dumps({**prediction.to_dict(), "true": true}), flush=True)
+        else:
+            print_prediction(prediction, true)
 
-        return write
-    if arguments.json:
-        return lambda p, true: print(json.dumps({**p.to_dict(), "true": true}), flush=True)
-    return print_prediction
+    return show
 
 
 @contextmanager
@@ -191,101 +210,6 @@ def _stopped_by_signals(source: Source) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def play(
-    bundle: Bundle,
-    source: Source,
-    show: Callable[[Prediction, str | None], None],
-    engine: Engine | None = None,
-    recorder: Recorder | None = None,
-) -> tuple[Scores, Counters]:
-    """Stream what an opened source sends, show every prediction, and score those whose true label the bundle knows."""
-    from runtime import Counters, label_of, open_engine
-    from runtime.sources import stream_for
-    from sdk.scores import score
-
-    labels, recording = bundle.manifest.labels, _recording(source)
-    engine, stream = engine or open_engine(bundle), None
-    pairs, kept = [], 0
-
-    def take(predictions: list[Prediction]) -> None:
-        for prediction in predictions:
-            true = None if recording is None else label_of(recording, prediction.start_s, prediction.end_s)
-            show(prediction, true)
-            if true in labels:
-                pairs.append((labels.index(true), labels.index(prediction.label)))
-
-    for batch in source:
-        stream = stream or stream_for(source, bundle, engine, recorder)
-        take(stream.push(*batch))
-        if recorder is not None and recording is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
-            recorder.flush()  # a sensor gives it time enough; a replay does not wait
-            kept = stream.counters.windows
-    if stream is not None:
-        take(stream.flush())
-    if recorder is not None:
-        recorder.flush()
-    counters = Counters() if stream is None else stream.counters
-    return score([true for true, _ in pairs], [predicted for _, predicted in pairs], len(labels)), counters
-
-
-def _recording(source: Source) -> Recording | None:
-    """What a replay plays; None of other sources."""
-    return getattr(source, "recording", None)
-
-
-def print_header() -> None:
-    """The head of the live table."""
-    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip(), flush=True)
-
-
-def print_prediction(prediction: Prediction, true: str | None) -> None:
-    """One line of the live table."""
-    mark = "" if true in (None, prediction.label) else "<- wrong"
-    cells = (
-        _time(prediction.end_s),
-        prediction.label,
-        f"{prediction.probability:.3f}",
-        true or "-",
-        f"{prediction.compute_s * 1e3:.2f} ms",
-        mark,
-    )
-    print(_LINE.format(*cells).rstrip(), flush=True)
-
-
-def _time(at_s: float) -> str:
-    """Seconds; the time of day, where they count from 1970."""
-    if at_s < _YEAR_2001_S:
-        return f"{at_s:.2f} s"
-    return time.strftime("%H:%M:%S", time.localtime(at_s))
-
-
-def describe_scores(scores: Scores) -> str:
-    """The last line of the live table: accuracy and macro-F1, or why there are none."""
-    if scores.accuracy is None or scores.macro_f1 is None:
-        return "accuracy, macro-F1: not measured (no window with a true label that the bundle knows)"
-    return f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}"
-
-
-def describe_counters(counters: Counters) -> str:
-    """A line on what was wrong with the samples; empty if nothing was."""
-    wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and name not in ("samples", "windows")}
-    told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in wrong.items())
-    return f"of {counters.samples} samples: {told}\n" if told else ""
-
-
-def describe_source(counters: SourceCounters) -> str:
-    """A line on what went wrong at the source; empty if nothing did."""
-    wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and isinstance(n, int)}
-    told = ", ".join(f"{n} {name}" for name, n in wrong.items() if name != "samples")
-    shown = f" (the first malformed: {counters.first_malformed})" if counters.first_malformed else ""
-    return f"source: {told}{shown}\n" if told else ""
-
-
-def _describe_sink(sink: Sink | Recorder) -> str:
-    told = ", ".join(f"{n} {name}" for name, n in dataclasses.asdict(sink.counters).items() if n or name == "written")
-    return f"{type(sink).__name__}: {told}\n"
 
 
 if __name__ == "__main__":

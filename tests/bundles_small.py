@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runtime.manifest import Manifest, Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
+from runtime.bundle import Manifest
+from runtime.specs import Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 
 FCNS = ("fcn", "fcn-stride4")  # the larger encoders are exported in test_encoders_supervised.py
 LENGTH, CHANNELS, LABELS = 32, 3, ("sitting", "walking", "running")

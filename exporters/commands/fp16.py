@@ -26,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     need_packages("fp16")
     from exporters.fp16 import to_fp16
     from exporters.variants import add_variant, describe
-    from runtime.bundle import BASE, Bundle
+    from runtime.bundle import Bundle
+    from runtime.specs import BASE
 
     bundle = Bundle.open(arguments.bundle, BASE)
     variant = to_fp16(bundle.model(), bundle.manifest)

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     facts = describe(arguments.bundle, arguments.version)
     if arguments.svg:
-        from runtime.files import write_atomic
+        from runtime.files.atomic import write_atomic
 
         write_atomic(arguments.svg, svg(facts).encode())
     print(json.dumps(facts, indent=1) if arguments.json else text(facts))

@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     need_packages("int8")
     from exporters.int8 import Int8Options, to_int8
     from exporters.variants import add_variant, describe
-    from runtime.bundle import BASE, Bundle
+    from runtime.bundle import Bundle
+    from runtime.specs import BASE
 
     bundle = Bundle.open(arguments.bundle, BASE)
     options = Int8Options(

@@ -36,7 +36,7 @@ def add_passphrase(p: argparse.ArgumentParser) -> None:
 
 def passphrase_of(arguments: argparse.Namespace, *, twice: bool = False) -> bytes | None:
     """The passphrase that was given, if any."""
-    from runtime.files import read_file
+    from runtime.files.atomic import read_file
 
     if arguments.passphrase_file is not None:
         fix = "Check the path of the passphrase."
@@ -52,7 +52,7 @@ def passphrase_of(arguments: argparse.Namespace, *, twice: bool = False) -> byte
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; the exit code."""
-    from runtime.trust import key_id, read_keys
+    from runtime.bundle.trust import key_id, read_keys
 
     if arguments.what == "list":
         ids = [key_id(key) for key in read_keys(arguments.path)]

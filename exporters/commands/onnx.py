@@ -17,7 +17,7 @@ from runtime.errors import InputError, MissingError
 if TYPE_CHECKING:
     from torch import nn
 
-    from runtime.manifest import Manifest
+    from runtime.bundle import Manifest
 
 HELP = "A torch module, a manifest and some real windows become a bundle, checked against the module."
 EXAMPLES = """\
@@ -95,7 +95,7 @@ def _manifest(path: Path) -> Manifest:
     """The file's manifest without what belongs to the files of another bundle."""
     from dataclasses import replace
 
-    from runtime.manifest import Manifest
+    from runtime.bundle import Manifest
 
     manifest = Manifest.from_json(path.read_text(), path)
     made = ("exporter", "parity", "no_training_from")

@@ -47,8 +47,9 @@ def _sign(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import BASE, Bundle
-    from runtime.trust import SIGNATURE_FILE, Trust, key_id, read_signatures
+    from runtime.bundle import Bundle, Trust
+    from runtime.bundle.trust import SIGNATURE_FILE, key_id, read_signatures
+    from runtime.specs import BASE
 
     if arguments.trust is None:
         raise InputError("--verify", expected="--trust KEYS", got="none", fix="Give a .pub file or a folder of them.")

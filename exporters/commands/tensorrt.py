@@ -12,7 +12,7 @@ from runtime.command import DONE, FAILED, Progress, table
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine.tensorrt_child import Limits
+    from runtime.engine.tensorrt.child import Limits
 
 HELP = "build and check TensorRT engines"
 EXAMPLES = """\
@@ -37,7 +37,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check or build each precision; the exit code."""
     from runtime.bundle import Bundle
-    from runtime.engine.tensorrt_child import Limits
+    from runtime.engine.tensorrt.child import Limits
 
     bundle = Bundle.open(arguments.bundle)
     seconds = arguments.seconds or (120.0 if arguments.check else 900.0)
@@ -61,7 +61,7 @@ def _check(bundle: Bundle, precision: str, arguments: argparse.Namespace, limits
 
 
 def _build(bundle: Bundle, precision: str, arguments: argparse.Namespace, limits: Limits) -> dict[str, Any]:
-    from runtime.engine.tensorrt import BuildOptions, TensorrtEngine
+    from runtime.engine.tensorrt.engine import BuildOptions, TensorrtEngine
 
     options = BuildOptions(max_batch=arguments.max_batch, limits=limits)
     engine = TensorrtEngine(bundle, precision=precision, options=options, background=False)

@@ -16,8 +16,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from runtime.bundle.graph_bytes import with_output
 from runtime.engine.ort import session_options
-from runtime.graph_bytes import with_output
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)

@@ -18,11 +18,12 @@ from exporters.int8.sensitivity import Choice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
 from exporters.progress import ShowProgress, silent
 from exporters.variants import Variant
+from runtime.bundle import Manifest
+from runtime.bundle.contents import VariantSpec
+from runtime.bundle.variants import INT8_LIMIT
 from runtime.engine.inputs import Inputs
 from runtime.engine.ort import session_options
-from runtime.errors import InputError
-from runtime.manifest import Manifest, VariantSpec
-from runtime.variants import INT8_LIMIT
+from runtime.errors import InputError, require
 
 INT8, INT8_WEIGHTS = "int8", "int8-weights"
 _REDUCED_LIMIT = 63  # of 7 bits
@@ -41,14 +42,14 @@ class Int8Options:
     float_layers: tuple[str, ...] = ()  # weights that stay in float whatever is measured
 
     def __post_init__(self) -> None:
-        for name, wanted, good in (
-            ("method", " or ".join(METHODS), self.method in METHODS),
-            ("percentile", "a number above 50, at most 100", 50 < self.percentile <= 100),
-            ("tolerance", "a number above 0", self.tolerance > 0),
-            ("agreement", "a share from 0 to 1", 0 <= self.agreement <= 1),
-        ):
-            if not good:
-                raise InputError(name, expected=wanted, got=getattr(self, name), fix="Correct it.")
+        require(
+            InputError,
+            ("method", self.method, " or ".join(METHODS), self.method in METHODS),
+            ("percentile", self.percentile, "a number above 50, at most 100", 50 < self.percentile <= 100),
+            ("tolerance", self.tolerance, "a number above 0", self.tolerance > 0),
+            ("agreement", self.agreement, "a share from 0 to 1", 0 <= self.agreement <= 1),
+            fix="Correct it.",
+        )
 
 
 def to_int8(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from exporters.prepare import Prepared, attribute, set_initializer, uses
-from runtime.variants import INT8_LIMIT, quantize
+from runtime.bundle.variants import INT8_LIMIT, quantize
 
 _OPERATORS = ("Conv", "Gemm", "MatMul")
 

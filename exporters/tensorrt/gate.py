@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from runtime.engine.tensorrt import BuildOptions
-from runtime.engine.tensorrt_child import Child, Limits, ask
+from runtime.engine.tensorrt.child import Child, Limits, ask
+from runtime.engine.tensorrt.engine import BuildOptions
 from runtime.errors import MissingError
 
 LIBRARY = "tensorrt_rtx"
@@ -88,7 +88,7 @@ def check_model(
     python = python or find_python()
     if os.sep in python:  # the child starts in a folder of its own
         python = os.path.abspath(python)
-    child = Child((python, "-m", "runtime.engine.tensorrt_build"))
+    child = Child((python, "-m", "runtime.engine.tensorrt.build"))
     options = BuildOptions(max_batch=max_batch)
     request = options.request("build" if build else "check", library=LIBRARY, check=True)
     with tempfile.TemporaryDirectory(prefix="sensedge-") as folder:

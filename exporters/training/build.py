@@ -27,8 +27,9 @@ from exporters.training.forward import Forward, read_forward
 from exporters.training.graph import Graph, Laid, Tensor, plainly
 from exporters.training.memory import Peak, peak
 from exporters.training.patterns import merge
+from runtime.bundle import Manifest
+from runtime.bundle.contents import TensorSpec, TrainingSpec
 from runtime.errors import InputError
-from runtime.manifest import Manifest, TensorSpec, TrainingSpec
 
 
 @dataclass(frozen=True)

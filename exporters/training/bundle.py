@@ -14,9 +14,9 @@ from pathlib import Path
 from exporters.parts import swap_parts
 from exporters.progress import ShowProgress, silent
 from exporters.training.build import TrainingGraph, build, read
-from runtime.bundle import BASE, Bundle
+from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
-from runtime.manifest import Manifest
+from runtime.specs import BASE
 
 
 def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent) -> Bundle:

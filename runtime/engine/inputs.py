@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Manifest
 from runtime.errors import BundleError, InputError
-from runtime.manifest import Manifest
 
 
 class Inputs:

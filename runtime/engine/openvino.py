@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.engine import Output
+from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError
 

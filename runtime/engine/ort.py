@@ -14,10 +14,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.engine import Output
+from runtime.bundle.graph_bytes import with_output
+from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError
-from runtime.graph_bytes import with_output
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:

@@ -10,8 +10,8 @@ from typing import IO
 
 from runtime.errors import InputError
 from runtime.sinks.base import SinkCounters
-from runtime.sources.options import Options
 from runtime.stream import Prediction
+from runtime.wire.url import Options
 
 
 class JsonLinesSink:

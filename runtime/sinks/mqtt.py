@@ -14,11 +14,11 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from runtime.errors import InputError, SensedgeError
-from runtime.mqtt import QOS, Broker
 from runtime.sinks.base import SinkCounters
 from runtime.sources.base import Backoff
-from runtime.sources.options import Options
 from runtime.stream import Prediction
+from runtime.wire.mqtt import QOS, Broker
+from runtime.wire.url import Options
 
 _QUEUE = 1024  # predictions
 _IN_FLIGHT = 16  # sent and not yet taken

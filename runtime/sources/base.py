@@ -17,18 +17,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, SensedgeError
-
-if TYPE_CHECKING:
-    from runtime.bundle import Bundle
-    from runtime.engine import Engine
-    from runtime.recorder import Recorder
-    from runtime.stream import Stream
 
 Stamps = Literal["measured", "arrival"]
 
@@ -324,30 +318,3 @@ class Paced:
 def now_s() -> float:
     """Time of arrival, in seconds since 1970."""
     return time.time()
-
-
-def stream_for(
-    source: Source, bundle: Bundle, engine: Engine | None = None, recorder: Recorder | None = None
-) -> Stream:
-    """A stream for what a source sends: the manifest's clock, told where the stamps come from and how fast they are.
-
-    Call it when the first batch is there: a source of lines does not know before whether they have times.
-
-    Args:
-        source: that was opened.
-        bundle: what predicts.
-        engine: None: onnxruntime.
-        recorder: of this bundle; the stream is a `RecordedStream` then.
-    """
-    from dataclasses import replace
-
-    from runtime.stream import Stream
-
-    clock = bundle.manifest.clock
-    if source.stamps is not None:
-        clock = replace(clock, unit="s", stamps=source.stamps)
-    if recorder is not None:
-        from runtime.recorder import RecordedStream
-
-        return RecordedStream(recorder, engine, clock=clock, source_hz=source.rate_hz)
-    return Stream(bundle, engine, clock=clock, source_hz=source.rate_hz)

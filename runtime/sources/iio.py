@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, MissingError, SensedgeError
-from runtime.manifest import Signal
 from runtime.sources.base import Backoff, Batch, Live, Stamps, now_s
 from runtime.sources.iio_scan import ScanLayout, ScanType
 from runtime.sources.iio_sysfs import (
@@ -35,7 +34,8 @@ from runtime.sources.iio_sysfs import (
     set_rate,
     set_trigger,
 )
-from runtime.sources.options import Options
+from runtime.specs import Signal
+from runtime.wire.url import Options
 
 _STAMP = "in_timestamp"
 _READ_SCANS = 1024

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import InputError, MissingError
-from runtime.manifest import Signal
+from runtime.specs import Signal
 
 SYSFS, DEV = Path("/sys/bus/iio/devices"), Path("/dev")
 _UDEV = (

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
-from runtime.mqtt import CONNECT_S, QOS, Broker
 from runtime.sources.base import Backoff, Batch
-from runtime.sources.options import Options
 from runtime.sources.rows import TIMES, LiveRows
+from runtime.specs import Signal
+from runtime.wire.mqtt import CONNECT_S, QOS, Broker
+from runtime.wire.url import Options
 
 _REMEMBERED = 4096  # messages; a broker redelivers far fewer
 

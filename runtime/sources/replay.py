@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording
 from runtime.sources.base import Batch, Paced
-from runtime.sources.options import Options
+from runtime.specs import Signal
+from runtime.wire.url import Options
 
 
 class Replay(Paced):

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError, MissingError, SensedgeError
-from runtime.manifest import Signal
 from runtime.sources.base import Backoff, Batch
-from runtime.sources.options import Options
 from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
+from runtime.specs import Signal
+from runtime.wire.url import Options
 
 _BACKOFF = Backoff(0.2, 5.0)  # ports come back within seconds
 

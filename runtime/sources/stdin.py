@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.sources.base import Batch
-from runtime.sources.options import Options
 from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
+from runtime.specs import Signal
+from runtime.wire.url import Options
 
 _CHUNK_BYTES = 65536
 

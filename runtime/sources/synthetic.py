@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.sources.base import Batch, Paced, Stamps
-from runtime.sources.options import Options
+from runtime.specs import Signal
+from runtime.wire.url import Options
 
 GRAVITY_M_S2 = 9.80665
 

@@ -8,7 +8,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from runtime.files import TEMPORARY, fsync_folder
+from runtime.files.atomic import TEMPORARY, fsync_folder
 from sdk.datasets._archive import check_hash, find_archive, no_archive, open_archive
 from sdk.datasets._registry import Entry, entries_of
 

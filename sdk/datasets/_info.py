@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runtime.errors import InputError
-from runtime.manifest import Modality, Signal
 from runtime.recording import Recording, check_finite
+from runtime.specs import Modality, Signal
 
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g, by definition
 RADIAN = np.pi / 180  # rad in one degree

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._info import ARCHIVE, DatasetInfo, modality
 

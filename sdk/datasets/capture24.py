@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import UNLABELLED, Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._info import STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import code_words, iter_columns, read_columns

@@ -17,8 +17,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from runtime.manifest import Signal
 from runtime.recording import UNLABELLED, Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import Archive
 from sdk.datasets._info import ASSUMED, DatasetInfo, modality
 from sdk.datasets._text import read_columns

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import UNLABELLED, Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._clock import Timed, in_order, side_by_side
 from sdk.datasets._info import DatasetInfo, modality

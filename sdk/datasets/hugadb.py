@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._info import RADIAN, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._text import read_table

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.manifest import Modality, Signal
 from runtime.recording import UNLABELLED, Recording
+from runtime.specs import Modality, Signal
 from sdk.datasets import mri
 from sdk.datasets._archive import Archive
 from sdk.datasets._arrays import read_npy

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.specs import Signal
 from sdk.datasets import pamap2
 from sdk.datasets._archive import Archive
 from sdk.datasets._info import modality

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._clock import Timed, in_order, side_by_side
 from sdk.datasets._info import DatasetInfo, modality

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording, check_finite
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._info import ARCHIVE, STANDARD_GRAVITY, DatasetInfo, modality
 from sdk.datasets._npy_objects import read_object_npy

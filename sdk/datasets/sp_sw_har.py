@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._info import DatasetInfo, modality
 from sdk.datasets._text import code_words, read_columns

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import Recording
+from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._arrays import read_mat
 from sdk.datasets._info import ARCHIVE, RADIAN, STANDARD_GRAVITY, DatasetInfo, modality

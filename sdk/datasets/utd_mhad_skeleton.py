@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime.manifest import Modality, Signal
 from runtime.recording import Recording
+from runtime.specs import Modality, Signal
 from sdk.datasets._archive import Archive
 from sdk.datasets._info import ARCHIVE, DatasetInfo
 from sdk.datasets.utd_mhad import ACTIONS, CITATION, HOME_PAGE, LICENCE, TITLE, clips

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from runtime import Prediction
     from sdk.finetune import FinetuneReport
     from sdk.scores import Scores
 
@@ -77,8 +78,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from runtime import Bundle, Replay
-    from sdk import stream
+    from runtime.play import play
+    from sdk import shown
     from sdk.finetune.__main__ import describe as describe_finetune
+    from sdk.scores import Tally
 
     quiet = arguments.json
     say = (lambda text: None) if quiet else print
@@ -93,9 +96,17 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     replay = Replay(_sample(person), signal)
     say(f"\n2. stream: person {person}, {replay.recording.duration_s:.0f} s, never seen by the model\n")
     if not quiet:
-        stream.print_header()
-    streamed, _ = stream.play(bundle, replay, (lambda p, true: None) if quiet else stream.print_prediction)
-    say(f"\n   {stream.describe_scores(streamed)}")
+        shown.print_header()
+    tally = Tally(bundle.manifest.labels)
+
+    def show(prediction: Prediction, true: str | None) -> None:
+        tally.add(prediction.label, true)
+        if not quiet:
+            shown.print_prediction(prediction, true)
+
+    play(replay, bundle, show)
+    streamed = tally.scores()
+    say(f"\n   {shown.describe_scores(streamed)}")
 
     say(
         f"\n3. adapt: {_PER_LABEL} labelled windows per activity, scored on the same person's other windows, those "

@@ -11,21 +11,15 @@ raw         files and answers as they are, for a bug report
 examine     all of it, in order
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runtime.lazy import attach
 
 if TYPE_CHECKING:
     from sdk.doctor.diagnosis import Diagnosis, examine
     from sdk.doctor.finding import Finding
     from sdk.doctor.host import Host
 
-_PARTS = {"diagnosis": "Diagnosis examine", "finding": "Finding", "host": "Host"}
+__getattr__ = attach(__name__, {"diagnosis": "Diagnosis examine", "finding": "Finding", "host": "Host"})
 
 __all__ = ["Diagnosis", "Finding", "Host", "examine"]
-
-
-def __getattr__(name: str) -> Any:
-    for part, names in _PARTS.items():
-        if name in names.split():
-            return getattr(import_module(f"sdk.doctor.{part}"), name)
-    raise AttributeError(f"module 'sdk.doctor' has no attribute {name!r}")

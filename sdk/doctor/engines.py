@@ -20,9 +20,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def engines(bundle: Bundle) -> Iterator[Finding]:
     """Every engine of the runtime's table, and the golden windows on each that is here."""
     from runtime.engine import engines_here
-    from runtime.engine.choice import Candidate, measure_apart
+    from runtime.engine.auto.choice import Candidate, measure_apart
 
-    here = engines_here(bundle)
+    here = engines_here()
     tried = [status.name for status in here if status.available and BUILDS not in status.name]
     try:
         answers = measure_apart(bundle, [Candidate(name) for name in tried], budget_s=BUDGET_S)

@@ -16,8 +16,9 @@ run                 from labels to a committed version                finetune, 
 A part is imported when it is first asked for, so that a process starts with what it needs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runtime.lazy import attach
 
 if TYPE_CHECKING:
     from sdk.finetune.head import fit_head
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
     from sdk.finetune.run import FinetuneReport, finetune
     from sdk.finetune.sample import few_shot
 
-_PARTS = {
-    "head": "fit_head",
-    "labels": "LabelledSet read_labels read_store set_apart",
-    "plan": "Budget FinetunePlan",
-    "run": "FinetuneReport finetune",
-    "sample": "few_shot",
-}
+__getattr__ = attach(
+    __name__,
+    {
+        "head": "fit_head",
+        "labels": "LabelledSet read_labels read_store set_apart",
+        "plan": "Budget FinetunePlan",
+        "run": "FinetuneReport finetune",
+        "sample": "few_shot",
+    },
+)
 
 __all__ = [
     "Budget",
@@ -46,10 +50,3 @@ __all__ = [
     "read_store",
     "set_apart",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    for part, names in _PARTS.items():
-        if name in names.split():
-            return getattr(import_module(f"sdk.finetune.{part}"), name)
-    raise AttributeError(f"module 'sdk.finetune' has no attribute {name!r}")

@@ -126,7 +126,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import current_version
+    from runtime.bundle.versions import current_version
 
     bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust)
     records = {name: bundle.record(name) for name in bundle.versions()}
@@ -184,7 +184,7 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
-    from runtime.store import SUFFIXES
+    from runtime.recorder.schema import SUFFIXES
     from sdk.finetune import finetune, read_labels, read_store
     from sdk.meters import open_meter
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.manifest import Signal
+from runtime.specs import Signal
 
 Windows = NDArray[np.float32]  # shape (n, length_samples, n_channels)
 Augmentation = Callable[[Windows, Signal, np.random.Generator], Windows]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
+from runtime.bundle.contents import TrainingSpec
 from runtime.errors import BundleError, InputError
-from runtime.manifest import TrainingSpec
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.sample import Batch

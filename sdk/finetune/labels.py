@@ -24,9 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
-from runtime.manifest import Manifest
 from runtime.recording import UNLABELLED, Recording
 from runtime.window import LabelledWindows, cut_windows
 
@@ -117,7 +116,8 @@ def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
         InputError: no store, or one of another signal or window; an unknown label; nothing that was marked; features
             of another encoder than the one in use.
     """
-    from runtime.store import Store, encoder_id  # sqlite3, for those who have a store
+    from runtime.recorder import Store  # sqlite3, for those who have a store
+    from runtime.recorder.schema import encoder_id
 
     manifest = bundle.manifest
     with Store(path) as store:

@@ -13,7 +13,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from runtime.errors import InputError
+from runtime.errors import InputError, require
 from sdk.finetune.augment import AUGMENTATIONS
 
 Method = Literal["head", "layers", "full", "iterative"]
@@ -66,7 +66,7 @@ class FinetunePlan:
     budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
-        for name, expected, good in (
+        rules = (
             ("method", f"one of {', '.join(METHODS)}", self.method in METHODS),
             ("anchor", "pretrained or zero", self.anchor in ("pretrained", "zero")),
             ("l2", f"a finite number {'above' if self.method == 'head' else 'of at least'} 0", self._l2_is_good()),
@@ -88,9 +88,8 @@ class FinetunePlan:
             ("keep", "a share from 0 to 1", 0 <= self.keep <= 1),
             ("seed", "at least 0", self.seed >= 0),
             *((f"budget.{name}", "a number above 0", value is None or value > 0) for name, value in self._limits()),
-        ):
-            if not good:
-                raise InputError(name, expected=expected, got=self._found(name), fix="Correct the plan.")
+        )
+        require(InputError, *((name, self._found(name), *rule) for name, *rule in rules), fix="Correct the plan.")
 
     def _l2_is_good(self) -> bool:
         return self.l2 is None or 0 < self.l2 < math.inf or (self.l2 == 0 and self.method != "head")

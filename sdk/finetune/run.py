@@ -10,10 +10,8 @@ From beginning to end the run holds the bundle for itself: a second one is refus
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import BundleError, InputError
+from runtime.files.atomic import held
 from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.judge import Candidate, HeldOut, TrainingReport, blocks, doubt, judge
@@ -162,24 +161,14 @@ def _check(bundle: Bundle, data: LabelledSet, method: str) -> None:
         )
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the only right to fine-tune a bundle; the kernel takes it back when the process dies.
+def alone(path: Path) -> AbstractContextManager[None]:
+    """Hold the only right to fine-tune a bundle.
 
     Raises:
-        BundleError: somebody else has it.
+        BundleError: on entering, where somebody else has it.
     """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BundleError(
-                path, expected="one fine-tuning at a time", got="a second one", fix="Wait for the other to end."
-            ) from None
-        yield
-    finally:
-        os.close(handle)
+    fix = "Wait for the other to end."
+    return held(path, BundleError(path, expected="one fine-tuning at a time", got="a second one", fix=fix))
 
 
 def _head_candidate(

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.manifest import Signal
+from runtime.specs import Signal
 from sdk.finetune.augment import augment
 
 Rows = NDArray[np.int64]

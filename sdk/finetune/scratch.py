@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.manifest import Manifest
+from runtime.bundle import Manifest
 
 _RECURRENT = re.compile(r"(?:weight|bias)_[ih]h_l\d+(?:_reverse)?$")
 

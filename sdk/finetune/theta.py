@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.manifest import Manifest
+from runtime.bundle import Manifest
 from sdk.finetune.optimise import Flat
 
 

@@ -2,7 +2,7 @@
 
 baseline   the fastest engine in float32 with the right answers (measured in a child process)
 probe      every other precision with every engine, in a child process: one that crashes takes nothing down
-race       those that ran, in turn with the baseline                    runtime.engine.faster
+race       those that ran, in turn with the baseline                    runtime.engine.auto.faster
 accuracy   macro-F1 on labelled windows, or equal labels                 of the version in use
 verdict    faster beyond doubt and accurate enough: the fastest of these; else the baseline
 remember   in the cache that engine="auto" reads
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import FLOAT32, Bundle
+from runtime.bundle import Bundle
 from runtime.engine import ENGINES, Engine, EngineKind, open_of
-from runtime.engine.choice import (
+from runtime.engine.auto.choice import (
     DEFAULT,
     Candidate,
     Choice,
@@ -32,9 +32,10 @@ from runtime.engine.choice import (
     measure_apart,
     remember,
 )
-from runtime.engine.faster import Ratio, compare, race
+from runtime.engine.auto.faster import Ratio, compare, race
 from runtime.engine.inputs import Inputs
 from runtime.errors import InputError
+from runtime.specs import FLOAT32
 from runtime.window import LabelledWindows
 from sdk.meters import Meter, NoMeter, measure
 from sdk.scores import score

@@ -14,7 +14,7 @@ import torch
 
 from runtime.command import DONE, Progress, guarded, parser, table
 from runtime.errors import InputError
-from runtime.manifest import Signal, WindowSpec
+from runtime.specs import Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain.bundle import export_run

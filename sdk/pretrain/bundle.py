@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.bundle import Bundle
-from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
+from runtime.bundle import Bundle, Manifest
 from runtime.recording import Recording
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from runtime.window import labelled_windows
 from sdk.datasets import dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import InputError
-from runtime.files import write_atomic
+from runtime.files.atomic import write_atomic
 
 
 def save_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: dict[str, Any]) -> None:

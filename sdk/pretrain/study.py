@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from runtime.errors import InputError
-from runtime.files import write_atomic
-from runtime.manifest import Signal, WindowSpec
+from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
+from runtime.specs import Signal, WindowSpec
 from runtime.window import LabelledWindows, labelled_windows
 from sdk.encoders import Classifier, create_encoder
 from sdk.pretrain.loop import PretrainPlan, fit

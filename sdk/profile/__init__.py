@@ -18,8 +18,9 @@
 A part is imported when it is first asked for: --help starts at once.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runtime.lazy import attach
 
 if TYPE_CHECKING:
     from sdk.profile.compare import Comparison, compare_reports
@@ -27,18 +28,14 @@ if TYPE_CHECKING:
     from sdk.profile.report import ProfileReport
     from sdk.profile.run import profile, profile_in_turn
 
-_PARTS = {
-    "compare": "Comparison compare_reports",
-    "options": "ProfileOptions",
-    "report": "ProfileReport",
-    "run": "profile profile_in_turn",
-}
+__getattr__ = attach(
+    __name__,
+    {
+        "compare": "Comparison compare_reports",
+        "options": "ProfileOptions",
+        "report": "ProfileReport",
+        "run": "profile profile_in_turn",
+    },
+)
 
 __all__ = ["Comparison", "ProfileOptions", "ProfileReport", "compare_reports", "profile", "profile_in_turn"]
-
-
-def __getattr__(name: str) -> Any:
-    for part, names in _PARTS.items():
-        if name in names.split():
-            return getattr(import_module(f"sdk.profile.{part}"), name)
-    raise AttributeError(f"module 'sdk.profile' has no attribute {name!r}")

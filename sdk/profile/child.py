@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from runtime import Bundle, Stream
+    from runtime.bundle import Trust
     from runtime.engine import Engine
-    from runtime.trust import Trust
 
 TICKS_PER_S = 10_000_000
 ROUND_HOPS = 200  # of the warm-up, before it is looked at
@@ -140,7 +140,7 @@ def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) 
 def _trust(plain: dict[str, Any] | None) -> Trust | None:
     if plain is None:
         return None
-    from runtime.trust import Trust
+    from runtime.bundle import Trust
 
     return Trust(**plain | {"keys": tuple(map(bytes.fromhex, plain["keys"]))})
 

@@ -120,7 +120,7 @@ def _chosen(bundle: Bundle, options: ProfileOptions) -> tuple[ProfileOptions, st
 
     if options.engine != AUTO:
         return options, ""
-    from runtime.engine.choice import choose, recall
+    from runtime.engine.auto.choice import choose, recall
 
     choice = recall(bundle) or choose(bundle)
     one = choice.candidate

@@ -39,7 +39,7 @@ def sweep(name: str, bundle: Bundle, options: dict[str, Any], progress: Progress
     options = options | {"hops": hops, "cap_s": min(CAP_S, options["cap_s"]), "least_s": 0.0, "pace_s": None}
     if name == "batch":
         return _batches(options, progress)
-    engines = engines_here(bundle) if name == "engines" else ()
+    engines = engines_here() if name == "engines" else ()
     missing = {engine.name: engine.reason for engine in engines if not engine.available}
     settings: Settings = {engine.name: {"engine": engine.name} for engine in engines if engine.available}
     if name == "threads":

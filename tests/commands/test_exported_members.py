@@ -3,6 +3,7 @@ from importlib import import_module
 
 import pytest
 from commands_tools import ROOT
+from rooms import House
 
 PACKAGES = sorted(
     ".".join(path.parent.relative_to(ROOT).parts)
@@ -25,15 +26,15 @@ def exported(package):
 
 
 def imported(package):
-    """Public names that the `__init__` takes from its own floor or defines."""
+    """Public names that the `__init__` takes from its own floor or defines, for the type checker only ones too."""
     tree = ast.parse((ROOT.joinpath(*package.split(".")) / "__init__.py").read_text())
     names = set()
-    for node in tree.body:
+    for node in (inner for top in tree.body for inner in (top.body if isinstance(top, ast.If) else [top])):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{package}."):
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
-    return {name for name in names if not name.startswith("_")}
+    return {name for name in names if not name.startswith("_")} - {"attach"}
 
 
 def test_packages_are_found():
@@ -50,6 +51,14 @@ def test_all_is_sorted(package):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_all_is_complete(package):
     assert imported(package) <= set(exported(package))
+
+
+def test_a_lazy_face_says_the_same_three_times():
+    """Its imports for the type checker, the table that `attach` was given, and `__all__`."""
+    faces = House(ROOT).faces
+    assert len(faces) >= 10
+    for package, names in faces.items():
+        assert imported(package) == names.keys() == set(exported(package)), package
 
 
 @pytest.mark.parametrize("package", [package for package in PACKAGES if exported(package)])

@@ -20,6 +20,7 @@ FLOOR_1 = (
     "optimize",
     "profile",
     "scores",
+    "shown",
     "stream",
 )
 
@@ -190,9 +191,9 @@ def test_foreign_modules_of_runtime_are_declared():
     """Whatever runtime imports, at any place, is numpy, onnxruntime or the standard library, but for these extras."""
     own = {
         "runtime/engine/openvino.py": {"openvino"},
-        "runtime/mqtt.py": {"paho"},
+        "runtime/wire/mqtt.py": {"paho"},
         "runtime/sources/serial_lines.py": {"serial"},
-        "runtime/trust.py": {"cryptography"},
+        "runtime/bundle/trust.py": {"cryptography"},
     }
     for file in sources("runtime"):
         names = {name.split(".")[0] for name in imports(file)} - set(sys.stdlib_module_names) - {"runtime"}

@@ -8,8 +8,8 @@ from datasets_formats import NAN, SMALL, write_small
 from datasets_small import load_unknown, write_registry, write_zip
 
 from runtime.errors import InputError
-from runtime.manifest import Signal
 from runtime.recording import UNLABELLED
+from runtime.specs import Signal
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, at_position, dataset_info, iter_dataset, list_datasets
 from sdk.datasets._info import ARCHIVE, ASSUMED, FORMAT

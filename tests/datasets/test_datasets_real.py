@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from datasets_small import load_unknown, real, real_archive, write_registry, write_zip
 
-from runtime.manifest import Signal, WindowSpec
 from runtime.recording import UNLABELLED
+from runtime.specs import Signal, WindowSpec
 from runtime.window import cut_windows
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, at_position, dataset_info, iter_dataset, list_datasets, split_by_subject

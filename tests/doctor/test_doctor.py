@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from board_trees import BOARDS, Firmware, agx_orin, orin_nano, pi4, pi5, rapl, write_tree
 
-from runtime.engine.measure import Candidate, Measured
+from runtime.engine.auto.measure import Candidate, Measured
 from sdk.demo.__main__ import DATA
 from sdk.doctor import Finding, Host, examine
 from sdk.doctor.__main__ import describe, main
@@ -372,7 +372,7 @@ def test_golden_windows_on_the_engines_of_this_machine(bundle):
 
 def test_an_engine_with_wrong_answers_is_a_problem(bundle, monkeypatch):
     wrong = Measured(Candidate("onnxruntime"), relative_error=0.2, dropped="golden answers off by 2.0e-01")
-    monkeypatch.setattr("runtime.engine.choice.measure_apart", lambda *args, **options: (wrong,))
+    monkeypatch.setattr("runtime.engine.auto.choice.measure_apart", lambda *args, **options: (wrong,))
     found = one(engines(bundle), "engine onnxruntime")
     assert (found.state, found.facts["relative_error"]) == (PROBLEM, 0.2)
     assert found.text == "golden windows of walk: golden answers off by 2.0e-01"

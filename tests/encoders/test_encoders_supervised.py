@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from exporters import export_bundle
+from runtime.bundle import Manifest
 from runtime.engine import open_engine
 from runtime.errors import InputError
-from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from sdk.encoders import Classifier, create_encoder, list_encoders
 from sdk.encoders._keras import same_padding
 from sdk.encoders.hart import Attention, LightConvolution, SensorWiseBlock

@@ -11,7 +11,7 @@ import torch
 
 from exporters import export_bundle
 from runtime import Manifest, Modality, Signal, Stream, WindowSpec
-from runtime.manifest import Normalise
+from runtime.specs import Normalise
 from sdk.encoders import AttentionFusion, Bodied, Classifier, Recurrent, create_encoder
 from sdk.encoders.cosmo import imu_maps
 

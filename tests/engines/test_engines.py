@@ -17,7 +17,7 @@ from runtime.bundle import Bundle
 from runtime.command import guarded
 from runtime.engine import ENGINES, EngineKind, engines_here, open_engine, open_of
 from runtime.engine.openvino import OpenvinoEngine
-from runtime.engine.ort_providers import nodes_by_provider, provider_options
+from runtime.engine.providers import nodes_by_provider, provider_options
 from runtime.errors import BundleError, InputError, MissingError
 from runtime.stream import Stream
 
@@ -45,7 +45,7 @@ def test_every_engine_of_the_table_has_its_place():
 
 
 def test_what_is_here_and_what_is_missing(bundle):
-    statuses = {status.name: status for status in engines_here(bundle)}
+    statuses = {status.name: status for status in engines_here()}
     assert list(statuses) == list(ENGINES)
     for name in HERE:
         assert statuses[name] == (name, True, "")
@@ -71,7 +71,7 @@ def test_a_listed_provider_that_is_not_compiled_in_is_refused(bundle, monkeypatc
 
 
 PROVIDERS = {
-    name: EngineKind("runtime.engine.ort_providers", "ProviderEngine", "onnxruntime", "x", name)
+    name: EngineKind("runtime.engine.providers", "ProviderEngine", "onnxruntime", "x", name)
     for name in ("CPUExecutionProvider", "AzureExecutionProvider")
 }
 

@@ -13,13 +13,14 @@ import pytest
 from bundles_small import small_windows
 from scipy import stats
 
-from runtime import cache
 from runtime.bundle import Bundle
-from runtime.cache import cache_folder
-from runtime.engine import choice, device, faster, measure, open_engine, trial
-from runtime.engine.choice import Candidate, Choice, Measured
-from runtime.engine.faster import Ratio
+from runtime.engine import open_engine
+from runtime.engine.auto import choice, device, faster, measure, trial
+from runtime.engine.auto.choice import Candidate, Choice, Measured
+from runtime.engine.auto.faster import Ratio
 from runtime.errors import InputError
+from runtime.files import cache
+from runtime.files.cache import cache_folder
 
 ONE = Candidate("onnxruntime")
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from exporters.commands import keys as keys_command
 from exporters.commands import sign as sign_command
 from exporters.sign import create_keys, read_secret, sign_bundle
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Trust
+from runtime.bundle.trust import PREFIX, key_id, read_keys, read_signatures, verifies
 from runtime.errors import InputError, TrustError
-from runtime.trust import PREFIX, Trust, key_id, read_keys, read_signatures, verifies
 
 # RFC 8032, section 7.1, test 2: secret key, public key, message, signature
 SECRET = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")

@@ -20,7 +20,7 @@ from exporters.int8 import Int8Options, to_int8
 from exporters.tensorrt import check_model, find_python
 from exporters.tensorrt.gate import INSTALL, PYTHON
 from runtime.bundle import Bundle
-from runtime.engine.tensorrt_child import Limits
+from runtime.engine.tensorrt.child import Limits
 from runtime.errors import MissingError
 from sdk.encoders import Classifier, create_encoder, encoder_info, list_encoders
 

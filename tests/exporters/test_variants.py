@@ -27,12 +27,12 @@ from exporters.int8.sensitivity import choose_layers, logits_error
 from exporters.prepare import prepare
 from exporters.training import add_training
 from exporters.variants import add_variant
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Manifest
+from runtime.bundle.contents import VariantTensor
+from runtime.bundle.variants import folded, quantize
 from runtime.engine import open_engine
 from runtime.engine.inputs import Inputs
 from runtime.errors import BundleError, InputError
-from runtime.manifest import Manifest, VariantTensor
-from runtime.variants import folded, quantize
 
 ENCODERS = os.environ.get("SENSEDGE_VARIANTS", "fcn,cnn-transformer").split(",")  # of encoders_small.py
 WEIGHTS = Int8Options(weights_only=True)
@@ -213,7 +213,7 @@ def test_a_folded_normalisation_is_torch_s():
     tensors = {"w": conv.weight, "b": conv.bias, "g": norm.weight, "o": norm.bias}
     tensors = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
     model = norm.running_mean.numpy().tobytes() + norm.running_var.numpy().tobytes()
-    from runtime.manifest import FoldedNorm
+    from runtime.bundle.contents import FoldedNorm
 
     place = VariantTensor("w", "float32", 0, norm=FoldedNorm("g", "o", 0, 12, norm.eps))
     assert folded(place, tensors, model) == pytest.approx(fused.weight.detach().numpy(), rel=1e-6)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 import sdk.demo
 from runtime import Bundle, InputError, Manifest, Modality, Recording, Signal, WindowSpec, labelled_windows, open_engine
-from runtime.manifest import Normalise
+from runtime.specs import Normalise
 from sdk.finetune import FinetunePlan, LabelledSet, finetune, read_labels, set_apart
 from sdk.finetune.judge import _chance
 from sdk.finetune.run import L2_GRID

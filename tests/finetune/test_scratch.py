@@ -5,7 +5,7 @@ import pytest
 import torch
 from bundles_small import small_manifest
 
-from runtime.manifest import TensorSpec
+from runtime.bundle.contents import TensorSpec
 from sdk.finetune.scratch import scratch_tensors
 
 MODULES = {

@@ -9,7 +9,7 @@ import torch
 from bundles_small import small_manifest
 
 from runtime import InputError
-from runtime.manifest import TensorSpec
+from runtime.bundle.contents import TensorSpec
 from sdk.finetune import FinetunePlan
 from sdk.finetune.sample import cached, epoch
 from sdk.finetune.theta import Layout, Pull

@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["runtime"]):
-    from runtime import graph_bytes, manifest, npz, strict_json, tensors, transport, trust
+    from runtime.bundle import graph_bytes, manifest, tensors, transport, trust
     from runtime.errors import BundleError, TrustError
+    from runtime.files import npz, strict_json
 
 WHERE = Path("/nowhere/file")
 

@@ -12,7 +12,7 @@ from exporters.int8 import Int8Options, to_int8
 from exporters.variants import add_variant
 from runtime.bundle import Bundle
 from runtime.engine import EngineKind, open_engine
-from runtime.engine import choice as choices
+from runtime.engine.auto import choice as choices
 from runtime.errors import InputError
 from runtime.window import LabelledWindows
 from sdk.meters import NoMeter

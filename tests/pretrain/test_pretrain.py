@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from runtime.errors import InputError
-from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import Recording
+from runtime.specs import Modality, Signal, WindowSpec
 from runtime.window import LabelledWindows
 from sdk.pretrain import PretrainPlan, Split, fit, load_checkpoint, run_study, save_checkpoint, subject_folds
 from sdk.pretrain.loop import learning_rate

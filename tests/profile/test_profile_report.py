@@ -13,8 +13,8 @@ from board_trees import orin_nano, write_tree
 
 from exporters.sign import create_keys, read_secret, sign_bundle
 from runtime import Bundle
-from runtime.engine import choice
-from runtime.trust import Trust
+from runtime.bundle import Trust
+from runtime.engine.auto import choice
 from sdk.demo.__main__ import DATA
 from sdk.meters import Energy, Timeline, open_meter
 from sdk.profile import ProfileOptions, child, profile

@@ -6,7 +6,7 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from runtime.clock import ClockSpec
+from runtime.specs import ClockSpec
 
 ON_GRID = 1e-3  # rows; nearer than a thousandth of a period is on the beat
 SLACK_S = 1e-6  # stamps are rounded

@@ -446,7 +446,7 @@ def _memory(address, shape):
 
 
 class FakeCuda:
-    """`runtime.engine.cuda.Cuda` over this process's memory; it minds which thread has the context."""
+    """`runtime.engine.tensorrt.cuda.Cuda` over this process's memory; it minds which thread has the context."""
 
     STREAM = 4242
     live = 0  # blocks of all devices that were not given back

@@ -1,4 +1,4 @@
-"""runtime.engine.tensorrt_build with a fake TensorRT: FAKE_TENSORRT_GENERATION, and what fake_tensorrt reads."""
+"""runtime.engine.tensorrt.build with a fake TensorRT: FAKE_TENSORRT_GENERATION, and what fake_tensorrt reads."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import fake_tensorrt
 
-from runtime.engine import tensorrt_build
+from runtime.engine.tensorrt import build as tensorrt_build
 
 if __name__ == "__main__":
     if os.environ.get("FAKE_TENSORRT") == "crash at import":

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, unpack
 from runtime.engine import open_engine
 from runtime.errors import BundleError
 from runtime.stream import Stream
-from runtime.transport import unpack
 
 MORE_BYTES = 192 << 20
 

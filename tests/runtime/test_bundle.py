@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from bundles_small import FCNS, small_windows
 
-from runtime.bundle import BASE, FILES, Bundle, current_version, write_bundle
+from runtime.bundle import Bundle, write_bundle
+from runtime.bundle.check import FILES
+from runtime.bundle.versions import current_version
 from runtime.engine import open_engine
 from runtime.errors import BundleError
+from runtime.specs import BASE
 
 ROLLBACK = r"Go back: python -m sdk.finetune BUNDLE --rollback base"
 
@@ -325,7 +328,7 @@ def test_a_spoilt_version_is_refused_and_the_base_still_works(small_bundle, how)
 
 
 def test_weights_that_fit_their_record_but_not_the_model(small_bundle):
-    from runtime.tensors import dump_tensors
+    from runtime.bundle.tensors import dump_tensors
 
     base = Bundle.open(small_bundle)
     base.commit({}, {})

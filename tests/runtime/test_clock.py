@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.bundle import Bundle
-from runtime.clock import ClockSpec, LowPass
 from runtime.engine import open_engine
 from runtime.errors import BundleError
-from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import Recording
+from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.stream import Stream
 from runtime.window import Windower, cut_windows
+from runtime.window.lowpass import LowPass
 
 RATE_HZ = 50.0
 FULL_SCALE = 90.0

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import sdk.demo
 from runtime.bundle import Bundle
 from runtime.errors import InputError
-from runtime.event_scores import EventScores, Interval, found_intervals, score_events, true_intervals
-from runtime.events import Event, EventRule, EventTracker
+from runtime.events import Event, EventScores, EventTracker, Interval, found_intervals, score_events, true_intervals
 from runtime.recording import Recording
+from runtime.specs import EventRule
 from runtime.stream import Prediction, Stream
 from runtime.window import Quality
 

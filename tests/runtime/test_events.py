@@ -13,10 +13,11 @@ from bundles_small import LABELS, small_manifest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Manifest
 from runtime.errors import BundleError
-from runtime.events import Event, EventRule, EventTracker, smoother
-from runtime.manifest import Manifest
+from runtime.events import Event, EventTracker
+from runtime.events.tracker import smoother
+from runtime.specs import EventRule
 
 WINDOW_S, HOP_S = 2.0, 0.5
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from runtime.clock import ClockSpec
-from runtime.manifest import Modality, Signal, WindowSpec
+from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.window import Windower
 
 RATE_HZ, N = 50.0, 500  # 10 s

@@ -18,7 +18,7 @@ from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
 from runtime.hub import Hub, HubCore, HubCounters
-from runtime.manifest import Modality, Normalise, Signal
+from runtime.specs import Modality, Normalise, Signal
 from runtime.stream import Stream
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small

@@ -8,8 +8,10 @@ from bundles_small import small_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.bundle import Manifest
+from runtime.bundle.contents import FileSpec, Head, TensorSpec
 from runtime.errors import BundleError
-from runtime.manifest import FileSpec, Head, Manifest, Modality, Normalise, Signal, TensorSpec, WindowSpec
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 
 
 def full(**changes):

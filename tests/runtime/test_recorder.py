@@ -31,7 +31,8 @@ from runtime import (
     cut_windows,
     open_engine,
 )
-from runtime.store import Span, encoder_id, paint
+from runtime.recorder.schema import encoder_id
+from runtime.recorder.store import Span, paint
 
 KILLS = int(os.environ.get("SENSEDGE_KILLS", "12"))
 TESTS = Path(__file__).parent.parent

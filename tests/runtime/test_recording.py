@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import InputError
-from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import UNLABELLED, Recording
+from runtime.specs import Modality, Signal, WindowSpec
 from runtime.window import cut_windows
 
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 50.0)))

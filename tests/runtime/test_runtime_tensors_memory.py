@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 
-from runtime.tensors import dump_tensors, load_tensors
+from runtime.bundle.tensors import dump_tensors, load_tensors
 
 
 def test_loaded_tensors_share_the_bytes_of_their_file(tmp_path):

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.clock import ClockSpec
-from runtime.manifest import Modality, Signal, WindowSpec
+from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.window import Windower
 
 EVEN = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 50.0)))

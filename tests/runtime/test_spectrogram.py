@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runtime import Manifest, Modality, RollingSpectrogram, Signal, Spectrogram, SpectrogramSpec, WindowSpec
 from runtime.errors import BundleError, InputError
-from runtime.manifest import Normalise
+from runtime.specs import Normalise
 from runtime.spectrogram import hann, resize_taps
 from runtime.window import Windower
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import strict_json
+from runtime.files import strict_json
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 documents = st.recursive(

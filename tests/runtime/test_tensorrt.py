@@ -20,12 +20,13 @@ import pytest
 from fake_tensorrt import FakeCuda
 
 from runtime.bundle import Bundle
-from runtime.engine import open_engine, tensorrt_build
-from runtime.engine import tensorrt as engine_module
-from runtime.engine.cuda import Cuda, CudaError
-from runtime.engine.tensorrt import BuildOptions, TensorrtEngine
-from runtime.engine.tensorrt_cache import CacheError, EngineCache
-from runtime.engine.tensorrt_child import Child, Limits, ask
+from runtime.engine import open_engine
+from runtime.engine.tensorrt import build as tensorrt_build
+from runtime.engine.tensorrt import engine as engine_module
+from runtime.engine.tensorrt.cache import CacheError, EngineCache
+from runtime.engine.tensorrt.child import Child, Limits, ask
+from runtime.engine.tensorrt.cuda import Cuda, CudaError
+from runtime.engine.tensorrt.engine import BuildOptions, TensorrtEngine
 from runtime.errors import InputError
 
 onnx = pytest.importorskip("onnx")
@@ -417,7 +418,7 @@ def test_an_untrusted_cache_leaves_onnxruntime(bundle, cache, monkeypatch):
 
 def test_the_oldest_engines_make_room(cache, monkeypatch):
     cache.parent.mkdir(mode=0o700)
-    monkeypatch.setattr("runtime.engine.tensorrt_cache.KEPT_BYTES", 2500)
+    monkeypatch.setattr("runtime.engine.tensorrt.cache.KEPT_BYTES", 2500)
     sealed = EngineCache(cache)
     for i in range(4):
         sealed.store(f"{i}.engine", {}, bytes(1000))

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from runtime.bundle.tensors import dump_tensors, load_tensors
 from runtime.errors import BundleError
-from runtime.tensors import dump_tensors, load_tensors
 
 tensors = st.dictionaries(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda name: name != "__metadata__"),

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from exporters.sign import sign_bundle
-from runtime.bundle import BASE, Bundle
+from runtime.bundle import Bundle, Trust
+from runtime.bundle.trust import key_id
 from runtime.command import guarded, open_bundle
 from runtime.errors import BundleError, InputError, MissingError, TrustError
-from runtime.trust import Trust, key_id
+from runtime.specs import BASE
 
 SECRETS = [Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in range(3)]
 KEYS = [secret.public_key().public_bytes_raw() for secret in SECRETS]
@@ -264,7 +265,7 @@ import sys
 from runtime import Bundle
 Bundle.open({str(signed)!r}).golden()
 assert not [name for name in sys.modules if name.startswith("cryptography")]
-from runtime.trust import Trust
+from runtime.bundle.trust import Trust
 Bundle.open({str(signed)!r}, trust=Trust.of({KEYS[0]!r}))
 assert "cryptography" in sys.modules
 """
@@ -322,7 +323,7 @@ def test_stream_takes_trust(small_bundle, tmp_path, capsys):
 
 
 def test_a_bundle_travels_as_one_file(signed, tmp_path, capsys):
-    from runtime.transport import pack, unpack
+    from runtime.bundle import pack, unpack
     from sdk.bundle import main
 
     Bundle.open(signed).commit({"head.bias": np.ones(3, np.float32)}, {})
@@ -354,7 +355,7 @@ def test_a_bundle_travels_as_one_file(signed, tmp_path, capsys):
 def test_an_ordinary_unzip_reads_what_we_pack(signed, tmp_path):
     import zipfile
 
-    from runtime.transport import pack
+    from runtime.bundle import pack
 
     pack(signed, tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:

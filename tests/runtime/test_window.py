@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.clock import Counters
 from runtime.errors import InputError
-from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import UNLABELLED, Recording
-from runtime.window import Windower, cut_windows, label_of, labelled_windows
+from runtime.specs import Modality, Signal, WindowSpec
+from runtime.window import Counters, Windower, cut_windows, label_of, labelled_windows
 
 RATE_HZ = 32.0
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), RATE_HZ),))

@@ -6,8 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from runtime.clock import ClockSpec
-from runtime.manifest import Modality, Signal, WindowSpec
+from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.window import Windower
 
 HOPS, HOP, LENGTH = 2000, 8, 16

@@ -15,11 +15,11 @@ from exporters import export_bundle, parts
 from exporters.training import add_training, training_graph
 from exporters.training.graph import Graph, Tensor
 from exporters.training.memory import peak
-from runtime.bundle import Bundle
+from runtime.bundle import Bundle, Manifest
+from runtime.bundle.contents import TrainingSpec
+from runtime.bundle.graph_bytes import with_output
 from runtime.engine import open_prefix
 from runtime.errors import BundleError, InputError
-from runtime.graph_bytes import with_output
-from runtime.manifest import Manifest, TrainingSpec
 
 
 @pytest.fixture

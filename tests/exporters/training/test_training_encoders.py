@@ -7,7 +7,7 @@ from encoders_small import SMALL
 from training_reference import labelled, session, torch_gradients, worst
 
 from exporters.training.build import build, read
-from runtime.graph_bytes import with_output
+from runtime.bundle.graph_bytes import with_output
 from sdk.encoders import list_encoders
 
 BATCH = 2

@@ -10,8 +10,9 @@ import torch
 from bundles_small import small_manifest
 from torch.nn import functional
 
+from runtime.bundle.contents import TensorSpec
 from runtime.engine.ort import training_options
-from runtime.manifest import Modality, Normalise, Signal, TensorSpec, WindowSpec
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 
 
 def torch_gradients(module, manifest, windows, labels, weights, dtype=torch.float64):

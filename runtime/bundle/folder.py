@@ -1,0 +1,295 @@
+"""A bundle: the folder that carries a model to a device, and the versions that the device adds to it.
+
+    walk.bundle/
+      manifest.json           what it is (see runtime.bundle.manifest), with size and hash of the files below
+      manifest.sig            where there is one: signatures over the manifest (see runtime.bundle.trust)
+      model.onnx              windows -> features, logits
+      weights.safetensors     the trainable tensors, by the names that they have in the graph
+      golden.npz              a few windows with the features and logits that the exporter computed
+      train/04.onnx           where there is one: loss and gradient of all tensors from layer 4 on
+      variants/int8.onnx      where there is one: the same model in another precision
+      personal/0001/          a version written on this device: weights.safetensors (some tensors) + record.json
+      personal/current        the version in use; no such file, or `base` in it, means the model as it was shipped
+
+Opening verifies all of it. Writing never changes a file in place: a version is a new folder, moved into place whole,
+and choosing one is an atomic rename of `current`. So a kill or a power cut at any instant leaves a bundle that opens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.bundle.check import (
+    COPY_AGAIN,
+    MANIFEST_LIMIT_BYTES,
+    check_files,
+    check_overlay,
+    check_tensors,
+    read,
+    read_whole,
+)
+from runtime.bundle.contents import TrainingSpec
+from runtime.bundle.manifest import Manifest
+from runtime.bundle.tensors import dump_tensors, parse_tensors
+from runtime.bundle.versions import current_version, load_version, read_record, versions_of
+from runtime.errors import BundleError
+from runtime.files.atomic import TEMPORARY, fsync_folder, held, write_atomic, write_folder_atomic
+from runtime.specs import BASE, FLOAT32
+
+if TYPE_CHECKING:
+    from runtime.bundle.trust import Trust
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Windows with the answers that they gave when the bundle was made."""
+
+    windows: NDArray[np.float32]  # shape (n, length_samples, n_channels)
+    features: NDArray[np.float32]  # shape (n, n_features)
+    logits: NDArray[np.float32]  # shape (n, n_classes)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. `Bundle.open` makes one; the fields are what it found."""
+
+    path: Path
+    manifest: Manifest
+    version: str  # "base" or the name of a folder under personal/
+    base_tensors: Mapping[str, NDArray[np.float32]]  # as shipped
+    personal_tensors: Mapping[str, NDArray[np.float32]]  # those that `version` replaces
+    trust: Trust | None = None  # what it was opened with; versions that are written later are opened with it too
+
+    @classmethod
+    def open(cls, path: str | Path, version: str | None = None, *, trust: Trust | None = None) -> Bundle:
+        """Read and verify a bundle.
+
+        Args:
+            path: its folder.
+            version: "base", a name such as "0001", or None for the one in use.
+            trust: whose signature it must bear; None: anyone's bundle opens, as long as it is whole.
+
+        Raises:
+            BundleError: names the file that is missing, altered or not as the manifest says.
+            TrustError: with `trust`, a bundle that is not signed as it asks for, or no longer what was signed.
+        """
+        path = Path(path)
+        text = read(path, "manifest.json", MANIFEST_LIMIT_BYTES)
+        if trust is not None:  # before a byte of it is interpreted
+            trust.check_signature(path, text)
+        manifest = Manifest.from_json(text, path / "manifest.json")
+        if trust is not None:
+            trust.check_contents(path, manifest)
+            version = trust.check_version(path, version)
+        try:
+            model, weights = check_files(path, manifest)
+        except BundleError as error:
+            if trust is not None:
+                raise trust.broken(error) from None
+            raise
+        base = parse_tensors(weights, path / "weights.safetensors")
+        check_tensors(path, manifest, base, model)
+        if manifest.variants:
+            from runtime.bundle.variants import check_variants  # most bundles have none
+
+            check_variants(path, manifest)
+        version = current_version(path) if version is None else version
+        personal = load_version(path, manifest, version) if version != BASE else {}
+        return cls(path, manifest, version, base, personal, trust)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """A trainable tensor of the version in use."""
+        return self.personal_tensors.get(name, self.base_tensors[name])
+
+    def model(self, precision: str = FLOAT32) -> bytes:
+        """The ONNX graph of the version in use: the shipped bytes with the personal tensors laid over them.
+
+        In another precision than float32 they are converted first, as the manifest's `variants` say.
+
+        Args:
+            precision: "float32" or one of `precisions`.
+
+        Raises:
+            BundleError: the bundle has no such variant, or a personal tensor is too large for its precision.
+
+        The bytes are changed before any engine sees them. Handing the tensors to onnxruntime as initializers instead
+        does not work: it ignores them, without a word, for weights that its layout transform has already taken.
+        """
+        model = bytearray(self.shipped_file("model.onnx"))
+        if precision != FLOAT32:
+            return self._variant(precision, bytes(model))
+        for spec in self.manifest.tensors:
+            if spec.name in self.personal_tensors:
+                data = self.personal_tensors[spec.name].astype("<f4").tobytes()
+                model[spec.offset : spec.offset + len(data)] = data
+        return bytes(model)
+
+    def _variant(self, precision: str, model: bytes) -> bytes:
+        """The graph in another precision, with the personal tensors of this version in it."""
+        from runtime.bundle.variants import write_tensors  # a stream of the float32 model starts without it
+
+        spec = next((spec for spec in self.manifest.variants if spec.precision == precision), None)
+        if spec is None:
+            raise BundleError(
+                self.path,
+                expected=f"a variant {precision}",
+                got=", ".join(self.precisions),
+                fix="Add it on a workstation (python -m exporters fp16|int8 BUNDLE) or use float32.",
+            )
+        data = bytearray(self.shipped_file(spec.file))
+        personal = self.personal_tensors
+        write_tensors(data, spec, {**self.base_tensors, **personal}, model, only=frozenset(personal))
+        return bytes(data)
+
+    def training_model(self, spec: TrainingSpec) -> bytes:
+        """The graph of one of `manifest.training`."""
+        return self.shipped_file(spec.file)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What `model` can give: "float32" and the variants."""
+        return (FLOAT32, *(spec.precision for spec in self.manifest.variants))
+
+    def shipped_file(self, name: str) -> bytes:
+        """The bytes of a file of the bundle, by its name in manifest.files, compared with its hash once more."""
+        return read_whole(self.path, self.manifest, name)
+
+    def golden(self) -> Golden:
+        """The golden windows with the base model's answers."""
+        from runtime.files.npz import read_stored  # not before: a stream starts without it
+
+        where = self.path / "golden.npz"
+        found = read_stored(read_whole(self.path, self.manifest, "golden.npz"), where)
+        rows = len(found["windows"]) if found.get("windows", np.zeros(())).ndim else 0
+        expected = {
+            "windows": (rows, *self.manifest.window_shape),
+            "features": (rows, self.manifest.features),
+            "logits": (rows, len(self.manifest.labels)),
+        }
+        shapes = {name: array.shape for name, array in found.items()}
+        if shapes != expected or not rows:
+            raise BundleError(where, expected=f"arrays of shapes {expected}", got=shapes, fix=COPY_AGAIN)
+        return Golden(**found)
+
+    def versions(self) -> list[str]:
+        """Names of the personal versions, oldest first, without the base."""
+        return versions_of(self.path)
+
+    def record(self, version: str) -> dict[str, Any]:
+        """What was written beside a personal version: how it was made, what it cost and what it gained."""
+        return read_record(self.path / "personal" / version)
+
+    def commit(self, tensors: Mapping[str, NDArray[np.float32]], record: Mapping[str, Any]) -> Bundle:
+        """Add a personal version, make it the one in use and return the bundle with it.
+
+        Args:
+            tensors: the trainable tensors that differ from the base, by name.
+            record: how the version was made; JSON.
+
+        Raises:
+            BundleError: a tensor that the manifest does not list, or of another shape, or not finite; another process
+                is writing to this bundle.
+        """
+        with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused below
+            tensors = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
+        check_overlay(self.path, self.manifest, tensors)
+        weights = dump_tensors(tensors)
+        full = {
+            **record,
+            "model_sha256": self.manifest.files["model.onnx"].sha256,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        }
+        with self._writing() as personal:
+            number = int(self.versions()[-1]) + 1 if self.versions() else 1
+            version = f"{number:04d}"
+
+            def fill(folder: Path) -> None:
+                (folder / "weights.safetensors").write_bytes(weights)
+                (folder / "record.json").write_text(json.dumps(full, indent=1, allow_nan=False) + "\n")
+
+            write_folder_atomic(personal / version, fill)
+            # a base that was replaced meanwhile refuses it here
+            chosen = Bundle.open(self.path, version, trust=self.trust)
+            write_atomic(personal / "current", f"{version}\n".encode())
+        return chosen
+
+    def rollback(self, version: str = BASE) -> Bundle:
+        """Make another version the one in use: "base" or one of `versions()`. Nothing is deleted."""
+        chosen = Bundle.open(self.path, version, trust=self.trust)
+        with self._writing() as personal:
+            write_atomic(personal / "current", f"{version}\n".encode())
+        return chosen
+
+    @contextmanager
+    def _writing(self) -> Iterator[Path]:
+        """Hold the only right to write under personal/; what a killed writer left behind is swept away."""
+        import shutil  # not before: a stream starts without it
+
+        personal = self.path / "personal"
+        if personal.is_symlink():  # a bundle from elsewhere must not choose where this device writes
+            fix = "Remove the link, or put the whole bundle there."
+            raise BundleError(personal, expected="a folder", got="a link", fix=fix)
+        if not personal.is_dir():
+            personal.mkdir(exist_ok=True)  # another writer may have been faster
+            fsync_folder(self.path)
+        busy = BundleError(
+            personal, expected="one writer at a time", got="a second one", fix="Wait for the other to end."
+        )
+        with held(personal, busy):
+            for leftover in personal.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
+            yield personal
+
+
+def write_bundle(
+    path: str | Path,
+    manifest: Manifest,
+    model: bytes,
+    tensors: Mapping[str, NDArray[np.float32]],
+    golden: Golden,
+    training: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    """Write a new bundle in one step; one that is already at `path` is replaced, its personal versions with it.
+
+    Args:
+        path: the folder to make.
+        manifest: complete but for `files`, which is filled in here.
+        model: the ONNX graph.
+        tensors: the trainable tensors, by name.
+        golden: windows with the answers of the module that was exported.
+        training: the graphs that manifest.training speaks of, by their file; None: there are none.
+
+    Raises:
+        BundleError: at `path` is something that is no bundle; it is left as it is.
+    """
+    path = Path(path)
+    if path.exists() and not (path / "manifest.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise BundleError(path, expected="no folder yet, or a bundle", got="something else", fix="Choose another path.")
+    archive = io.BytesIO()
+    np.savez(archive, windows=golden.windows, features=golden.features, logits=golden.logits)
+    contents = {
+        "golden.npz": archive.getvalue(),
+        "model.onnx": model,
+        "weights.safetensors": dump_tensors(tensors, {spec.name: str(spec.layer) for spec in manifest.tensors}),
+        **(training or {}),
+    }
+
+    def fill(folder: Path) -> None:
+        for name, data in contents.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        (folder / "manifest.json").write_text(manifest.with_files(contents).to_json())
+        Bundle.open(folder)
+
+    write_folder_atomic(path, fill)
+    return Bundle.open(path)

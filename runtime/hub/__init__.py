@@ -1,0 +1,27 @@
+"""Many streams over one engine.
+
+core      the queues and the batches, told the time by the caller: no thread, no clock     HubCore, HubCounters
+thread    the one thread that runs a core                                                 Hub
+"""
+
+from typing import TYPE_CHECKING
+
+from runtime.lazy import attach
+
+if TYPE_CHECKING:
+    from runtime.hub.core import HubCore, HubCounters
+    from runtime.hub.thread import Hub
+
+__getattr__ = attach(
+    __name__,
+    {
+        "core": "HubCore HubCounters",
+        "thread": "Hub",
+    },
+)
+
+__all__ = [
+    "Hub",
+    "HubCore",
+    "HubCounters",
+]

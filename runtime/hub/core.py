@@ -1,0 +1,335 @@
+r"""Many streams over one engine: windows that are due at about the same time are run as one batch.
+
+    push("anna", ...) -> Windower -> [w]     \
+    push("ben", ...)  -> Windower -> [w w w]  > in turn, one window of each -> batch -> Engine -> on_prediction(name, p)
+    push("cem", ...)  -> Windower -> [w]     /                                 (n, length, channels)
+      any thread         one per      bounded                                  one thread
+                         stream
+
+A batch is run when `max_batch` windows wait, or when the first has waited for `max_delay_s`. A stream whose queue is
+full loses its oldest window, which is counted; however much one stream pushes, it takes no turn from another. So at
+most `max_streams` x `max_queue` windows wait, however late the engine is.
+
+`HubCore` is the queues and the batches, told the time by its caller: no thread, no clock. `runtime.hub.thread.Hub`
+adds the one thread that runs it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from threading import Lock
+from time import perf_counter
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from runtime.bundle import Bundle
+from runtime.engine import Engine
+from runtime.errors import InputError
+from runtime.specs import ClockSpec
+from runtime.stream import Prediction, decide
+from runtime.window import Counters, Window, Windower
+
+MAX_DELAY_S, MAX_BATCH, MAX_QUEUE, MAX_STREAMS = 0.05, 32, 8, 4096
+
+
+@dataclass(frozen=True)
+class HubCounters:
+    """What became of the windows of one stream, or of all."""
+
+    windows: int  # that pushes have completed: the sum of the other three
+    predicted: int
+    dropped: int  # pushed out of a full queue, in a batch that failed, or waiting when the stream or the hub ended
+    queued: int  # waiting, or in the batch that is being run
+
+
+@dataclass(slots=True)
+class _Tally:
+    windows: int = 0
+    predicted: int = 0
+    dropped: int = 0
+
+    def counters(self) -> HubCounters:
+        return HubCounters(self.windows, self.predicted, self.dropped, self.windows - self.predicted - self.dropped)
+
+
+class _Source:
+    """One stream: its samples that wait for a window, its windows that wait for a batch."""
+
+    __slots__ = ("lock", "name", "removed", "tally", "waiting", "windower")
+
+    def __init__(self, name: str, windower: Windower) -> None:
+        self.name, self.windower = name, windower
+        self.lock = Lock()  # over `windower`; taken before the core's
+        self.waiting: deque[_Waiting] = deque()
+        self.tally, self.removed = _Tally(), False
+
+
+class _Waiting(NamedTuple):
+    """A window in the queue."""
+
+    source: _Source
+    window: Window
+    window_s: float  # that cutting it took
+
+
+class HubCore:
+    """The queues and the batches of many streams. Threads may share it; `step` is for one thread at a time.
+
+    A batch's logits may differ from those of its windows run singly in the last bits, because the engine multiplies
+    larger matrices: probabilities agree with those of a `Stream` to 1e-5, labels but for ties within that. Everything
+    else is the same.
+
+    Args:
+        bundle: a verified bundle.
+        engine: run by `step` only.
+        max_delay_s: how long a window may wait for others to fill a batch.
+        max_batch: windows in one run of the engine.
+        max_queue: windows of one stream that may wait; when more come, the oldest are dropped. A push that completes
+            more than these loses its first ones, so a device that sends long stretches at once needs a longer queue.
+        max_streams: streams at one time.
+        clock: what each stream does about gaps and uneven time stamps; None: as the manifest says.
+
+    Raises:
+        InputError: a bound that allows nothing.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        *,
+        max_delay_s: float = MAX_DELAY_S,
+        max_batch: int = MAX_BATCH,
+        max_queue: int = MAX_QUEUE,
+        max_streams: int = MAX_STREAMS,
+        clock: ClockSpec | None = None,
+    ) -> None:
+        bounds = {"max_batch": max_batch, "max_queue": max_queue, "max_streams": max_streams}
+        for name, value in bounds.items():
+            if value < 1:
+                raise InputError(name, expected="at least 1", got=value, fix="Allow one or more.")
+        if not max_delay_s >= 0:
+            raise InputError("max_delay_s", expected="at least 0 s", got=max_delay_s, fix="Allow no delay, or some.")
+        self.max_delay_s, self.max_batch, self.max_queue, self.max_streams = max_delay_s, *bounds.values()
+        self.manifest, self._engine, self._clock = bundle.manifest, engine, clock or bundle.manifest.clock
+        self._batch = np.zeros((max_batch, *bundle.manifest.window_shape), np.float32)
+        self._lock = Lock()  # over all that follows
+        self._sources: dict[str, _Source] = {}
+        self._turns: deque[_Source] = deque()  # the streams that have windows waiting, the next one to be served first
+        self._queued = 0  # windows in all their queues
+        self._since_s: float | None = None  # since when there are some
+        self._all = _Tally()
+        self._closed = False
+
+    def push(
+        self, name: str, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None, *, now_s: float
+    ) -> bool:
+        """Take samples of one stream; a new name begins a new stream.
+
+        Args:
+            name: of the stream.
+            samples: as of `Stream.push`.
+            t: as of `Stream.push`.
+            modality: as of `Stream.push`.
+            now_s: on any clock, the same for all calls.
+
+        Returns:
+            Whether `due_s` has changed.
+
+        Raises:
+            InputError: samples or times that do not fit, one stream too many, or the hub is closed.
+        """
+        self._refuse_if_closed()
+        source = self._sources.get(name) or self._add(name)
+        with source.lock:  # until the windows are queued, so that they are queued in order
+            began = perf_counter()
+            windows = source.windower.push(samples, t, modality)
+            return bool(windows) and self._queue(source, windows, began, now_s)
+
+    def flush(self, name: str, pad: Literal["hold", "zero"] | None = None, *, now_s: float) -> bool:
+        """End a stream, as `Stream.flush` does; its next sample begins a new one.
+
+        Args:
+            name: of the stream.
+            pad: as of `Stream.flush`.
+            now_s: as of `push`.
+
+        Returns:
+            Whether `due_s` has changed.
+
+        Raises:
+            InputError: no such stream, or the hub is closed.
+        """
+        self._refuse_if_closed()
+        with self._lock:
+            source = self._source(name)
+        with source.lock:
+            began = perf_counter()
+            windows = source.windower.flush(pad)
+            return bool(windows) and self._queue(source, windows, began, now_s)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise InputError("hub", expected="an open hub", got="a closed one", fix="Open another one.")
+
+    def _add(self, name: str) -> _Source:
+        source = _Source(name, Windower(self.manifest.signal, self.manifest.window, self._clock))
+        with self._lock:
+            if name not in self._sources and len(self._sources) >= self.max_streams:
+                raise InputError(
+                    f"stream {name!r}",
+                    expected=f"at most {self.max_streams} streams",
+                    got="one more",
+                    fix="Remove streams that have ended, or raise max_streams.",
+                )
+            return self._sources.setdefault(name, source)
+
+    def _queue(self, source: _Source, windows: list[Window], began: float, now_s: float) -> bool:
+        window_s = (perf_counter() - began) / len(windows)
+        waiting = [_Waiting(source, window, window_s) for window in windows]
+        with self._lock:
+            return self._queue_locked(source, waiting, now_s)
+
+    def _queue_locked(self, source: _Source, windows: list[_Waiting], now_s: float) -> bool:
+        self._refuse_if_closed()
+        self._count(source, windows=len(windows))
+        if source.removed:
+            self._count(source, dropped=len(windows))
+            return False
+        before = self._queued
+        if not source.waiting:
+            self._turns.append(source)
+        excess = max(len(source.waiting) + len(windows) - self.max_queue, 0)
+        source.waiting.extend(windows)
+        for _ in range(excess):
+            source.waiting.popleft()
+        self._count(source, dropped=excess)
+        self._queued += len(windows) - excess
+        if not before:
+            self._since_s = now_s
+        return not before or before < self.max_batch <= self._queued
+
+    def _count(self, source: _Source, *, windows: int = 0, predicted: int = 0, dropped: int = 0) -> None:
+        for tally in (source.tally, self._all):
+            tally.windows += windows
+            tally.predicted += predicted
+            tally.dropped += dropped
+
+    def due_s(self) -> float | None:
+        """When the next batch is due, on the callers' clock; -inf: at once, None: nothing waits."""
+        with self._lock:
+            if self._since_s is None:
+                return None
+            return -np.inf if self._queued >= self.max_batch else self._since_s + self.max_delay_s
+
+    def step(self) -> list[tuple[str, Prediction]]:
+        """Run one batch of what waits, due or not, and return its predictions; a stream's own are in order.
+
+        Whatever the engine raises is raised, and the windows of the batch count as dropped.
+        """
+        with self._lock:
+            taken = self._take()
+        if not taken:
+            return []
+        try:
+            predictions = self._run(taken)
+        except BaseException:
+            self._settle(taken, predicted=False)
+            raise
+        self._settle(taken, predicted=True)
+        return predictions
+
+    def _take(self) -> list[_Waiting]:
+        """Up to a batch of windows, one stream after the other, each stream's oldest first."""
+        taken: list[_Waiting] = []
+        while self._turns and len(taken) < self.max_batch:
+            source = self._turns.popleft()
+            taken.append(source.waiting.popleft())
+            if source.waiting:
+                self._turns.append(source)
+        self._queued -= len(taken)
+        if not self._queued:
+            self._since_s = None  # else what is left keeps the time of the first, and is due at once or soon
+        return taken
+
+    def _run(self, taken: list[_Waiting]) -> list[tuple[str, Prediction]]:
+        began = perf_counter()
+        batch = self._batch[: len(taken)]
+        for row, waiting in zip(batch, taken, strict=True):
+            row[:] = waiting.window.samples
+        logits = self._engine.run(batch).tolist()
+        engine_s = (perf_counter() - began) / len(taken)
+        labels = self.manifest.labels
+        return [
+            (source.name, decide(labels, row, window, window_s, engine_s, perf_counter()))
+            for row, (source, window, window_s) in zip(logits, taken, strict=True)
+        ]
+
+    def _settle(self, taken: list[_Waiting], *, predicted: bool) -> None:
+        with self._lock:
+            for waiting in taken:
+                self._count(waiting.source, predicted=int(predicted), dropped=int(not predicted))
+
+    def remove(self, name: str) -> None:
+        """Forget a stream; its windows that wait are dropped.
+
+        Raises:
+            InputError: no such stream.
+        """
+        with self._lock:
+            source = self._source(name)
+            del self._sources[name]
+            source.removed = True
+            self._drop(source)
+
+    def _source(self, name: str) -> _Source:
+        if name not in self._sources:
+            raise InputError("stream", expected="the name of a stream", got=repr(name), fix="Push to it first.")
+        return self._sources[name]
+
+    def _drop(self, source: _Source) -> None:
+        if source.waiting:
+            self._turns.remove(source)
+        self._queued -= len(source.waiting)
+        self._count(source, dropped=len(source.waiting))
+        source.waiting.clear()
+        if not self._queued:
+            self._since_s = None
+
+    def close(self) -> None:
+        """Refuse further pushes. What waits can still be run."""
+        with self._lock:
+            self._closed = True
+
+    def drop_all(self) -> None:
+        """Drop what waits."""
+        with self._lock:
+            for source in list(self._turns):
+                self._drop(source)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams."""
+        with self._lock:
+            return tuple(self._sources)
+
+    def counters(self, name: str | None = None) -> HubCounters:
+        """Of one stream, or of all that there ever were.
+
+        Raises:
+            InputError: no such stream.
+        """
+        with self._lock:
+            return (self._all if name is None else self._source(name).tally).counters()
+
+    def sample_counters(self, name: str) -> Counters:
+        """What became of a stream's samples so far: the live object, for reading.
+
+        Raises:
+            InputError: no such stream.
+        """
+        with self._lock:
+            return self._source(name).windower.counters

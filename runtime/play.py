@@ -1,0 +1,105 @@
+"""The one loop: what a source sends goes through a stream, and what the stream says to a recorder, to sinks, to you.
+
+    source -> batch -> Stream.push -> prediction -> Recorder      where one was handed in
+                                                 -> Sink, Sink    in turn
+                                                 -> on_prediction(prediction, true label or None)
+
+    with open_source("iio:mpu6050", bundle.manifest.signal) as source:
+        play(source, bundle, lambda prediction, true: print(prediction.label))
+
+It ends when the source ends or is stopped; what is then held back is predicted too. A true label is known where the
+source plays a recording that has labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from runtime.bundle import Bundle
+from runtime.engine import Engine, open_engine
+from runtime.recording import Recording
+from runtime.sources import Source
+from runtime.stream import Prediction, Stream
+from runtime.window import Counters, label_of
+
+if TYPE_CHECKING:
+    from runtime.recorder import Recorder
+    from runtime.sinks import Sink
+
+OnPrediction = Callable[[Prediction, str | None], object]
+_REPLAYED_WINDOWS = 64  # from one commit of a recorder to the next
+
+
+def play(
+    source: Source,
+    bundle: Bundle,
+    on_prediction: OnPrediction | None = None,
+    *,
+    engine: Engine | None = None,
+    recorder: Recorder | None = None,
+    sinks: Sequence[Sink] = (),
+) -> Counters:
+    """Stream what an opened source sends, until it ends.
+
+    Args:
+        source: that was opened.
+        bundle: what predicts.
+        on_prediction: called with each prediction and its true label, None where nobody knows it.
+        engine: None: onnxruntime.
+        recorder: of this bundle; it is flushed at the end.
+        sinks: that were opened.
+
+    Returns:
+        What became of the samples.
+    """
+    engine, stream, recording, kept = engine or open_engine(bundle), None, recording_of(source), 0
+
+    def tell(predictions: list[Prediction]) -> None:
+        for prediction in predictions:
+            for sink in sinks:
+                sink.write(prediction)
+            if on_prediction is not None:
+                true = None if recording is None else label_of(recording, prediction.start_s, prediction.end_s)
+                on_prediction(prediction, true)
+
+    for batch in source:
+        stream = stream or stream_for(source, bundle, engine, recorder)
+        tell(stream.push(*batch))
+        if recorder is not None and recording is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
+            recorder.flush()  # a sensor gives it time enough; a replay does not wait
+            kept = stream.counters.windows
+    if stream is not None:
+        tell(stream.flush())
+    if recorder is not None:
+        recorder.flush()
+    return Counters() if stream is None else stream.counters
+
+
+def recording_of(source: Source) -> Recording | None:
+    """What a replay plays; None of other sources."""
+    return getattr(source, "recording", None)
+
+
+def stream_for(
+    source: Source, bundle: Bundle, engine: Engine | None = None, recorder: Recorder | None = None
+) -> Stream:
+    """A stream for what a source sends: the manifest's clock, told where the stamps come from and how fast they are.
+
+    Call it when the first batch is there: a source of lines does not know before whether they have times.
+
+    Args:
+        source: that was opened.
+        bundle: what predicts.
+        engine: None: onnxruntime.
+        recorder: of this bundle; the stream is a `RecordedStream` then.
+    """
+    clock = bundle.manifest.clock
+    if source.stamps is not None:
+        clock = replace(clock, unit="s", stamps=source.stamps)
+    if recorder is not None:
+        from runtime.recorder import RecordedStream  # sqlite3, for those who have a store
+
+        return RecordedStream(recorder, engine, clock=clock, source_hz=source.rate_hz)
+    return Stream(bundle, engine, clock=clock, source_hz=source.rate_hz)

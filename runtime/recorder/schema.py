@@ -1,0 +1,103 @@
+"""The tables of a recorder's store, one SQLite file: made, opened, and told from other files.
+
+meta         the signal and the window that all rows share; the last run
+models       the versions that predicted, each with the order of its labels
+predictions  a row per window; the key is its start, microseconds since 1970, so that a span of time is one range
+windows      its samples, float32: only those that the window before it in the same run did not have
+features     what the encoder made of it, where the recorder keeps that instead
+quarters     predictions per quarter of an hour and label: a month is counted without reading its rows
+marks        labels that were given later, in the order in which they were given; none is ever overwritten
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from dataclasses import asdict
+from pathlib import Path
+
+from runtime.bundle import Bundle, Manifest
+from runtime.errors import InputError
+
+SUFFIXES = (".db", ".sqlite", ".sqlite3")
+US = 1_000_000  # in a second
+QUARTER_US = 900 * US
+APPLICATION_ID = 0x73656E73  # tells our files from other SQLite files
+_FORMAT = 1
+_BUSY_S = 5.0  # so long a writer waits for another one
+
+_SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT, version TEXT, sha256 TEXT, encoder TEXT, labels TEXT);
+CREATE TABLE labels (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
+CREATE TABLE predictions (
+    at INTEGER PRIMARY KEY, model INTEGER, run INTEGER, label INTEGER, probability REAL, probabilities BLOB,
+    real REAL, filled INTEGER, saturated INTEGER, padded INTEGER, source_hz BLOB, jitter_s REAL);
+CREATE TABLE windows (at INTEGER PRIMARY KEY, run INTEGER, shared INTEGER, samples BLOB);
+CREATE TABLE features (at INTEGER PRIMARY KEY, model INTEGER, data BLOB);
+CREATE TABLE quarters (quarter INTEGER, label INTEGER, n INTEGER, PRIMARY KEY (quarter, label)) WITHOUT ROWID;
+CREATE TABLE marks (id INTEGER PRIMARY KEY, start INTEGER, "end" INTEGER, label TEXT, made INTEGER);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {_FORMAT};
+"""
+
+
+def facts(manifest: Manifest) -> dict[str, str]:
+    """What all rows of a store have in common, as JSON: only such windows may be added."""
+    parts = {"signal": asdict(manifest.signal), "window": asdict(manifest.window)}
+    shared = {name: json.dumps(part, sort_keys=True) for name, part in parts.items()}
+    return shared | {"window_bytes": str(4 * math.prod(manifest.window_shape))}
+
+
+def encoder_id(bundle: Bundle) -> str:
+    """The same for two versions whose features are the same: all tensors but the head's."""
+    digest = hashlib.sha256(bundle.manifest.files["model.onnx"].sha256.encode())
+    head = bundle.manifest.head
+    for name in sorted(bundle.personal_tensors.keys() - {head.weight, head.bias}):
+        digest.update(name.encode() + bundle.personal_tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that exists, in autocommit mode; other threads may use it, one at a time."""
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """Raise an InputError for a file that is no store, or one of a later format."""
+    if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise never_written(path)
+    found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    if found != [APPLICATION_ID, _FORMAT]:
+        raise InputError(
+            path, expected=f"a recorder's store, format {_FORMAT}", got="another file", fix="Choose another path."
+        )
+
+
+def never_written(path: Path) -> InputError:
+    """The error for a file without a row of ours."""
+    return InputError(path, expected="a store", got="one that was never written to", fix="Record something first.")
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables in a file that has none; in one transaction, so that a kill leaves all or nothing."""
+    if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """The error for a store that cannot be opened."""
+    return InputError(path, expected="a store that can be opened", got=error, fix="Check path, rights and free space.")
+
+
+def damaged(path: Path, error: object) -> InputError:
+    """The error for a store whose bytes do not make sense."""
+    return InputError(
+        path,
+        expected="a whole store",
+        got=error,
+        fix=f'Save what can be read: sqlite3 "{path}" .recover | sqlite3 saved.db, and record into another file.',
+    )

@@ -1,0 +1,98 @@
+"""What may be pushed: samples and times of the right shape and kind, of a clock that is known, as in the first push."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from runtime.errors import InputError
+from runtime.specs import Signal
+from runtime.window.pieces import Rows, Times
+
+
+def clock_of(signal: Signal, names: tuple[str | None, ...], modality: str | None) -> int:
+    """Which clock a push belongs to.
+
+    Args:
+        signal: of the stream.
+        names: of the clocks, as the first push settled them; empty before it.
+        modality: whose samples are pushed; None: those of all.
+
+    Raises:
+        InputError: no such clock in this stream.
+    """
+    known: tuple[str | None, ...] = names or (
+        (None,) if modality is None and signal.is_even else tuple(m.name for m in signal.modalities)
+    )
+    if modality not in known:
+        raise InputError(
+            "modality",
+            expected=" or ".join(name or "none, as in the first push" for name in known),
+            got=modality,
+            fix="Push all channels together, or each modality by its name; reset() before you change.",
+        )
+    return known.index(modality)
+
+
+def checked_samples(samples: ArrayLike, names: tuple[str, ...]) -> Rows:
+    """Samples as float32, shape (n, n_channels); a single row may come as (n_channels,).
+
+    Raises:
+        InputError: another shape, or no real numbers.
+    """
+    array = _as_array(samples)
+    if array.ndim == 1 and len(array) == len(names):
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != len(names) or array.dtype.kind not in "fiu":
+        raise InputError(
+            "samples",
+            expected=f"real numbers of shape (n, {len(names)}): {', '.join(names)}",
+            got=f"dtype {array.dtype}, shape {array.shape}",
+            fix="Give one column per channel of the bundle's signal.",
+        )
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):  # an overflow becomes infinite, which counts as missing
+            array = array.astype(np.float32)
+    return array
+
+
+def checked_times(t: ArrayLike | None, n: int, unit: str, timed: bool | None) -> Times | None:
+    """Time stamps in seconds, shape (n,), or None where the stream comes without any.
+
+    Args:
+        t: as pushed.
+        n: samples that they belong to.
+        unit: of the stamps, "s" or "ns".
+        timed: whether earlier pushes came with stamps; None: there were none.
+
+    Raises:
+        InputError: another shape, no real numbers, or another way of pushing than before.
+    """
+    if timed is not None and timed is not (t is not None):
+        raise InputError(
+            "t",
+            expected="time stamps with every push or with none",
+            got="both ways in one stream",
+            fix="Call reset() before you change.",
+        )
+    if t is None:
+        return None
+    times = np.atleast_1d(_as_array(t))
+    if times.shape != (n,) or times.dtype.kind not in "fiu":
+        raise InputError(
+            "t",
+            expected=f"{n} time stamps in {unit}, one per sample",
+            got=f"dtype {times.dtype}, shape {times.shape}",
+            fix="Give every sample its own time.",
+        )
+    seconds: Times = times / 1e9 if unit == "ns" else times.astype(np.float64, copy=False)
+    return seconds
+
+
+def _as_array(values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return np.array(None, object)

@@ -1,0 +1,135 @@
+"""From samples in order to even rows: straight lines between the samples, read at the beat of the model.
+
+    samples        x    x     x   x      x    x     x         true times, jittered, at a rate of their own
+    grid rows      |----|----|----|----|----|----|----|       origin + k / rate_hz
+
+Every value is computed from its own neighbours in an order that does not depend on how the samples were pushed, so any
+chunking gives the same rows, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.window.pieces import FILLED, SATURATED, Flags, Piece, Rows, Stretch, Times, joined
+
+REAL_PERIODS = 1.5  # rows between samples further apart than this many periods of the source count as filled
+_ON_GRID = 1e-3  # rows; a sample nearer to the beat than this is the row
+
+
+class Grid:
+    """Reads straight lines between stamped samples at an even beat.
+
+    Args:
+        origin_s: time of row 0.
+        rate_hz: rows per second.
+        source_hz: samples per second, about.
+        hold_s: across longer steps than this the last sample is repeated instead of drawing a line.
+        stamped: whether the source gave the times; if not, nothing is to be learnt of its clock.
+    """
+
+    def __init__(
+        self, origin_s: float, rate_hz: float, source_hz: float, hold_s: float = math.inf, *, stamped: bool = True
+    ) -> None:
+        self._stamped = stamped
+        self.origin_s, self._rate_hz = origin_s, rate_hz
+        self._real = REAL_PERIODS * rate_hz / source_hz + _ON_GRID  # rows between two samples
+        self._hold = hold_s * rate_hz
+        self._samples = 0  # that came so far
+        self._last: Piece | None = None  # the samples that later rows need, with their places on the grid for times
+        self._tail: Rows | None = None  # the newest sample's values, if it took the short way
+        self._bridge: int | None = None
+        self.next = 0  # the first row that is still to come
+
+    def leap(self, bridge: int) -> None:
+        """Before the next sample lies a hole: fill only so many rows at either end of it."""
+        self._bridge = bridge
+
+    def is_next(self, t_s: float) -> bool:
+        """Whether a sample of this instant would be the next row, and the one before it is the row before."""
+        if self._last is None or abs(self.place(t_s) - self.next) > _ON_GRID:
+            return False
+        return abs(float(self._last.t[-1]) - (self.next - 1)) <= _ON_GRID
+
+    def place(self, t_s: float) -> float:
+        """Rows from the origin to an instant."""
+        return (t_s - self.origin_s) * self._rate_hz
+
+    def follow(self, n: int, last: Rows) -> None:
+        """So many samples were rows themselves, each right after the one before; the last of them is given."""
+        self.next += n
+        self._samples += n
+        self._tail = last
+
+    def push(self, piece: Piece) -> list[Stretch]:
+        """Samples in, the rows up to the last of them out."""
+        if self._tail is not None:
+            self._last = Piece(np.array([self.next - 1.0]), self._tail, np.zeros(1, np.uint8))
+            self._tail = None
+        at = (piece.t - self.origin_s) * self._rate_hz
+        placed, n = Piece(at, piece.rows, piece.flags), self._samples  # with places on the grid instead of times
+        ranges = self._ranges(placed)
+        self._samples = n + len(at)
+        told = self._last is None or not self._last.flags.any()
+        if told and len(ranges) == 1 and _is_even(at, *ranges[0]):
+            self._keep(placed)
+            return [self._stretch(ranges[0][0], piece.rows, piece.flags, n + np.arange(float(len(at))))]
+        if self._last is not None:
+            placed, n = joined(self._last, placed), n - len(self._last.t)
+        self._keep(placed)
+        return [self._read(np.arange(begin, end), placed, n) for begin, end in ranges if begin < end]
+
+    def _keep(self, placed: Piece) -> None:
+        """The samples since the newest row, and at least one."""
+        first = min(int(np.searchsorted(placed.t + _ON_GRID, self.next - 1)), len(placed.t) - 1)
+        self._last = Piece(*[array[first:].copy() for array in placed])  # the caller's array is the caller's
+
+    def _ranges(self, placed: Piece) -> list[tuple[int, int]]:
+        """Rows to read: all up to the newest sample, or without the middle of a hole."""
+        bridge, self._bridge = self._bridge, None
+        first, self.next = self.next, max(math.floor(float(placed.t[-1]) + _ON_GRID) + 1, self.next)
+        if bridge is not None and self._last is not None:
+            left, right = first + bridge, math.ceil(float(placed.t[0]) - _ON_GRID) - bridge
+            if left < right:
+                return [(first, left), (right, self.next)]
+        return [(first, self.next)]
+
+    def _read(self, beat: NDArray[np.int64], placed: Piece, n: int) -> Stretch:
+        """Values at these rows; `n` samples came before those given."""
+        at, rows, flags = placed
+        after = np.searchsorted(at + _ON_GRID, beat)  # the first sample that is not before the row
+        before = np.maximum(after - 1, 0)
+        step = at[after] - at[before]
+        exact = (at[after] - beat <= _ON_GRID) | (step <= 0)
+        share = np.where(exact, 1.0, (beat - at[before]) / np.where(exact, 1.0, step))
+        share[(step > self._hold) & ~exact] = 0.0
+        lower, upper = rows[before], rows[after]
+        values = (lower + share[:, None] * (upper.astype(np.float64) - lower)).astype(np.float32)
+        values[exact] = upper[exact]
+        found = np.zeros(len(beat), np.uint8)
+        if flags.any():
+            found[_touched(at, beat, np.where(exact, after, before), after, flags)] = SATURATED
+        found[(step > self._real) & ~exact] |= FILLED
+        return self._stretch(int(beat[0]), values, found, n + before + share * (after - before))
+
+    def _stretch(self, first: int, rows: Rows, flags: Flags, places: Times) -> Stretch:
+        return Stretch(first, rows, flags if flags.any() else None, places if self._stamped else None)
+
+
+def _touched(
+    at: Times, beat: NDArray[np.int64], left: NDArray[np.intp], right: NDArray[np.intp], flags: Flags
+) -> NDArray[np.bool_]:
+    """Rows with a saturated sample among those they lie between, or among those that came since the row before."""
+    since = np.searchsorted(at + _ON_GRID, beat - 1)
+    since += at[since] - (beat - 1) <= _ON_GRID
+    flagged = np.concatenate([[0], np.cumsum(flags & SATURATED > 0)])
+    touched: NDArray[np.bool_] = flagged[right + 1] > flagged[np.minimum(since, left)]
+    return touched
+
+
+def _is_even(at: Times, begin: int, end: int) -> bool:
+    """Whether the samples are the rows from begin to end."""
+    return len(at) == end - begin and bool((np.abs(at - np.arange(begin, end)) <= _ON_GRID).all())

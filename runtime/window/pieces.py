@@ -1,0 +1,81 @@
+"""What goes through a clock: pieces of stamped samples, stretches of even rows, and counters of what became of them.
+
+Piece     samples with their times, rising, and a flag each        what Order, LowPass and Grid pass on
+Stretch   rows of the grid, one after the other                    what Buffer takes
+Counters  what became of a stream's samples so far
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times = NDArray[np.float64]  # seconds, shape (n,)
+Rows = NDArray[np.float32]  # samples or rows, shape (n, n_channels)
+Flags = NDArray[np.uint8]  # shape (n,)
+
+FILLED, SATURATED, PADDED = np.uint8(1), np.uint8(2), np.uint8(4)  # what a flag says of a row
+
+
+@dataclass
+class Counters:
+    """What became of a stream's samples so far. `Stream.counters` is the live object: read it, do not write it."""
+
+    samples: int = 0  # pushed
+    not_finite: int = 0  # left out: NaN or infinite, or with such a time stamp
+    late: int = 0  # left out: older than a newer one by more than `reorder_s`
+    duplicates: int = 0  # left out: the time stamp of another one
+    reordered: int = 0  # put back into their place
+    saturated: int = 0  # kept: at the end of the sensor's range
+    gaps: int = 0  # steps longer than `gap_s`
+    clock_back: int = 0  # times that the clock was set back
+    rows_filled: int = 0  # rows of the grid inside a hole of the samples
+    rows_dropped: int = 0  # rows that no window holds because a gap, a set-back or a lagging modality came between
+    windows: int = 0  # given
+    windows_skipped: int = 0  # not given: too little in them
+
+
+class Piece(NamedTuple):
+    """Samples in the order of their times."""
+
+    t: Times  # shape (n,), seconds, rising
+    rows: Rows  # shape (n, n_channels)
+    flags: Flags  # shape (n,)
+
+    def part(self, begin: int, end: int | None = None) -> Piece:
+        """Those from one place to another."""
+        return Piece(self.t[begin:end], self.rows[begin:end], self.flags[begin:end])
+
+    def at(self, which: NDArray[Any]) -> Piece:
+        """Those that a mask or a list of places chooses."""
+        return Piece(self.t[which], self.rows[which], self.flags[which])
+
+
+def joined(first: Piece, second: Piece) -> Piece:
+    """One piece after the other."""
+    t, rows, flags = ((first.t, second.t), (first.rows, second.rows), (first.flags, second.flags))
+    return Piece(np.concatenate(t), np.concatenate(rows), np.concatenate(flags))
+
+
+def no_samples(n_channels: int) -> Piece:
+    """A piece of length 0."""
+    return Piece(np.zeros(0), np.zeros((0, n_channels), np.float32), np.zeros(0, np.uint8))
+
+
+class Stretch(NamedTuple):
+    """Rows of the grid, one after the other."""
+
+    first: int  # place of the first row on the grid
+    rows: Rows  # shape (n, n_channels)
+    flags: Flags | None  # shape (n,); None: nothing to say of any row
+    places: Times | None  # shape (n,): which sample each row lies at, as a fraction; None: a perfect clock
+
+
+def after(stretch: Stretch, n: int) -> Stretch:
+    """All but the first n rows."""
+    flags = None if stretch.flags is None else stretch.flags[n:]
+    places = None if stretch.places is None else stretch.places[n:]
+    return Stretch(stretch.first + n, stretch.rows[n:], flags, places)

@@ -1,0 +1,271 @@
+"""One clock's part of a stream: samples in, rows of the grid out, and what happens at a gap.
+
+    samples  ->  readable?
+             ->  Order      reordered within a bound, or the jitter of arrival smoothed away
+             ->  gaps       joined, bridged, or the end of a segment
+             ->  LowPass    where the source is faster than the model
+             ->  Grid       rows at the model's beat: Stretch, Stretch, Segment, Stretch, ...
+
+A `Segment` says that a new grid begins: after a gap under `split`, or when the clock was set back.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.specs import ClockSpec
+from runtime.window.grid import REAL_PERIODS, Grid
+from runtime.window.lowpass import DECIMATES, LowPass
+from runtime.window.order import Order, Smoother
+from runtime.window.pieces import SATURATED, Counters, Piece, Rows, Stretch, Times, joined, no_samples
+
+_SLACK_S = 1e-6  # stamps are rounded: a step of exactly `gap_s` is no gap
+_MEASURED_SAMPLES = 17  # from so many a source's rate is measured, where it is not given
+_FASTEST = 50.0  # times the model's rate, and as many times slower: what a measurement is believed, at most
+_LATEST_S = 1e11  # the year 5138: a stamp beyond it has another unit or is damaged
+_HELD_WINDOWS = 4  # of a clock that waits for another one to begin
+
+
+class Segment(NamedTuple):
+    """A new grid begins."""
+
+    origin_s: float  # time of its row 0; NaN where several clocks have yet to agree on it
+
+
+Out: TypeAlias = list[Stretch | Segment]
+
+
+class Track:
+    """What one clock's samples go through.
+
+    Args:
+        rate_hz: rows per second that the model wants.
+        full_scale: per channel, infinite where the range of the sensor is not known.
+        length: rows of a window.
+        spec: what is done about an uneven clock.
+        source_hz: samples per second of the source; None measures it from the first 17 time stamps.
+        counters: of the stream.
+        shared: other clocks run beside this one: the grid begins where it is told, and a gap leaves rows out of it
+            instead of ending it.
+    """
+
+    def __init__(
+        self,
+        rate_hz: float,
+        full_scale: NDArray[np.float32],
+        length: int,
+        spec: ClockSpec,
+        source_hz: float | None,
+        counters: Counters,
+        *,
+        shared: bool = False,
+    ) -> None:
+        self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
+        self._spec, self._counters = spec, counters
+        self._given_hz = source_hz or (rate_hz if spec.stamps == "arrival" else None)  # times of arrival tell no rate
+        self._saturates = bool(np.isfinite(full_scale).any())
+        self._nothing = no_samples(len(full_scale))
+        self._held: list[tuple[int | None, Piece]] = []  # of a grid without an origin: runs, and how far to leap before
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; the next sample is the first of a new stream."""
+        self._source_hz: float | None = None
+        self._order: Order | Smoother | None = None  # none for samples without time stamps
+        self._low_pass: LowPass | None = None
+        self._unmeasured = self._nothing
+        self._index = 0  # of the next sample, where there are no time stamps
+        self.restart()
+
+    def restart(self) -> None:
+        """The next sample begins a new grid."""
+        self._last_s = math.nan  # time of the newest sample
+        self._grid: Grid | None = None
+        self._counters.rows_dropped += sum(len(run.t) for _, run in self._held)
+        self._held = []
+        self._let_go = 0  # of those held, dropped and counted so far
+
+    @property
+    def first_s(self) -> float | None:
+        """Time of the first sample that waits for the grid to get an origin."""
+        return float(self._held[0][1].t[0]) if self._held and len(self._held[0][1].t) else None
+
+    def begin(self, origin_s: float) -> Out:
+        """Give a shared grid its origin; the rows of the samples that waited for it."""
+        held, self._held = self._held, []
+        self._counters.rows_dropped -= self._let_go  # they came before the stream began
+        self._let_go = 0
+        self._grid = self._new_grid(origin_s)
+        out: Out = []
+        for bridge, run in held:
+            if bridge is not None:
+                self._grid.leap(bridge)
+            out += self._grid.push(run) if len(run.t) else []
+        return out
+
+    def _new_grid(self, origin_s: float) -> Grid:
+        hold_s = self._gap_s + _SLACK_S if self._spec.gap == "hold" else math.inf
+        source_hz = self._source_hz or self._rate_hz
+        return Grid(origin_s, self._rate_hz, source_hz, hold_s, stamped=self._order is not None)
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds that samples are held back: to be put in order, and by the low-pass."""
+        return self._spec.reorder_s + (self._low_pass.delay_s if self._low_pass else 0.0)
+
+    def push(self, rows: Rows, t: Times | None) -> Out:
+        """Samples in, rows of the grid and beginnings of grids out, in order."""
+        if t is None:
+            source_hz = self._source_hz or self._settle(self._given_hz or self._rate_hz)
+            t = np.arange(self._index, self._index + len(rows)) / source_hz
+            self._index += len(rows)
+            piece = self._readable(t, rows)
+            return self._accept(piece) if len(piece.t) else []
+        piece = self._readable(t, rows)
+        if not len(piece.t):
+            return []
+        if self._order is None:
+            self._order = self._new_order()
+        out: Out = []
+        for i, part in enumerate(self._order.push(piece)):
+            if i:
+                out += self._set_back()
+            if len(part.t):
+                out += self._measured(part)
+        return out
+
+    @property
+    def is_even(self) -> bool:
+        """Whether samples without time stamps that are all numbers would now be rows of the grid as they are."""
+        if self._grid is None or self._order is not None or self._saturates or self._source_hz != self._rate_hz:
+            return False
+        return self._grid.is_next(self._index / self._rate_hz)
+
+    def follow(self, n: int, last: Rows) -> None:
+        """Samples took the short way of which `is_even` was true: so many, the last of them this row."""
+        self._index += n
+        self._last_s = (self._index - 1) / self._rate_hz
+        if self._grid is not None:
+            self._grid.follow(n, last)
+
+    def flush(self) -> Out:
+        """What is still held back; nothing more comes."""
+        out: Out = []
+        held = self._order.flush() if self._order else self._nothing
+        if len(held.t):
+            out += self._measured(held)
+        return out + self._measure() + self._drain()
+
+    def _readable(self, t: Times, rows: Rows) -> Piece:
+        """The samples that are numbers, with a flag on those at the end of the sensor's range."""
+        flags = np.zeros(len(t), np.uint8)
+        good = (np.abs(t) <= _LATEST_S) & np.isfinite(rows).all(axis=1)
+        if self._saturates:
+            flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
+        if not good.all():
+            self._counters.not_finite += len(good) - int(good.sum())
+            t, rows, flags = t[good], rows[good], flags[good]
+        self._counters.saturated += int(np.count_nonzero(flags))
+        return Piece(t, rows, flags)
+
+    def _new_order(self) -> Order | Smoother:
+        if self._spec.stamps == "arrival":
+            return Smoother(1 / (self._given_hz or self._rate_hz), self._spec, self._counters)
+        return Order(self._spec, len(self._full_scale), self._counters)
+
+    def _measured(self, piece: Piece) -> Out:
+        """Pass samples on as soon as the source's rate is known."""
+        if self._source_hz is not None:
+            return self._accept(piece)
+        self._unmeasured = joined(self._unmeasured, piece)
+        enough = self._given_hz is not None or len(self._unmeasured.t) >= _MEASURED_SAMPLES
+        return self._measure() if enough else []
+
+    def _measure(self) -> Out:
+        """Settle the source's rate with the samples that are there, and pass them on."""
+        piece, self._unmeasured = self._unmeasured, self._nothing
+        if not len(piece.t):
+            return []
+        steps = np.diff(piece.t[:_MEASURED_SAMPLES])
+        period_s = float(np.median(steps)) if len(steps) else 1 / self._rate_hz
+        measured_hz = min(max(1 / period_s, self._rate_hz / _FASTEST), self._rate_hz * _FASTEST)
+        self._settle(self._given_hz or measured_hz)
+        return self._accept(piece)
+
+    def _settle(self, source_hz: float) -> float:
+        self._source_hz = source_hz
+        if source_hz > DECIMATES * self._rate_hz:
+            self._low_pass = LowPass(source_hz, self._rate_hz, len(self._full_scale))
+        self._gap_s = REAL_PERIODS / source_hz if self._spec.gap_s is None else self._spec.gap_s
+        return source_hz
+
+    def _accept(self, piece: Piece) -> Out:
+        """Samples in order, of a source whose rate is known: find the gaps between them."""
+        longest_s = self._gap_s + _SLACK_S
+        steps = piece.t[1:] - piece.t[:-1]
+        first_is_near = not piece.t[0] - self._last_s > longest_s  # nothing came before: no gap
+        if first_is_near and not (steps > longest_s).any():
+            return self._run(piece)
+        gaps = np.flatnonzero(np.concatenate([[not first_is_near], steps > longest_s]))
+        out: Out = []
+        for begin, end in pairwise([0, *gaps[gaps > 0].tolist(), len(piece.t)]):
+            if begin in gaps:
+                out += self._gap(float(piece.t[begin]) - self._last_s)
+            out += self._run(piece.part(begin, end))
+        return out
+
+    def _run(self, piece: Piece) -> Out:
+        """Samples without a gap between them."""
+        self._last_s = float(piece.t[-1])
+        return self._read(self._low_pass.push(piece) if self._low_pass else piece)
+
+    def _read(self, piece: Piece) -> Out:
+        if not len(piece.t):
+            return []
+        if self._grid is not None:
+            return [*self._grid.push(piece)]
+        if self._shared:
+            self._hold(piece)
+            return []
+        self._grid = self._new_grid(float(piece.t[0]))
+        return [Segment(self._grid.origin_s), *self._grid.push(piece)]
+
+    def _hold(self, piece: Piece) -> None:
+        """Keep samples until the other clocks have begun, but no more than some windows of them."""
+        bridge, run = self._held.pop() if self._held else (None, self._nothing)
+        self._held.append((bridge, joined(run, piece)))
+        oldest_s = float(piece.t[-1]) - _HELD_WINDOWS * self._length / self._rate_hz
+        while self._held[0][1].t[0] < oldest_s:
+            bridge, run = self._held[0]
+            n = int(np.searchsorted(run.t, oldest_s))
+            self._counters.rows_dropped += n
+            self._let_go += n
+            self._held[:1] = [(None, run.part(n))] if n < len(run.t) else []
+
+    def _gap(self, step_s: float) -> Out:
+        """The next sample comes so long after the last one."""
+        self._counters.gaps += 1
+        out = self._drain()
+        ends = self._spec.gap == "split" or (self._spec.gap == "hold" and step_s > self._spec.longest_hold_s)
+        bridge = self._length if self._spec.gap == "mark" else 0 if ends else None
+        if ends and not self._shared:
+            self.restart()
+        elif self._grid is None:
+            self._held.append((bridge, self._nothing))
+        elif bridge is not None:
+            self._grid.leap(bridge)
+        return out
+
+    def _set_back(self) -> Out:
+        """The clock was set back: what came before stands for itself."""
+        out = [*self._measure(), *self._drain()]
+        self.restart()
+        return [*out, Segment(math.nan)] if self._shared else out
+
+    def _drain(self) -> Out:
+        return self._read(self._low_pass.drain()) if self._low_pass else []

@@ -1,0 +1,70 @@
+"""Predictions, scores and counters as a person reads them in a terminal: what `sdk.stream` and `sdk.demo` print."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime import Counters, Prediction, Recorder
+    from runtime.sinks import Sink
+    from runtime.sources import SourceCounters
+    from sdk.scores import Scores
+
+YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
+_LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
+
+
+def print_header() -> None:
+    """The head of the live table."""
+    print(_LINE.format("time", "prediction", "prob.", "true", "compute", "").rstrip(), flush=True)
+
+
+def print_prediction(prediction: Prediction, true: str | None) -> None:
+    """One line of the live table."""
+    mark = "" if true in (None, prediction.label) else "<- wrong"
+    cells = (
+        _time(prediction.end_s),
+        prediction.label,
+        f"{prediction.probability:.3f}",
+        true or "-",
+        f"{prediction.compute_s * 1e3:.2f} ms",
+        mark,
+    )
+    print(_LINE.format(*cells).rstrip(), flush=True)
+
+
+def _time(at_s: float) -> str:
+    """Seconds; the time of day, where they count from 1970."""
+    if at_s < YEAR_2001_S:
+        return f"{at_s:.2f} s"
+    return time.strftime("%H:%M:%S", time.localtime(at_s))
+
+
+def describe_scores(scores: Scores) -> str:
+    """The last line of the live table: accuracy and macro-F1, or why there are none."""
+    if scores.accuracy is None or scores.macro_f1 is None:
+        return "accuracy, macro-F1: not measured (no window with a true label that the bundle knows)"
+    return f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}"
+
+
+def describe_counters(counters: Counters) -> str:
+    """A line on what was wrong with the samples; empty if nothing was."""
+    wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and name not in ("samples", "windows")}
+    told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in wrong.items())
+    return f"of {counters.samples} samples: {told}" if told else ""
+
+
+def describe_source(counters: SourceCounters) -> str:
+    """A line on what went wrong at the source; empty if nothing did."""
+    wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and isinstance(n, int)}
+    told = ", ".join(f"{n} {name}" for name, n in wrong.items() if name != "samples")
+    shown = f" (the first malformed: {counters.first_malformed})" if counters.first_malformed else ""
+    return f"source: {told}{shown}" if told else ""
+
+
+def describe_sink(sink: Sink | Recorder) -> str:
+    """A line on what became of the predictions that a sink or a recorder was given."""
+    told = ", ".join(f"{n} {name}" for name, n in dataclasses.asdict(sink.counters).items() if n or name == "written")
+    return f"{type(sink).__name__}: {told}"
