@@ -18,7 +18,7 @@ import torch
 from benchmarks._bench import Options, Result, interleave, ratio
 from exporters import export_bundle
 from runtime import Bundle, Manifest, Modality, Signal, Stream, WindowSpec
-from runtime.engine.ort import session_options
+from runtime.engine.ort import open_session
 from runtime.specs import Normalise
 from sdk.encoders import Classifier, create_encoder
 
@@ -38,7 +38,7 @@ def run(options: Options) -> Result:
 def _measure(key: str, bundle: Bundle, options: Options, result: Result) -> None:
     windows = bundle.golden().windows
     hop, length = bundle.manifest.window.hop_samples, bundle.manifest.window.length_samples
-    session = onnxruntime.InferenceSession(bundle.model(), session_options(), providers=["CPUExecutionProvider"])
+    session = open_session(bundle.model())
     samples = np.concatenate([*windows] * 2)
     chunks = [samples[i : i + hop].copy() for i in range(0, len(samples) - hop + 1, hop)]
     feeds = [{"windows": samples[None, i : i + length].copy()} for i in range(0, len(samples) - length + 1, hop)]

@@ -106,12 +106,9 @@ def runner(engine: str) -> RunModel:
     provider = ENGINES[engine].provider
 
     def run(model: bytes, feeds: Feeds, outputs: Sequence[str]) -> Sequence[NDArray[Any]]:
-        import onnxruntime
+        from runtime.engine.ort import open_session
 
-        from runtime.engine.ort import session_options
-
-        providers = [*([provider] if provider else []), "CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(model, session_options(), providers=providers)
+        session = open_session(model, provider=provider)
         found: Sequence[NDArray[Any]] = session.run(list(outputs), dict(feeds))
         return found
 

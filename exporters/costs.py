@@ -23,7 +23,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from exporters.offsets import layer_name
 from exporters.simplify import operators
 from runtime.bundle import Manifest
-from runtime.engine.ort import session_options
+from runtime.engine.ort import open_session, session_options
 
 FRONT_END = -1
 _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
@@ -100,7 +100,7 @@ def _seen(model: ModelProto, input_shape: Shape) -> dict[str, Shape]:
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(watched.SerializeToString(), options=options)
     source = model.graph.input[0].name
     values = session.run(names, {source: np.zeros((1, *input_shape), np.float32)})
     seen = {name: tuple(np.shape(value)) for name, value in zip(names, values, strict=True)}

@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.bundle.graph_bytes import with_output
-from runtime.engine.ort import session_options
+from runtime.engine.ort import open_session
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
@@ -40,7 +40,7 @@ def value_ranges(
     """
     for name in names:
         model = with_output(model, name)
-    session = onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
+    session = open_session(model)
     largest = dict.fromkeys(names, 0.0)
     for values in _values(session, inputs, names):
         for name, value in values.items():

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from exporters.int8.calibrate import METHODS, Method, value_ranges
@@ -22,7 +21,7 @@ from runtime.bundle import Manifest
 from runtime.bundle.contents import VariantSpec
 from runtime.bundle.variants import INT8_LIMIT
 from runtime.engine.inputs import Inputs
-from runtime.engine.ort import session_options
+from runtime.engine.ort import open_session
 from runtime.errors import InputError, require
 
 INT8, INT8_WEIGHTS = "int8", "int8-weights"
@@ -128,7 +127,7 @@ def _ranges(
 
 
 def _logits(model: bytes, inputs: NDArray[np.float32], batch: int = 16) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
+    session = open_session(model)
     name = session.get_inputs()[0].name
     return np.concatenate(
         [session.run(["logits"], {name: inputs[at : at + batch]})[0] for at in range(0, len(inputs), batch)]

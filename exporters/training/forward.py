@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from exporters.training.graph import Shape
-from runtime.engine.ort import session_options
+from runtime.engine.ort import open_session, session_options
 from runtime.errors import InputError
 
 _BATCHES = (3, 5)
@@ -110,7 +110,7 @@ def _observe(model: ModelProto, batch: int) -> dict[str, Any]:
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(watched.SerializeToString(), options=options)
     shape = session.get_inputs()[0].shape[1:]
     windows = np.random.default_rng(0).normal(size=(batch, *shape)).astype(np.float32)
     return dict(zip(names, session.run(names, {model.graph.input[0].name: windows}), strict=True))

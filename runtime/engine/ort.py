@@ -43,27 +43,46 @@ def training_options(threads: int = 1) -> onnxruntime.SessionOptions:
     return options
 
 
+def open_session(
+    model: bytes,
+    where: object = "the graph",
+    *,
+    options: onnxruntime.SessionOptions | None = None,
+    provider: str = "",
+) -> onnxruntime.InferenceSession:
+    """A session on the processor, or with a provider before it.
+
+    Args:
+        model: bytes of the ONNX file.
+        where: what to call it in an error.
+        options: None: `session_options()`.
+        provider: of onnxruntime; "": none but the processor's.
+
+    Raises:
+        BundleError: onnxruntime cannot read it.
+    """
+    providers = [*([provider] if provider else []), "CPUExecutionProvider"]
+    try:
+        return onnxruntime.InferenceSession(model, options or session_options(), providers=providers)
+    except Exception as error:  # onnxruntime's own errors share no base class of their own
+        raise BundleError(
+            where,
+            expected="a graph that onnxruntime can open",
+            got=str(error).splitlines()[0],
+            fix="Update onnxruntime or export the bundle again.",
+        ) from error
+
+
 def run_to(bundle: Bundle, name: str, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Windows to a value inside the graph; what follows it is not computed."""
-    session, inputs = _session(bundle, with_output(bundle.model(), name), threads), Inputs(bundle.manifest)
+    model, inputs = with_output(bundle.model(), name), Inputs(bundle.manifest)
+    session = open_session(model, bundle.path / "model.onnx", options=session_options(threads))
 
     def run(windows: NDArray[np.float32]) -> NDArray[np.float32]:
         activations: NDArray[np.float32] = session.run([name], {inputs.name: inputs(windows)})[0]
         return activations
 
     return run
-
-
-def _session(bundle: Bundle, model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own errors share no base class of their own
-        raise BundleError(
-            bundle.path / "model.onnx",
-            expected="a graph that onnxruntime can open",
-            got=str(error).splitlines()[0],
-            fix="Update onnxruntime or export the bundle again.",
-        ) from error
 
 
 def _short_run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> Callable[[], None]:
@@ -101,7 +120,8 @@ class OrtEngine:
         self._input_row, self._logits_row = self._one[0], self._outputs["logits"][0]
 
     def _open(self, bundle: Bundle) -> onnxruntime.InferenceSession:
-        return _session(bundle, bundle.model(self.precision), self.threads)
+        model = bundle.model(self.precision)
+        return open_session(model, bundle.path / "model.onnx", options=session_options(self.threads))
 
     def _bind(self, output: str) -> onnxruntime.IOBinding:
         """A binding from the one input to one output; an output that is not bound is not computed."""

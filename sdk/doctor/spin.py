@@ -21,7 +21,7 @@ def main(path: Path) -> dict[str, float]:
     import onnxruntime  # isort: skip
 
     from runtime.engine.inputs import Inputs
-    from runtime.engine.ort import session_options
+    from runtime.engine.ort import open_session, session_options
 
     bundle = Bundle.open(path)
     inputs = {bundle.manifest.input_name: Inputs(bundle.manifest)(bundle.golden().windows[:1])}
@@ -29,7 +29,7 @@ def main(path: Path) -> dict[str, float]:
     theirs.intra_op_num_threads = THREADS
     found = {"period_s": PERIOD_S, "threads": float(THREADS)}
     for name, options in (("ours_cpu_s", session_options(THREADS)), ("default_cpu_s", theirs)):
-        session = onnxruntime.InferenceSession(bundle.model(), options, providers=["CPUExecutionProvider"])
+        session = open_session(bundle.model(), path, options=options)
         session.run(None, inputs)
         time.sleep(PERIOD_S)
         began_s = time.process_time()

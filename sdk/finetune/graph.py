@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.bundle.contents import TrainingSpec
-from runtime.errors import BundleError, InputError
+from runtime.errors import InputError
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.sample import Batch
@@ -54,22 +54,10 @@ class TrainingGraph:
     """One training graph in an onnxruntime session on the CPU."""
 
     def __init__(self, bundle: Bundle, spec: TrainingSpec, *, threads: int = 1) -> None:
-        import onnxruntime
+        from runtime.engine.ort import open_session, training_options
 
-        from runtime.engine.ort import training_options
-
-        options = training_options(threads)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.training_model(spec), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own errors share no base class of their own
-            raise BundleError(
-                bundle.path / spec.file,
-                expected="a graph that onnxruntime can open",
-                got=str(error).splitlines()[0],
-                fix="Update onnxruntime or export the bundle again.",
-            ) from error
+        where = bundle.path / spec.file
+        self._session = open_session(bundle.training_model(spec), where, options=training_options(threads))
 
     def gradient(self, theta: Flat, activations: Batch, labels: NDArray[np.int64], weights: Flat) -> tuple[float, Flat]:
         """Weighted mean cross-entropy of a batch and its gradient, shape of theta."""
