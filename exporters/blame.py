@@ -24,6 +24,7 @@ from exporters.reference import every_value
 from runtime.bundle import Bundle
 from runtime.engine import ENGINES
 from runtime.errors import InputError
+from runtime.specs import FLOAT32
 
 Feeds = Mapping[str, NDArray[Any]]
 RunModel = Callable[[bytes, Feeds, Sequence[str]], Sequence[NDArray[Any]]]
@@ -48,7 +49,7 @@ def first_difference(
     bundle: Bundle,
     engine: str = "onnxruntime",
     *,
-    precision: str = "float32",
+    precision: str = FLOAT32,
     tolerance: float,
     run: RunModel | None = None,
     progress: ShowProgress = silent,
@@ -71,7 +72,7 @@ def first_difference(
     inputs = graph_inputs(bundle.manifest, golden[:_WINDOWS])
     model = onnx.load_model_from_string(bundle.model())
     truth = every_value(model, inputs)
-    if precision != "float32":
+    if precision != FLOAT32:
         variant = onnx.load_model_from_string(bundle.model(precision))
         return _by_value(model, variant, truth, inputs, tolerance, run)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}

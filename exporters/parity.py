@@ -23,14 +23,14 @@ from runtime.bundle import Bundle, Manifest
 from runtime.command import table
 from runtime.engine import Engine, Output, engines_here, open_engine
 from runtime.errors import SensedgeError
-from runtime.specs import BASE
+from runtime.specs import BASE, FLOAT32
 from runtime.spectrogram import Spectrogram
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TOLERANCE = 1e-4  # of the largest value of an output
-TOLERANCES: Mapping[str, float | None] = {"float32": TOLERANCE, "fp16": 2e-2}  # others are judged by their labels only
+TOLERANCES: Mapping[str, float | None] = {FLOAT32: TOLERANCE, "fp16": 2e-2}  # others are judged by their labels only
 _BATCHES = (1, 2, 7)
 _RANDOM_WINDOWS = 7
 _OUTPUTS: tuple[Output, ...] = ("features", "logits")
@@ -141,7 +141,7 @@ def check_parity(
     with torch.inference_mode():
         features, logits = (output.cpu().numpy() for output in module(torch.from_numpy(inputs)))
     rows = compare(open_engine(bundle), "golden", inputs, {"features": features, "logits": logits})
-    report = ParityReport("float32", tolerance, tuple(rows), {})
+    report = ParityReport(FLOAT32, tolerance, tuple(rows), {})
     for row in report.off:
         raise ParityError(
             f"{row.output} at batch {row.batch}: the engine is off by {row.relative:.2e} of the largest value, allowed "
@@ -154,7 +154,7 @@ def parity_of_engines(
     bundle: Bundle,
     engines: Sequence[str] | None = None,
     *,
-    precision: str = "float32",
+    precision: str = FLOAT32,
     tolerance: float | None = None,
     progress: ShowProgress = silent,
 ) -> ParityReport:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.errors import InputError, MissingError
+from runtime.specs import FLOAT32
 
 Output = Literal["features", "logits"]
 
@@ -131,7 +132,7 @@ def engines_here(table: Mapping[str, EngineKind] = ENGINES) -> tuple[EngineStatu
 
 
 def open_of(
-    table: Mapping[str, EngineKind], bundle: Bundle, engine: str, *, threads: int = 1, precision: str = "float32"
+    table: Mapping[str, EngineKind], bundle: Bundle, engine: str, *, threads: int = 1, precision: str = FLOAT32
 ) -> Engine:
     """`open_engine` with a table of one's own, in which "auto" is no name."""
     if engine not in table:

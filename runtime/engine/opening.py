@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine.base import AUTO, ENGINES, Engine, open_of
+from runtime.specs import FLOAT32
 
 
-def open_engine(bundle: Bundle, engine: str = "onnxruntime", *, threads: int = 1, precision: str = "float32") -> Engine:
+def open_engine(bundle: Bundle, engine: str = "onnxruntime", *, threads: int = 1, precision: str = FLOAT32) -> Engine:
     """Open an engine for a bundle, in the version that the bundle was opened with.
 
     Args:

@@ -16,6 +16,7 @@ from runtime.bundle import Bundle
 from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError
+from runtime.specs import FLOAT32
 
 # What OpenVINO computes in; it would take 16 bits by itself where the processor has them.
 _HINTS = {"fp16": "f16"}
@@ -41,7 +42,7 @@ class OpenvinoEngine:
 
     name, reason = "openvino", ""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "float32") -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = FLOAT32) -> None:
         self.threads, self.precision = threads, precision
         self._openvino, self._core = library(), library().Core()
         self._inputs, manifest = Inputs(bundle.manifest), bundle.manifest

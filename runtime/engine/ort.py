@@ -18,6 +18,7 @@ from runtime.bundle.graph_bytes import with_output
 from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError
+from runtime.specs import FLOAT32
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
@@ -104,7 +105,7 @@ class OrtEngine:
 
     name, reason = "onnxruntime", ""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "float32") -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = FLOAT32) -> None:
         self.threads, self.precision = threads, precision
         self._inputs, manifest = Inputs(bundle.manifest), bundle.manifest
         self._session = self._open(bundle)

@@ -17,6 +17,7 @@ import onnxruntime
 from runtime.bundle import Bundle
 from runtime.engine.ort import OrtEngine, session_options
 from runtime.errors import MissingError
+from runtime.specs import FLOAT32
 
 
 class ProviderEngine(OrtEngine):
@@ -33,7 +34,7 @@ class ProviderEngine(OrtEngine):
         MissingError: the provider runs no node of the graph.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "float32", provider: str, name: str):
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = FLOAT32, provider: str, name: str):
         self._provider, self.name = provider, name
         with tempfile.TemporaryDirectory() as folder:
             self._record = Path(folder) / "run"

@@ -24,7 +24,7 @@ from runtime.engine.auto.device import physical_cores
 from runtime.engine.auto.faster import Ratio, compare, race
 from runtime.engine.base import ENGINES, Engine, EngineKind, engines_here, open_of
 from runtime.engine.inputs import Inputs
-from runtime.specs import BASE
+from runtime.specs import BASE, FLOAT32
 
 BUDGET_S = 3.0  # for the rounds; opening the engines comes on top
 LARGEST_ERROR = 1e-3  # of the largest golden value of an output
@@ -39,12 +39,12 @@ class Candidate:
     """An engine as it could be opened."""
 
     engine: str
-    precision: str = "float32"
+    precision: str = FLOAT32
     threads: int = 1
 
     def __str__(self) -> str:
         """As it is said in a sentence."""
-        precision = "" if self.precision == "float32" else f" in {self.precision}"
+        precision = "" if self.precision == FLOAT32 else f" in {self.precision}"
         return f"{self.engine}{precision} with {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
@@ -96,7 +96,7 @@ class _Runner:
 
 
 def candidates_here(
-    *, precisions: Sequence[str] = ("float32",), cores: int | None = None, table: Mapping[str, EngineKind] = ENGINES
+    *, precisions: Sequence[str] = (FLOAT32,), cores: int | None = None, table: Mapping[str, EngineKind] = ENGINES
 ) -> tuple[Candidate, ...]:
     """Every engine that is here, with one thread, two, four, ... and all physical cores.
 

@@ -36,10 +36,10 @@ from runtime.engine.tensorrt.child import Child, Limits, ask
 from runtime.engine.tensorrt.cuda import Cuda
 from runtime.engine.tensorrt.plan import Plan
 from runtime.errors import SensedgeError
-from runtime.specs import BASE
+from runtime.specs import BASE, FLOAT32
 
 LIBRARY = "tensorrt"
-TOLERANCES = {"float32": 1e-3, "fp16": 2e-2}  # share of the largest golden logit
+TOLERANCES = {FLOAT32: 1e-3, "fp16": 2e-2}  # share of the largest golden logit
 _TOLERANCE = 0.1  # of quantised graphs, whose steps each engine rounds in its own way
 _FORMAT = 1  # of what is built; a change here makes every cached engine another's
 
@@ -82,7 +82,7 @@ class TensorrtEngine:
         bundle: Bundle,
         *,
         threads: int = 1,
-        precision: str = "float32",
+        precision: str = FLOAT32,
         options: BuildOptions | None = None,
         child: Child | None = None,
         open_cuda: Callable[[], Cuda] = Cuda,
