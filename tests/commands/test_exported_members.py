@@ -2,7 +2,8 @@ import ast
 from importlib import import_module
 
 import pytest
-from commands_tools import ROOT
+
+from tests.commands.tools import ROOT
 
 PACKAGES = sorted(
     ".".join(path.parent.relative_to(ROOT).parts)

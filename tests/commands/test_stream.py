@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_trees import write_tree
-from brokers import MOSQUITTO, Mosquitto, free_port
-from bundles_small import without_note
-from iio_trees import mpu6050, pack_mpu6050
 
 import runtime.engine
 import sdk.demo
 from runtime import Recording, Store
 from sdk import stream
+from tests.board_trees import write_tree
+from tests.bundles_small import without_note
+from tests.runtime.sources.brokers import MOSQUITTO, Mosquitto, free_port
+from tests.runtime.sources.iio_trees import mpu6050, pack_mpu6050
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 BUNDLE, PERSON = DATA / "walk.bundle", DATA / "person_6.npz"

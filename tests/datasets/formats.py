@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from datasets_small import (
+from scipy.io import savemat
+
+from tests.datasets.archives import (
     hapt_members,
     motionsense_members,
     seglearn_npy,
@@ -22,7 +24,6 @@ from datasets_small import (
     write_zip,
     zip_bytes,
 )
-from scipy.io import savemat
 
 Members = dict[str, bytes]
 NAN = float("nan")

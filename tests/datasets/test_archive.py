@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from datasets_small import hapt_members, load_unknown, write_registry, write_tar, write_zip, zip_bytes
 
 from runtime.errors import InputError
 from sdk.datasets import _archive, _registry, load_dataset
 from sdk.datasets._archive import Archive
+from tests.datasets.archives import hapt_members, load_unknown, write_registry, write_tar, write_zip, zip_bytes
 
 HTML = b"\n<!DOCTYPE html><html><body>Please accept our cookies</body></html>"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_small import zip_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from sdk.datasets import _archive
 from sdk.datasets._archive import Archive
 from sdk.datasets._clock import Timed, in_order, side_by_side
 from sdk.datasets._text import iter_columns
+from tests.datasets.archives import zip_bytes
 
 TIMES_MS = st.lists(st.integers(0, 2_000), min_size=0, max_size=40, unique=True).map(sorted)
 

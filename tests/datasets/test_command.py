@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from datasets_small import motionsense_members, write_registry, write_zip
 
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, list_datasets
+from tests.datasets.archives import motionsense_members, write_registry, write_zip
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import sys
 import threading
 
 import pytest
-from datasets_small import hapt_members, load_unknown, write_registry, zip_bytes
 
 from runtime.errors import InputError
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, get, load_dataset
+from tests.datasets.archives import hapt_members, load_unknown, write_registry, zip_bytes
 
 ARCHIVE = zip_bytes(hapt_members())
 SHA256 = hashlib.sha256(ARCHIVE).hexdigest()

@@ -4,8 +4,6 @@ import inspect
 
 import numpy as np
 import pytest
-from datasets_formats import NAN, SMALL, write_small
-from datasets_small import load_unknown, write_registry, write_zip
 
 from runtime.errors import InputError
 from runtime.manifest import Signal
@@ -14,6 +12,8 @@ from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, at_position, dataset_info, iter_dataset, list_datasets
 from sdk.datasets._info import ARCHIVE, ASSUMED, FORMAT
 from sdk.datasets._registry import entries_of, read_registry
+from tests.datasets.archives import load_unknown, write_registry, write_zip
+from tests.datasets.formats import NAN, SMALL, write_small
 
 ALL = list_datasets()
 WITH_NAN = [name for name in ALL if inspect.signature(SMALL[name]).parameters]

@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
-from datasets_small import (
+
+from runtime.errors import InputError
+from runtime.recording import UNLABELLED
+from sdk.datasets import _registry
+from tests.datasets.archives import (
     G,
     array,
     dtype,
@@ -20,10 +24,6 @@ from datasets_small import (
     write_zip,
     zip_bytes,
 )
-
-from runtime.errors import InputError
-from runtime.recording import UNLABELLED
-from sdk.datasets import _registry
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_small import array, call, dtype, encoded, listed, npy, number, numbers, seglearn_npy, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sdk.datasets
 from runtime.errors import InputError
 from sdk.datasets._npy_objects import read_object_npy
+from tests.datasets.archives import array, call, dtype, encoded, listed, npy, number, numbers, seglearn_npy, text
 
 
 def read(pickled):

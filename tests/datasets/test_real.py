@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from datasets_small import load_unknown, real, real_archive, write_registry, write_zip
 
 from runtime.manifest import Signal, WindowSpec
 from runtime.recording import UNLABELLED
@@ -17,6 +16,7 @@ from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, at_position, dataset_info, iter_dataset, list_datasets, split_by_subject
 from sdk.datasets._info import ARCHIVE, modality
 from sdk.datasets.utd_mhad_depth import IMAGE
+from tests.datasets.archives import load_unknown, real, real_archive, write_registry, write_zip
 
 
 def subjects(recordings):

@@ -1,8 +1,8 @@
 import pytest
-from datasets_small import write_registry
 
 from runtime.errors import InputError
 from sdk.datasets._registry import Entry, read_registry
+from tests.datasets.archives import write_registry
 
 
 def test_a_registry_is_read(tmp_path):

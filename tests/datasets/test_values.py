@@ -1,6 +1,6 @@
 """What the readers make of small archives: units, labels, people, times, and what they refuse.
 
-The archives are those of `datasets_formats`, whose numbers say where they came from.
+The archives are those of `tests.datasets.formats`, whose numbers say where they came from.
 """
 
 import io
@@ -9,12 +9,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from datasets_formats import SMALL, capture24, csv, hhar, mat, mri, npy, pvs, realworld, wisdm, write_small
-from datasets_small import G, load_unknown, write_registry, zip_bytes
 
 from runtime.errors import InputError
 from runtime.recording import UNLABELLED
 from sdk.datasets import _registry, at_position
+from tests.datasets.archives import G, load_unknown, write_registry, zip_bytes
+from tests.datasets.formats import SMALL, capture24, csv, hhar, mat, mri, npy, pvs, realworld, wisdm, write_small
 
 DEGREE = np.pi / 180
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.bench_encoders import count_macs
 from sdk.encoders import create_encoder, encoder_info, list_encoders, with_body
+from sdk.encoders.untrained import count_macs
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "encoders.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| `")]
 TABLE = {row[0].strip("`"): row[1:] for row in ROWS if len(row) == 10}
 HEADS = {row[0].strip("`"): row[1:] for row in ROWS if len(row) == 3}
-UNROLLED = ("deepconvlstm", "cnn-gru")  # their MACs take seconds to count; counted in test_encoders_more.py
+UNROLLED = ("deepconvlstm", "cnn-gru")  # their MACs take seconds to count; counted in test_more.py
 
 
 def number(text):

@@ -7,12 +7,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles_small import FCNS
-from encoders_small import SMALL, TOLERANCE, classifier, make
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.bench_encoders import count_macs
 from runtime.engine import open_engine
 from runtime.errors import InputError
 from sdk.encoders import (
@@ -31,6 +28,9 @@ from sdk.encoders import (
 from sdk.encoders.cnn_transformer import Transformer, sinusoids
 from sdk.encoders.cosmo import Depth, cosmo_depth, imu_maps, skeleton_maps
 from sdk.encoders.fusion import UTD_SHAPES
+from sdk.encoders.untrained import count_macs
+from tests.bundles_small import FCNS
+from tests.encoders_small import SMALL, TOLERANCE, classifier, make
 
 SUPERVISED = ("deepconvlstm", "hart", "ispl-inception", "mobilehart-xs", "mobilehart-xxs")
 NAMES = sorted(set(SMALL) - {*FCNS, *SUPERVISED})  # those have files of their own

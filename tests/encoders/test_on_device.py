@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from encoders_small import SMALL, TOLERANCE
 
 from runtime import Bundle, Stream, open_engine
 from sdk.encoders import list_encoders
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.finetune.head import log_softmax
+from tests.encoders_small import SMALL, TOLERANCE
 
 NAMES = sorted(SMALL)
 every = pytest.mark.parametrize("name", NAMES)

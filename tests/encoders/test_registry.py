@@ -13,9 +13,9 @@ from sdk.encoders import FCN, Classifier, create_encoder, list_encoders, registe
 
 NAMES = ["fcn", "fcn-stride4"]
 ELSEWHERE = [
-    *("deepconvlstm", "hart", "ispl-inception", "mobilehart-xs", "mobilehart-xxs"),  # test_encoders_supervised.py
-    *("1d-cnn", "cnn-gru", "cnn-transformer", "co-occurrence", "resnet1d", "resnet18"),  # test_encoders_more.py
-    *("cosmo-depth", "cosmo-imu", "cosmo-radar", "cosmo-skeleton", "cosmo-usc", "cosmo-utd"),  # test_encoders_more.py
+    *("deepconvlstm", "hart", "ispl-inception", "mobilehart-xs", "mobilehart-xxs"),  # test_supervised.py
+    *("1d-cnn", "cnn-gru", "cnn-transformer", "co-occurrence", "resnet1d", "resnet18"),  # test_more.py
+    *("cosmo-depth", "cosmo-imu", "cosmo-radar", "cosmo-skeleton", "cosmo-usc", "cosmo-utd"),  # test_more.py
 ]
 SHAPES = [(32, 3), (30, 6), (128, 9), (17, 1)]
 

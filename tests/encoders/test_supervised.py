@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from encoders_flops import profiler_flops
 from torch import nn
 from torch.nn import functional
 
@@ -17,6 +16,7 @@ from runtime.manifest import Manifest, Modality, Normalise, Signal, WindowSpec
 from sdk.encoders import Classifier, create_encoder, list_encoders
 from sdk.encoders._keras import same_padding
 from sdk.encoders.hart import Attention, LightConvolution, SensorWiseBlock
+from tests.encoders.flops import profiler_flops
 
 FEATURES = {
     "ispl-inception": 256,

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from board_trees import write_tree
-from brokers import Mosquitto, needs_mosquitto
-from iio_trees import mpu6050, pack_mpu6050
 
 import sdk.demo
+from tests.board_trees import write_tree
+from tests.runtime.sources.brokers import Mosquitto, needs_mosquitto
+from tests.runtime.sources.iio_trees import mpu6050, pack_mpu6050
 
 ROOT = Path(sdk.__file__).parents[1]
 BUNDLE = Path(sdk.demo.__file__).parent / "data" / "walk.bundle"

@@ -11,8 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles_small import CHANNELS, LENGTH, small_manifest, small_windows
-from encoders_small import classifier
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
@@ -27,6 +25,8 @@ from exporters.inspect import describe, text
 from exporters.simplify import lower, operators, serialised
 from runtime.bundle import Bundle
 from runtime.errors import InputError, MissingError
+from tests.bundles_small import CHANNELS, LENGTH, small_manifest, small_windows
+from tests.encoders_small import classifier
 
 NETS = """
 import torch

@@ -6,7 +6,19 @@ import time
 from itertools import pairwise
 
 import pytest
-from board_trees import (
+
+from sdk.meters import list_meters, open_meter
+from sdk.meters.battery import open_battery
+from sdk.meters.energy import MeterError
+from sdk.meters.firmware import ask_device, open_firmware
+from sdk.meters.hwmon import open_hwmon
+from sdk.meters.iio import open_iio
+from sdk.meters.jetson import BOARDS as JETSONS
+from sdk.meters.jetson import board_of
+from sdk.meters.model import open_model
+from sdk.meters.nvml import open_nvml
+from sdk.meters.pmic import open_pmic, rail_watts
+from tests.board_trees import (
     BOARDS,
     HWMON,
     I2C,
@@ -25,18 +37,6 @@ from board_trees import (
     rapl,
     single,
 )
-
-from sdk.meters import list_meters, open_meter
-from sdk.meters.battery import open_battery
-from sdk.meters.energy import MeterError
-from sdk.meters.firmware import ask_device, open_firmware
-from sdk.meters.hwmon import open_hwmon
-from sdk.meters.iio import open_iio
-from sdk.meters.jetson import BOARDS as JETSONS
-from sdk.meters.jetson import board_of
-from sdk.meters.model import open_model
-from sdk.meters.nvml import open_nvml
-from sdk.meters.pmic import open_pmic, rail_watts
 
 
 def meter_of(name, root, clock, firmware):

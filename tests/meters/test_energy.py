@@ -7,12 +7,12 @@ import sys
 from functools import partial
 
 import pytest
-from board_trees import FakeNvml, Feed, Firmware, laptop, nano
 
 from runtime.errors import InputError
 from sdk.meters import Energy, LineMeter, NoMeter, open_meter
 from sdk.meters.choose import SOURCES
 from sdk.meters.nvml import open_nvml
+from tests.board_trees import FakeNvml, Feed, Firmware, laptop, nano
 
 RAPL = {
     "sys/class/powercap/intel-rapl:0/name": "package-0",

@@ -7,12 +7,12 @@ import sys
 from importlib import metadata
 
 import pytest
-from board_trees import Firmware, orin_nano, single
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdk.meters import decode_throttled, fingerprint, throttled
 from sdk.meters.fingerprint import PACKAGES
+from tests.board_trees import Firmware, orin_nano, single
 
 PI = {
     "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",

@@ -5,13 +5,13 @@ import threading
 import time
 
 import pytest
-from board_trees import I2C, agx_orin, agx_thor, agx_xavier, ina3221, orin_nano, single
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdk.meters.energy import MeterError
 from sdk.meters.hwmon import find_chips, open_hwmon
 from sdk.meters.sampling import Power, SampledMeter
+from tests.board_trees import I2C, agx_orin, agx_thor, agx_xavier, ina3221, orin_nano, single
 
 ORIN_NANO, AGX_ORIN, AGX_XAVIER, AGX_THOR = orin_nano(), agx_orin(), agx_xavier(), agx_thor()
 NANO = ina3221("sys/class/hwmon/hwmon0", ("POM_5V_IN", 5000, 576), ("POM_5V_GPU", 5000, 0), ("POM_5V_CPU", 5000, 80))

@@ -10,12 +10,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from board_trees import Feed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdk.meters import LineMeter, energy_of_lines, open_meter
 from sdk.meters.lines import Reading, parse_line
+from tests.board_trees import Feed
 
 
 @pytest.mark.parametrize(

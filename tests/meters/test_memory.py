@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from board_trees import FakeNvml
 
 from sdk.meters import GpuMemory, GpuWatch, GroupMemory, GroupPeak, Memory, PeakMemory
+from tests.board_trees import FakeNvml
 
 MB = 10**6
 MIB = 1 << 20

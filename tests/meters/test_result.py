@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 import scipy.stats
-from board_trees import FakeNvml, agx_orin, ina226_on_a_pi, orin_nano, rapl, single
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from sdk.meters.rapl import open_rapl
 from sdk.meters.sampling import Power, SampledMeter
 from sdk.meters.timeline import TimelineKeeper
 from sdk.meters.uncertainty import CountSpread, PowerSpread, combined
+from tests.board_trees import FakeNvml, agx_orin, ina226_on_a_pi, orin_nano, rapl, single
 
 
 class Script(Power):

@@ -11,11 +11,11 @@ import threading
 from html.parser import HTMLParser
 
 import pytest
-from board_trees import orin_nano
 
 from sdk.demo.__main__ import DATA
 from sdk.meters import open_meter
 from sdk.profile import ProfileOptions, compare_reports, profile
+from tests.board_trees import orin_nano
 
 pytest.importorskip("matplotlib")
 from sdk.profile.__main__ import main

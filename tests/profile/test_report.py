@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_trees import orin_nano, write_tree
 
 from exporters.sign import create_keys, read_secret, sign_bundle
 from runtime import Bundle
@@ -21,6 +20,7 @@ from sdk.profile import ProfileOptions, child, profile
 from sdk.profile.__main__ import main
 from sdk.profile.side import run_options
 from sdk.profile.text import describe
+from tests.board_trees import orin_nano, write_tree
 
 WALK = DATA / "walk.bundle"
 SLOWED = str(Path(__file__).parent / "slowed")

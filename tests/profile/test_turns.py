@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_trees import orin_nano, write_tree
 
 from runtime import Bundle
 from runtime.bundle import Golden, write_bundle
@@ -17,6 +16,7 @@ from sdk.demo.__main__ import DATA
 from sdk.meters import open_meter
 from sdk.profile import ProfileOptions, compare_reports, profile_in_turn, side
 from sdk.profile.__main__ import main
+from tests.board_trees import orin_nano, write_tree
 
 WALK = DATA / "walk.bundle"
 SLOWED = str(Path(__file__).parent / "slowed")

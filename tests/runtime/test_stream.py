@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import scipy.special
-from bundles_small import FCNS, LABELS, small_manifest, small_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from runtime.recording import Recording
 from runtime.sources import Replay, replay
 from runtime.stream import Stream
 from runtime.window import Windower
+from tests.bundles_small import FCNS, LABELS, small_manifest, small_windows
 
 RATE_HZ, LENGTH, HOP = 32.0, 32, 12  # as in bundles_small
 

@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import onnxruntime
 import torch
-from bundles_small import small_manifest
 from torch.nn import functional
 
 from runtime.engine.ort import training_options
 from runtime.manifest import Modality, Normalise, Signal, TensorSpec, WindowSpec
+from tests.bundles_small import small_manifest
 
 
 def torch_gradients(module, manifest, windows, labels, weights, dtype=torch.float64):

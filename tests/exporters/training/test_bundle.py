@@ -5,11 +5,9 @@ import json
 import numpy as np
 import onnx
 import pytest
-from bundles_small import LABELS, small_manifest, small_parts, small_windows
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from training_reference import graph_gradients, labelled
 
 from exporters import export_bundle, parts
 from exporters.training import add_training, training_graph
@@ -20,6 +18,8 @@ from runtime.engine import open_prefix
 from runtime.errors import BundleError, InputError
 from runtime.graph_bytes import with_output
 from runtime.manifest import Manifest, TrainingSpec
+from tests.bundles_small import LABELS, small_manifest, small_parts, small_windows
+from tests.exporters.training.reference import graph_gradients, labelled
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from encoders_small import SMALL
-from training_reference import labelled, session, torch_gradients, worst
 
 from exporters.training.build import build, read
 from runtime.graph_bytes import with_output
 from sdk.encoders import list_encoders
+from tests.encoders_small import SMALL
+from tests.exporters.training.reference import labelled, session, torch_gradients, worst
 
 BATCH = 2
 

@@ -4,14 +4,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles_small import FCNS, LABELS, small_windows
 from onnx import TensorProto, helper
-from training_reference import graph_gradients, labelled, session, torch_gradients, worst
 
 from exporters.training import training_graph
 from runtime.bundle import Bundle
 from runtime.engine import open_prefix
 from sdk.encoders import Classifier
+from tests.bundles_small import FCNS, LABELS, small_windows
+from tests.exporters.training.reference import graph_gradients, labelled, session, torch_gradients, worst
 
 BATCHES = (1, 3, 16)
 

@@ -5,10 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from bundles_small import CHANNELS, LABELS, LENGTH, small_manifest, small_windows
 from torch import nn
 from torch.nn import functional
-from training_reference import exported_model, graph_gradients, labelled, manifest_of, session, torch_gradients, worst
 
 from exporters import export_bundle
 from exporters.training import add_training, training_graph
@@ -16,6 +14,16 @@ from runtime.bundle import Bundle
 from runtime.engine import open_prefix
 from runtime.errors import InputError
 from sdk.encoders import Classifier
+from tests.bundles_small import CHANNELS, LABELS, LENGTH, small_manifest, small_windows
+from tests.exporters.training.reference import (
+    exported_model,
+    graph_gradients,
+    labelled,
+    manifest_of,
+    session,
+    torch_gradients,
+    worst,
+)
 
 
 class Twins(nn.Module):

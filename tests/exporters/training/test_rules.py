@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from training_reference import exported_model, labelled, manifest_of, session, torch_gradients, worst
 
 from exporters.training import training_graph
 from runtime.errors import InputError
+from tests.exporters.training.reference import exported_model, labelled, manifest_of, session, torch_gradients, worst
 
 N = 5
 

@@ -8,11 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
-from bundles_small import FCNS, small_windows
 
 from runtime.bundle import BASE, FILES, Bundle, current_version, write_bundle
 from runtime.engine import open_engine
 from runtime.errors import BundleError
+from tests.bundles_small import FCNS, small_windows
 
 ROLLBACK = r"Go back: python -m sdk.finetune BUNDLE --rollback base"
 

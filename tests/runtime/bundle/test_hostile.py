@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_cases import FILES, PERSONAL, bundle_cases, zip_cases
 
 from runtime.bundle import Bundle
 from runtime.errors import BundleError
+from tests.runtime.bundle.hostile_cases import FILES, PERSONAL, bundle_cases, zip_cases
 
 COUNT = int(os.environ.get("SENSEDGE_HOSTILE", "5"))  # of random ones per kind
 

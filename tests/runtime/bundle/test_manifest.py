@@ -4,12 +4,12 @@ import copy
 import json
 
 import pytest
-from bundles_small import small_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import BundleError
 from runtime.manifest import FileSpec, Head, Manifest, Modality, Normalise, Signal, TensorSpec, WindowSpec
+from tests.bundles_small import small_manifest
 
 
 def full(**changes):

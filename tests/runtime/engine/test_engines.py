@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from bundles_small import FCNS, small_windows
 
 from runtime.bundle import Bundle
 from runtime.command import guarded
@@ -20,8 +19,9 @@ from runtime.engine.openvino import OpenvinoEngine
 from runtime.engine.ort_providers import nodes_by_provider, provider_options
 from runtime.errors import BundleError, InputError, MissingError
 from runtime.stream import Stream
+from tests.bundles_small import FCNS, small_windows
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 HERE = ("onnxruntime", "openvino")
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import scipy.signal
-from bundles_small import LABELS, small_manifest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from runtime.bundle import Bundle
 from runtime.errors import BundleError
 from runtime.events import Event, EventRule, EventTracker, smoother
 from runtime.manifest import Manifest
+from tests.bundles_small import LABELS, small_manifest
 
 WINDOW_S, HOP_S = 2.0, 0.5
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles_small import LABELS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from runtime.events import Event, EventRule, EventTracker
 from runtime.recording import Recording
 from runtime.stream import Prediction, Stream
 from runtime.window import Quality
+from tests.bundles_small import LABELS
 
 TRUE = [
     Interval("walking", 0, 10),

@@ -9,9 +9,8 @@ import signal
 import sys
 import time
 
-from recorder_tools import EPOCH_S, everything, pair, walk
-
 from runtime import Recorder
+from tests.recorder_tools import EPOCH_S, everything, pair, walk
 
 
 def record(path, max_mb, told, bundle):

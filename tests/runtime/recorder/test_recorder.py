@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import recorder_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk
 
 from runtime import (
     Bundle,
@@ -32,9 +30,11 @@ from runtime import (
     open_engine,
 )
 from runtime.store import Span, encoder_id, paint
+from tests.recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk
+from tests.runtime.recorder import target as recorder_target
 
 KILLS = int(os.environ.get("SENSEDGE_KILLS", "12"))
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +363,7 @@ def test_a_fork_leaves_the_store_alone(bundle, path):
     code = f"""if True:
         import os
         from runtime import Recorder
-        from recorder_tools import pair, walk
+        from tests.recorder_tools import pair, walk
         recorder = Recorder({str(path)!r}, walk(), epoch={EPOCH_S})
         labels = walk().manifest.labels
         recorder.write(*pair(0, labels))
@@ -375,7 +375,7 @@ def test_a_fork_leaves_the_store_alone(bundle, path):
         os.wait()
         recorder.write(*pair(2, labels))
         recorder.close()"""
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     found = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=True
     )
@@ -443,7 +443,7 @@ def test_days_go_too(bundle, path):
 def test_kill_at_any_moment(tmp_path):
     """Every row that was committed is there, the budget holds, and the next recorder goes on."""
     path, rng, max_mb = tmp_path / "me.db", random.Random(), 1.0
-    env = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, recorder_target.__file__, str(path), str(max_mb)]
     committed, logs, longest, lives = -1, 0, 0, 0
     longest_s = 0.25  # of a life; adapts itself to the machine so that most lives commit something
@@ -547,9 +547,8 @@ def test_a_file_size_limit_is_a_full_disk_too(tmp_path):
     """RLIMIT_FSIZE in a process of its own: writes fail with EFBIG."""
     path = tmp_path / "me.db"
     code = f"""
-import resource, sys
-sys.path[:0] = [{str(TESTS)!r}]
-from recorder_tools import *
+import resource
+from tests.recorder_tools import *
 from runtime import Recorder
 bundle = walk()
 with Recorder({str(path)!r}, bundle, max_mb=8, epoch=EPOCH_S) as recorder:
@@ -561,7 +560,7 @@ with Recorder({str(path)!r}, bundle, max_mb=8, epoch=EPOCH_S) as recorder:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(before, recorder.counters.dropped, recorder.flush(), recorder.counters.written, trouble)
 """
-    env = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
     before, dropped, flushed, written, trouble = done.stdout.split(maxsplit=4)

@@ -10,14 +10,14 @@ import time
 
 import numpy as np
 import pytest
-from board_trees import write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from iio_trees import device, lsm6ds3, mpu6050, pack_mpu6050
 
 from runtime import InputError, MissingError, Modality, Signal, Windower, WindowSpec
 from runtime.sources import IIO, Backoff, open_source
 from runtime.sources.iio_scan import ScanLayout, ScanType
+from tests.board_trees import write_tree
+from tests.runtime.sources.iio_trees import device, lsm6ds3, mpu6050, pack_mpu6050
 
 ACC = Modality("acc", "m/s^2", ("x", "y", "z"), 50.0)
 GYRO = Modality("gyro", "rad/s", ("x", "y", "z"), 50.0)

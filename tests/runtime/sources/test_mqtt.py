@@ -10,13 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from brokers import Mosquitto, certificate, free_port, needs_mosquitto
 
 from runtime import InputError, MissingError, Modality, Prediction, Quality, Signal, Windower, WindowSpec
 from runtime.mqtt import Broker
 from runtime.sinks import MQTTSink, open_sink
 from runtime.sources import Backoff, MQTTSource, open_source
 from runtime.sources.options import Options
+from tests.runtime.sources.brokers import Mosquitto, certificate, free_port, needs_mosquitto
 
 mqtt = pytest.importorskip("paho.mqtt.client", reason='needs paho-mqtt: pip install "sensedge[mqtt]"')
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "z"), 50.0),))

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from itertools import pairwise
 
-import clock_reference
 import numpy as np
 import pytest
 import scipy.signal
@@ -18,6 +17,7 @@ from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import Recording
 from runtime.stream import Stream
 from runtime.window import Windower, cut_windows
+from tests.runtime.window import clock_reference
 
 RATE_HZ = 50.0
 FULL_SCALE = 90.0

@@ -17,7 +17,7 @@ WINDOW = WindowSpec(50, 25)  # of 500 rows: 19 windows, and no row is left over
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), RATE_HZ, 150.0),))
 TWO = Signal((Modality("acc", "m/s^2", ("x", "y"), RATE_HZ), Modality("gyro", "rad/s", ("z",), RATE_HZ)))
 MARK, HOLD = ClockSpec(gap="mark"), ClockSpec(gap="hold")
-DOCUMENT = Path(__file__).parents[2] / "docs" / "streaming.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "streaming.md"
 
 
 class Fault(NamedTuple):

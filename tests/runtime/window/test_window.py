@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import clock_reference
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from runtime.errors import InputError
 from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import UNLABELLED, Recording
 from runtime.window import Windower, cut_windows, label_of, labelled_windows
+from tests.runtime.window import clock_reference
 
 RATE_HZ = 32.0
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), RATE_HZ),))

@@ -123,5 +123,5 @@ class Slower(OrtEngine):
 
 def table(*classes, default=True):
     """The default engine, and these."""
-    kinds = {kind.name: EngineKind("engines_fake", kind.__name__, "numpy", "pip install it") for kind in classes}
+    kinds = {kind.name: EngineKind(__name__, kind.__name__, "numpy", "pip install it") for kind in classes}
     return {**({"onnxruntime": ENGINES["onnxruntime"]} if default else {}), **kinds}

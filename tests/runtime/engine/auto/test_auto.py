@@ -7,10 +7,8 @@ import stat
 import time
 from pathlib import Path
 
-import engines_fake as fake
 import numpy as np
 import pytest
-from bundles_small import small_windows
 from scipy import stats
 
 from runtime import cache
@@ -20,6 +18,8 @@ from runtime.engine import choice, device, faster, measure, open_engine, trial
 from runtime.engine.choice import Candidate, Choice, Measured
 from runtime.engine.faster import Ratio
 from runtime.errors import InputError
+from tests.bundles_small import small_windows
+from tests.runtime.engine.auto import fake as fake
 
 ONE = Candidate("onnxruntime")
 

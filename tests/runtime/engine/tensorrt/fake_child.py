@@ -1,13 +1,10 @@
-"""runtime.engine.tensorrt_build with a fake TensorRT: FAKE_TENSORRT_GENERATION, and what fake_tensorrt reads."""
+"""runtime.engine.tensorrt_build with a fake TensorRT: FAKE_TENSORRT_GENERATION, and what `fake` reads."""
 
 import os
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-import fake_tensorrt
 
 from runtime.engine import tensorrt_build
+from tests.runtime.engine.tensorrt import fake as fake_tensorrt
 
 if __name__ == "__main__":
     if os.environ.get("FAKE_TENSORRT") == "crash at import":

@@ -14,10 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-import fake_tensorrt
 import numpy as np
 import pytest
-from fake_tensorrt import FakeCuda
 
 from runtime.bundle import Bundle
 from runtime.engine import open_engine, tensorrt_build
@@ -27,6 +25,8 @@ from runtime.engine.tensorrt import BuildOptions, TensorrtEngine
 from runtime.engine.tensorrt_cache import CacheError, EngineCache
 from runtime.engine.tensorrt_child import Child, Limits, ask
 from runtime.errors import InputError
+from tests.runtime.engine.tensorrt import fake as fake_tensorrt
+from tests.runtime.engine.tensorrt.fake import FakeCuda
 
 onnx = pytest.importorskip("onnx")
 
@@ -43,7 +43,7 @@ def cache(tmp_path, monkeypatch):
     assert FakeCuda.live == before
 
 
-WALK = Path(__file__).parents[2] / "sdk" / "demo" / "data" / "walk.bundle"
+WALK = Path(__file__).parents[4] / "sdk" / "demo" / "data" / "walk.bundle"
 SHAPE = (128, 6)
 
 
