@@ -7,6 +7,23 @@ import time
 
 from runtime.engine import ENGINES, EngineKind
 from runtime.engine.ort import OrtEngine
+from tests.waiting import Clock
+
+CLOCK = Clock()  # moved by the engines that say what they cost
+
+
+class Plain(OrtEngine):
+    """What the default is, at 0.4 ms a window of `CLOCK`, however fast this machine is."""
+
+    name, cost_s = "onnxruntime", 0.0004
+
+    def logits(self, window):
+        CLOCK.now += self.cost_s
+        return super().logits(window)
+
+    def run(self, windows, output="logits"):
+        CLOCK.now += self.cost_s * len(windows)
+        return super().run(windows, output)
 
 
 class Killed(OrtEngine):
@@ -53,7 +70,7 @@ class Noisy(OrtEngine):
         super().__init__(bundle, **options)
 
 
-class Wrong(OrtEngine):
+class Wrong(Plain):
     """Other answers, and fast."""
 
     name = "wrong"
@@ -62,17 +79,18 @@ class Wrong(OrtEngine):
         return super().logits(window)[::-1]
 
 
-class WrongInBatches(OrtEngine):
+class WrongInBatches(Plain):
     name = "wrong-in-batches"
 
     def run(self, windows, output="logits"):
         return super().run(windows, output) * 1.01
 
 
-class NotANumber(OrtEngine):
+class NotANumber(Plain):
     name = "not-a-number"
 
     def logits(self, window):
+        super().logits(window)
         return [float("nan")] * 3
 
 
@@ -83,28 +101,19 @@ class Raises(OrtEngine):
         raise RuntimeError("no kernel for\n  this device")
 
 
-class Slow(OrtEngine):
+class Slow(Plain):
     """Right, and half as fast as the default."""
 
-    name = "slow"
-
-    def logits(self, window):
-        super().logits(window)
-        return super().logits(window)
+    name, cost_s = "slow", 2 * Plain.cost_s
 
 
-class Remembers(OrtEngine):
-    """Right and much faster: it only looks its answers up."""
+class Quick(Plain):
+    """Right, and twice as fast as the default."""
 
-    name = "remembers"
-
-    def __init__(self, bundle, **options):
-        super().__init__(bundle, **options)
-        known = {row.tobytes(): super(Remembers, self).logits(row) for row in bundle.golden().windows}
-        self.logits = lambda window: known[window.tobytes()]
+    name, cost_s = "quick", Plain.cost_s / 2
 
 
-class Builds(OrtEngine):
+class Builds(Plain):
     """Lets another answer until it is built, like an engine for a GPU."""
 
     name, reason, waits = "builds", "onnxruntime answers: no GPU", ()
@@ -113,15 +122,11 @@ class Builds(OrtEngine):
         return self.waits.pop(0)
 
 
-class Slower(OrtEngine):
-    name = "slower"
-
-    def logits(self, window):
-        time.sleep(0.02)
-        return super().logits(window)
+class Slower(Plain):
+    name, cost_s = "slower", 50 * Plain.cost_s
 
 
 def table(*classes, default=True):
-    """The default engine, and these."""
+    """The default engine, unless one of these stands in for it, and these."""
     kinds = {kind.name: EngineKind(__name__, kind.__name__, "numpy", "pip install it") for kind in classes}
     return {**({"onnxruntime": ENGINES["onnxruntime"]} if default else {}), **kinds}
