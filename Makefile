@@ -59,7 +59,7 @@ fuzz: $(FUZZ)/.installed
 # ON is put before the command; bundles are exported here, as a device has no torch.
 test-device: $(DEV)/.installed
 	rm -rf build/bundles
-	PYTHONPATH=. $(DEV)/bin/python tests/ship_bundles.py build/bundles
+	$(DEV)/bin/python -m tests.ship_bundles build/bundles
 	$(ON) env SENSEDGE_BUNDLES=build/bundles python -m pytest -p no:cacheprovider tests/runtime
 
 stream-device:

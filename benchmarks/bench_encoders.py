@@ -19,57 +19,23 @@ from time import perf_counter
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._bench import Options, Result
 from exporters import export_bundle
 from exporters.parity import TOLERANCE, graph_inputs
-from runtime import Bundle, Manifest, Modality, Signal, WindowSpec
+from runtime import Bundle
 from runtime.engine import open_engine
-from runtime.specs import Normalise, SpectrogramSpec
-from sdk.encoders import Classifier, Split, create_encoder, encoder_info, list_encoders
+from sdk.encoders import Classifier, create_encoder, encoder_info, list_encoders
+from sdk.encoders.untrained import LABELS, blank_manifest, count_macs
 
 QUICK = ("fcn", "resnet1d")
-_LABELS = ("sitting", "walking", "running")
 _SECONDS, _QUICK_SECONDS = 2.0, 0.2
 _LEAST_CALLS = 5
-_RATE_HZ, _IMAGE_SAMPLES = 50.0, 250  # of the signal behind an image
 _MEASURED = ("ms", "ms_fastest_tenth", "windows_per_s", "bundle_mb")
 _COLUMNS = (
     *("name", "paper", "window", "features", "parameters", "MACs (million)"),
     *("ms", "ms, fastest tenth", "windows/s", "bundle (MB)"),
 )
-
-
-def manifest_of(name: str, encoder: nn.Module, shape: tuple[int, ...]) -> Manifest:
-    """A manifest whose windows, or their images, have the shape that an encoder takes; normalising changes nothing."""
-    if len(shape) == 3:
-        signal, window = Signal((_modality("acc", 3, _RATE_HZ),)), WindowSpec(_IMAGE_SAMPLES, _IMAGE_SAMPLES)
-        spectrogram = SpectrogramSpec(64, 8, signal.channel_names, height_px=shape[1], width_px=shape[2])
-        return Manifest(name, signal, window, _LABELS, _unit(3), spectrogram=spectrogram)
-    parts = [(shape[0], shape[1])] if len(shape) == 2 else _split_of(encoder).shapes
-    signal = Signal(tuple(_modality(f"m{i}", width, length) for i, (length, width) in enumerate(parts)))
-    return Manifest(name, signal, WindowSpec(parts[0][0], parts[0][0]), _LABELS, _unit(sum(part[1] for part in parts)))
-
-
-def _split_of(encoder: nn.Module) -> Split:
-    return next(module for module in encoder.modules() if isinstance(module, Split))
-
-
-def _modality(name: str, n_channels: int, rate_hz: float) -> Modality:
-    return Modality(name, "1", tuple(str(i) for i in range(n_channels)), float(rate_hz))
-
-
-def _unit(n_channels: int) -> Normalise:
-    return Normalise((0.0,) * n_channels, (1.0,) * n_channels)
-
-
-def count_macs(name: str) -> int:
-    """Multiply-accumulates of one window of the paper's shape; nothing is computed."""
-    info = encoder_info(name)
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        create_encoder(name).eval()(torch.zeros(1, *info.shape))
-    return counter.get_total_flops() // 2
 
 
 def run(options: Options) -> Result:
@@ -92,8 +58,8 @@ def run(options: Options) -> Result:
 
 
 def _measure(name: str, encoder: nn.Module, result: Result, at_least_s: float) -> dict[str, float]:
-    classifier = Classifier(encoder, len(_LABELS)).eval()
-    manifest = manifest_of(name, encoder, encoder_info(name).shape)
+    classifier = Classifier(encoder, len(LABELS)).eval()
+    manifest = blank_manifest(name, encoder, encoder_info(name).shape)
     window = np.random.default_rng(0).normal(size=(1, *manifest.window_shape)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "encoder.bundle"

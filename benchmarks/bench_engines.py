@@ -30,7 +30,6 @@ import numpy as np
 import torch
 
 from benchmarks._bench import Options, Result, ratio
-from benchmarks.bench_encoders import manifest_of
 from exporters import export_bundle
 from exporters.parity import TOLERANCE
 from runtime import Bundle
@@ -41,6 +40,7 @@ from runtime.engine.auto.faster import median_interval
 from runtime.engine.inputs import Inputs
 from runtime.errors import SensedgeError
 from sdk.encoders import Classifier, create_encoder, encoder_info
+from sdk.encoders.untrained import blank_manifest
 
 MODELS = {"fcn": (128, 6), "hart": (128, 6), "resnet18": (3, 96, 128)}
 _QUICK = ("fcn", "hart")
@@ -82,7 +82,7 @@ def _bundle(path: Path, name: str) -> Bundle:
     torch.manual_seed(0)
     encoder = create_encoder(name, *shape) if name == "fcn" else create_encoder(name)
     assert name == "fcn" or encoder_info(name).shape == shape
-    manifest, classifier = manifest_of(name, encoder, shape), Classifier(encoder, _LABELS).eval()
+    manifest, classifier = blank_manifest(name, encoder, shape), Classifier(encoder, _LABELS).eval()
     windows = np.random.default_rng(0).normal(size=(5, *manifest.window_shape)).astype(np.float32)
     return export_bundle(path, classifier.encoder, classifier.head, manifest, windows)
 

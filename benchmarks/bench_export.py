@@ -35,7 +35,6 @@ from torch import nn
 
 from benchmarks._bench import Options, Result, interleave, ratio
 from benchmarks._windows import Windows, windows_of
-from benchmarks.bench_encoders import count_macs, manifest_of
 from exporters import export_bundle
 from exporters.fp16 import FP16, to_fp16
 from exporters.int8 import Int8Options, to_int8
@@ -49,6 +48,7 @@ from runtime.errors import InputError
 from runtime.specs import Normalise
 from sdk.demo.__main__ import DATA
 from sdk.encoders import Classifier, create_encoder, encoder_info, list_encoders
+from sdk.encoders.untrained import blank_manifest, count_macs
 from sdk.scores import score
 
 QUICK = ("fcn",)
@@ -124,7 +124,7 @@ def _encoder(name: str, path: Path, data: Path | None) -> _Case:
     """A bundle with random weights, a solved head, and the windows of both halves of the people."""
     torch.manual_seed(0)
     encoder = create_encoder(name).eval()
-    manifest = manifest_of(name, encoder, encoder_info(name).shape)
+    manifest = blank_manifest(name, encoder, encoder_info(name).shape)
     windows = windows_of(name, manifest, data)
     most = int(np.clip(_MACS / count_macs(name), _LEAST, _MOST))
     ours, others = windows.halves(most)

@@ -8,7 +8,7 @@ import numpy as np
 from runtime.bundle import Manifest
 from runtime.specs import Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 
-FCNS = ("fcn", "fcn-stride4")  # the larger encoders are exported in test_encoders_supervised.py
+FCNS = ("fcn", "fcn-stride4")  # the larger encoders are exported in encoders/test_supervised.py
 LENGTH, CHANNELS, LABELS = 32, 3, ("sitting", "walking", "running")
 
 

@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bundles_small import Exported, export_small, small_module, small_windows
+
+from tests.bundles_small import Exported, export_small, small_module, small_windows
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +66,8 @@ class Elsewhere:
 @pytest.fixture(scope="session")
 def bundle_of(bundles, tmp_path_factory):
     """bundle_of(name): (bundle, torch module from windows or images to logits, these) of any registered encoder."""
-    from encoders_small import export_of, module_of  # they need torch
-
     from runtime.bundle import Bundle
+    from tests.encoders_small import export_of, module_of  # they need torch
 
     done = {}
 

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.bench_encoders import manifest_of
 from exporters import export_bundle
 from exporters.parity import graph_inputs
 from sdk.encoders import MLP, AttentionFusion, Bodied, Classifier, Recurrent, ResNet18, create_encoder
 from sdk.encoders.cosmo import Depth, cosmo_radar, imu_maps, skeleton_maps
+from sdk.encoders.untrained import blank_manifest
 
 TOLERANCE = 1e-4
 
@@ -73,7 +73,7 @@ def classifier(name, n_classes=3, seed=0):
 def export_of(name, path):
     """A bundle; parity is checked by the export."""
     module, shape = classifier(name)
-    manifest = manifest_of(name, module.encoder, shape)
+    manifest = blank_manifest(name, module.encoder, shape)
     assert manifest.input_shape == shape
     return export_bundle(path, module.encoder, module.head, manifest, raw_windows(manifest), tolerance=TOLERANCE)
 
@@ -81,7 +81,7 @@ def export_of(name, path):
 def module_of(name):
     """What the bundle was made of: (torch module from windows or images to logits, these)."""
     module, shape = classifier(name)
-    manifest = manifest_of(name, module.encoder, shape)
+    manifest = blank_manifest(name, module.encoder, shape)
     return module, graph_inputs(manifest, raw_windows(manifest))
 
 

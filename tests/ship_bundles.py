@@ -1,9 +1,9 @@
-"""`python tests/ship_bundles.py FOLDER`: export the small bundles for the tests of a machine without torch."""
+"""`python -m tests.ship_bundles FOLDER`: export the small bundles for the tests of a machine without torch."""
 
 import sys
 from pathlib import Path
 
-from bundles_small import FCNS, export_small
+from tests.bundles_small import FCNS, export_small
 
 if __name__ == "__main__":
     for encoder in FCNS:

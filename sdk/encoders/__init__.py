@@ -15,6 +15,7 @@ fusion           several, weighed by attention           AttentionFusion, Split,
 resnet           images; and a small one over time       ResNet18, SmallResNet ("resnet18", "resnet1d")
 heads            MLP, GRU or LSTM before the last layer  with_body, Bodied, MLP, Recurrent
 sequence         features that are a sequence            SequenceEncoder
+untrained        what a window costs one, and a blank manifest to export it with
 """
 
 try:

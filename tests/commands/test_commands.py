@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-from commands_tools import DATA, LABELS, MINE, copy_bundle, environment, listing, python, write_labels
 from sklearn.metrics import f1_score
 
 from runtime import Recording
+from tests.commands.tools import DATA, LABELS, MINE, copy_bundle, environment, listing, python, write_labels
 
 PERSON = DATA / "person_6.npz"
 CHANNELS = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")

@@ -2,8 +2,9 @@ import ast
 from importlib import import_module
 
 import pytest
-from commands_tools import ROOT
-from rooms import House
+
+from tests.commands.tools import ROOT
+from tests.rooms import House
 
 PACKAGES = sorted(
     ".".join(path.parent.relative_to(ROOT).parts)

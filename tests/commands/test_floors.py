@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands_tools import ROOT, copy_bundle, environment, python
+
+from tests.commands.tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
 FLOOR_1 = (

@@ -8,15 +8,15 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import kill_target
 import numpy as np
 import pytest
-from commands_tools import copy_bundle, environment, listing, python
 from threadpoolctl import threadpool_limits
 
 from exporters.training import add_training
 from runtime import Bundle, open_engine
 from sdk.finetune import finetune
+from tests.commands import kill_target
+from tests.commands.tools import copy_bundle, environment, listing, python
 
 KILLS = int(os.environ.get("SENSEDGE_KILLS", "60"))
 SCRIPT = Path(kill_target.__file__)
@@ -134,11 +134,9 @@ def test_death_before_every_system_call(tmp_path, action, before, after):
 def test_two_processes_commit_one_after_the_other(tmp_path):
     """Ten writers at once: each commits or is told to wait, and every version is whole."""
     path = copy_bundle(tmp_path)
-    code = "import sys, kill_target; kill_target.commit(sys.argv[1])"
-    env = environment()
-    env["PYTHONPATH"] += f":{SCRIPT.parent}"
+    code = "import sys; from tests.commands import kill_target; kill_target.commit(sys.argv[1])"
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(path)], stderr=subprocess.PIPE, text=True, env=env)
+        subprocess.Popen([sys.executable, "-c", code, str(path)], stderr=subprocess.PIPE, text=True, env=environment())
         for _ in range(6)
     ]
     errors = [writer.communicate(timeout=120)[1] for writer in writers]

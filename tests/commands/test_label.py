@@ -6,14 +6,14 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from commands_tools import copy_bundle, environment, python
-from recorder_tools import BUNDLE, HOP_S, WINDOW_S, pair, walk
 
 from runtime import Bundle, InputError, RecordedStream, Recorder, Recording, Store
 from runtime.recorder import days_of, labelled_recording
 from sdk.finetune import finetune, read_labels, read_store
 from sdk.finetune.plan import FinetunePlan
 from sdk.label import instant, main
+from tests.commands.tools import copy_bundle, environment, python
+from tests.recorder_tools import BUNDLE, HOP_S, WINDOW_S, pair, walk
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 NOON = "2026-11-20T12:00:00"

@@ -1,7 +1,8 @@
 import shutil
 
 import pytest
-from commands_tools import DATA, copy_bundle, environment, listing, python, write_labels
+
+from tests.commands.tools import DATA, copy_bundle, environment, listing, python, write_labels
 
 COMMANDS = {
     "stream": ["sdk.stream", "BUNDLE", "--replay", DATA / "person_24.npz"],

@@ -3,8 +3,9 @@
 import statistics
 
 import pytest
-from commands_tools import ROOT
-from rooms import House, circles
+
+from tests.commands.tools import ROOT
+from tests.rooms import House, circles
 
 
 @pytest.fixture(scope="module")

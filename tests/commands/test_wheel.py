@@ -10,7 +10,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from commands_tools import ROOT, environment
+
+from tests.commands.tools import ROOT, environment
 
 BASE = ("numpy", "onnxruntime", "psutil")  # setup.cfg: install_requires
 LIMIT_BYTES = 3_000_000

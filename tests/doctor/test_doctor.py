@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from board_trees import BOARDS, Firmware, agx_orin, orin_nano, pi4, pi5, rapl, write_tree
 
 from runtime.engine.auto.measure import Candidate, Measured
 from sdk.demo.__main__ import DATA
@@ -24,6 +23,7 @@ from sdk.doctor.host import import_ending
 from sdk.doctor.libraries import libraries, system
 from sdk.doctor.machine import board, room
 from sdk.doctor.raw import raw
+from tests.board_trees import BOARDS, Firmware, agx_orin, orin_nano, pi4, pi5, rapl, write_tree
 
 WALK = DATA / "walk.bundle"
 BROKEN = Path(__file__).parent / "broken"

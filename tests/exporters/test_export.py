@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles_small import CHANNELS, FCNS, LENGTH, small_manifest, small_parts, small_windows
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -16,6 +15,7 @@ from torch import nn
 from exporters import ParityError, check_parity, export_bundle, initializer_offsets
 from runtime.bundle import Bundle
 from runtime.errors import BundleError, InputError
+from tests.bundles_small import CHANNELS, FCNS, LENGTH, small_manifest, small_parts, small_windows
 
 
 @pytest.mark.parametrize("name", FCNS)

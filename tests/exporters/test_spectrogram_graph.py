@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from bundles_small import image_manifest, image_parts, small_manifest, small_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from runtime.engine import open_engine
 from runtime.errors import BundleError, InputError
 from sdk.finetune import LabelledSet, finetune
 from sdk.profile import ProfileOptions, profile
+from tests.bundles_small import image_manifest, image_parts, small_manifest, small_windows
 
 FORMS = ("outside", "inside")
 RATE_HZ, LENGTH = 50.0, 300

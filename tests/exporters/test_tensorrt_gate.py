@@ -9,10 +9,8 @@ import os
 import numpy as np
 import onnx
 import pytest
-from encoders_small import SMALL
 from onnx import TensorProto, helper
 
-from benchmarks.bench_encoders import manifest_of
 from exporters import export_bundle
 from exporters.__main__ import main
 from exporters.fp16 import to_fp16
@@ -23,6 +21,8 @@ from runtime.bundle import Bundle
 from runtime.engine.tensorrt.child import Limits
 from runtime.errors import MissingError
 from sdk.encoders import Classifier, create_encoder, encoder_info, list_encoders
+from sdk.encoders.untrained import blank_manifest
+from tests.encoders_small import SMALL
 
 FULL = os.environ.get("SENSEDGE_GATE") == "full"
 RECURRENT = {"deepconvlstm", "cnn-gru", *(name for name in SMALL if name.startswith("cosmo"))}
@@ -57,7 +57,7 @@ def exported_of(bundle_of, tmp_path_factory):
     def export(name):
         if name not in done:
             encoder = create_encoder(name)
-            manifest = manifest_of(name, encoder, encoder_info(name).shape)
+            manifest = blank_manifest(name, encoder, encoder_info(name).shape)
             module = Classifier(encoder, len(manifest.labels)).eval()
             windows = np.random.default_rng(0).normal(size=(4, *manifest.window_shape)).astype(np.float32)
             path = tmp_path_factory.mktemp(name) / "full.bundle"

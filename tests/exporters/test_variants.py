@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from bundles_small import small_windows
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -33,6 +32,7 @@ from runtime.bundle.variants import folded, quantize
 from runtime.engine import open_engine
 from runtime.engine.inputs import Inputs
 from runtime.errors import BundleError, InputError
+from tests.bundles_small import small_windows
 
 ENCODERS = os.environ.get("SENSEDGE_VARIANTS", "fcn,cnn-transformer").split(",")  # of encoders_small.py
 WEIGHTS = Int8Options(weights_only=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bundles_small import CHANNELS, LABELS, LENGTH, small_windows
 from threadpoolctl import threadpool_limits
 
 import sdk
@@ -28,6 +27,7 @@ from sdk.finetune.layers import LayerRun
 from sdk.finetune.run import alone
 from sdk.finetune.sample import epoch
 from sdk.meters import Energy, NoMeter
+from tests.bundles_small import CHANNELS, LABELS, LENGTH, small_windows
 
 INF = math.inf
 

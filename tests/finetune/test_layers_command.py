@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bundles_small import without_note
 from threadpoolctl import threadpool_limits
 
 import sdk.demo
@@ -13,6 +12,7 @@ from exporters.training import add_training
 from runtime import Bundle
 from sdk.finetune.__main__ import main
 from sdk.meters import NoMeter
+from tests.bundles_small import without_note
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 PERSON = DATA / "person_24.npz"

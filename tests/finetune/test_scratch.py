@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from bundles_small import small_manifest
 
 from runtime.bundle.contents import TensorSpec
 from sdk.finetune.scratch import scratch_tensors
+from tests.bundles_small import small_manifest
 
 MODULES = {
     "linear": torch.nn.Linear(40, 300),

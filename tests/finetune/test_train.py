@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from bundles_small import small_manifest
 
 from runtime import InputError
 from runtime.bundle.contents import TensorSpec
@@ -14,6 +13,7 @@ from sdk.finetune import FinetunePlan
 from sdk.finetune.sample import cached, epoch
 from sdk.finetune.theta import Layout, Pull
 from sdk.finetune.train import Examples, train
+from tests.bundles_small import small_manifest
 
 D, H, C, N = 5, 7, 3, 20
 SHAPES = {

@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz_readers.py manifest -max_total_time=300 CORPUS_FOLDER
 
 Whatever is not the reader's own error stops it and is left behind as a file; such inputs become tests in
-tests/runtime/test_hostile.py. -rss_limit_mb bounds the memory, -timeout the seconds per input.
+tests/runtime/bundle/test_hostile.py. -rss_limit_mb bounds the memory, -timeout the seconds per input.
 """
 
 import copy

@@ -3,7 +3,8 @@
 from functools import partial
 
 import pytest
-from board_trees import write_tree
+
+from tests.board_trees import write_tree
 
 
 class Clock:

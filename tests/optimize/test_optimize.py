@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from bundles_small import small_windows
 
 from exporters.fp16 import to_fp16
 from exporters.int8 import Int8Options, to_int8
@@ -19,6 +18,7 @@ from sdk.meters import NoMeter
 from sdk.optimize import Limits, optimize
 from sdk.optimize import judge as module
 from sdk.optimize.__main__ import main
+from tests.bundles_small import small_windows
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bundles_small import CHANNELS, LENGTH, small_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from runtime.errors import InputError
 from runtime.hub import Hub, HubCore, HubCounters
 from runtime.specs import Modality, Normalise, Signal
 from runtime.stream import Stream
+from tests.bundles_small import CHANNELS, LENGTH, small_manifest
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small
 

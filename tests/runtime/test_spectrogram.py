@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import scipy.signal
-from bundles_small import image_manifest, small_manifest, small_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from runtime.errors import BundleError, InputError
 from runtime.specs import Normalise
 from runtime.spectrogram import hann, resize_taps
 from runtime.window import Windower
+from tests.bundles_small import image_manifest, small_manifest, small_windows
 
 RATE_HZ = 50.0
 MEAN, STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))  # published with ImageNet's models

@@ -91,6 +91,7 @@ def race(
     base: Key,
     budget_s: float,
     tell: Callable[[Key], None] = lambda key: None,
+    clock: Callable[[], float] = perf_counter,
 ) -> dict[Key, list[float]]:
     """Seconds per call of each, one value per round.
 
@@ -99,21 +100,22 @@ def race(
         base: the one that the others are compared with.
         budget_s: for all rounds; at least 12 are run, and at most 384. It ends earlier when nothing is open.
         tell: is told who is about to be called.
+        clock: in seconds.
     """
     counts = {}
     for key, call in calls.items():
         tell(key)
-        counts[key] = max(1, round(_SLICE_S / max(min(_time(call, 1) for _ in range(_WARM_UP)), 1e-7)))
+        counts[key] = max(1, round(_SLICE_S / max(min(_time(call, 1, clock) for _ in range(_WARM_UP)), 1e-7)))
     seconds: dict[Key, list[float]] = {key: [] for key in calls}
-    keys, turns, until = list(calls), np.random.default_rng(0), perf_counter() + budget_s
+    keys, turns, until = list(calls), np.random.default_rng(0), clock() + budget_s
     for done in range(1, _LOOKS[-1] + 1):
         for i in turns.permutation(len(keys)):
             key = keys[i]
             tell(key)
             if counts[key] > 1:
                 calls[key]()  # the caches are the other one's
-            seconds[key].append(_time(calls[key], counts[key]))
-        late = perf_counter() > until
+            seconds[key].append(_time(calls[key], counts[key], clock))
+        late = clock() > until
         if done >= _LOOKS[0] and (late or (done in _LOOKS and _decided(seconds, base))):
             break
     return seconds
@@ -124,8 +126,8 @@ def _decided(seconds: Mapping[Key, list[float]], base: Key) -> bool:
     return not any(compare(seconds[key], seconds[base], len(others)).is_open() for key in others)
 
 
-def _time(call: Callable[[], object], times: int) -> float:
-    began = perf_counter()
+def _time(call: Callable[[], object], times: int, clock: Callable[[], float]) -> float:
+    began = clock()
     for _ in range(times):
         call()
-    return (perf_counter() - began) / times
+    return (clock() - began) / times

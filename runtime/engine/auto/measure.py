@@ -125,6 +125,7 @@ def measure_candidates(
     largest_error: float = LARGEST_ERROR,
     table: Mapping[str, EngineKind] = ENGINES,
     tell: Callable[[int], None] = lambda index: None,
+    clock: Callable[[], float] = perf_counter,
 ) -> tuple[Measured, ...]:
     """Open the candidates in this process, check their answers, and time them in turn.
 
@@ -137,6 +138,7 @@ def measure_candidates(
         table: of the engines.
         tell: is told the number of the candidate that is about to be used, so that whoever watches knows which one
             brought the process down.
+        clock: in seconds.
 
     Returns:
         One for each candidate, in their order.
@@ -147,9 +149,9 @@ def measure_candidates(
     try:
         for runner in runners:
             tell(runner.index)
-            _try(runner, base, inputs, batch, largest_error, table, tell)
+            _try(runner, base, inputs, batch, largest_error, table, tell, clock)
             _close_slow(runners)
-        _race([runner for runner in runners if runner.engine is not None], budget_s, tell)
+        _race([runner for runner in runners if runner.engine is not None], budget_s, tell, clock)
     finally:
         for runner in runners:
             _close(runner)
@@ -190,6 +192,7 @@ def _try(
     largest_error: float,
     table: Mapping[str, EngineKind],
     tell: Callable[[int], None],
+    clock: Callable[[], float],
 ) -> None:
     """Open it, compare its answers, and take a first look at its speed."""
     candidate = runner.measured.candidate
@@ -204,9 +207,9 @@ def _try(
         agree, off = _agreement(engine, inputs, bundle.golden().logits, largest_error)
         runner.call = _call(engine, np.resize(inputs, (batch, *inputs.shape[1:])))
         while sum(runner.seconds) < _TRIES_S or len(runner.seconds) < _TRIES:
-            began = perf_counter()
+            began = clock()
             runner.call()
-            runner.seconds.append(perf_counter() - began)
+            runner.seconds.append(clock() - began)
     except Exception as error:  # whatever a foreign library raises
         runner.measured = Measured(candidate, dropped=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         _close(runner)
@@ -270,12 +273,12 @@ def _close(runner: _Runner) -> None:
     runner.engine = runner.call = None
 
 
-def _race(runners: list[_Runner], budget_s: float, tell: Callable[[int], None]) -> None:
+def _race(runners: list[_Runner], budget_s: float, tell: Callable[[int], None], clock: Callable[[], float]) -> None:
     if not runners:
         return
     base = next((runner for runner in runners if runner.measured.candidate == DEFAULT), runners[0])
     calls = {runner.index: runner.call for runner in runners if runner.call is not None}
-    seconds = race(calls, base.index, budget_s, tell)
+    seconds = race(calls, base.index, budget_s, tell, clock)
     for runner in runners:
         runner.seconds = seconds[runner.index]
         ratio = compare(runner.seconds, seconds[base.index], len(runners) - 1) if runner is not base else None
