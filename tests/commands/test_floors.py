@@ -19,6 +19,7 @@ FLOOR_1 = (
     "meters",
     "optimize",
     "profile",
+    "schedule",
     "scores",
     "stream",
 )
