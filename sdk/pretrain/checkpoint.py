@@ -49,6 +49,7 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
             if not isinstance(facts, dict):
                 raise TypeError("facts that are no JSON object")
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        generator = tensors.pop(_GENERATOR)
         module.load_state_dict({n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")})
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -64,5 +65,5 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        torch.set_rng_state(tensors[_GENERATOR])
+        torch.set_rng_state(generator)
     return facts

@@ -73,7 +73,7 @@ def hidden_error(found: Tensor, windows: Tensor, visible: Tensor) -> Tensor:
         windows: padded, of the same shape.
         visible: one truth value per patch, shape (n, patches in time, n_channels).
     """
-    found, windows = (t.unflatten(1, (-1, PATCH_SAMPLES)) for t in (found, windows))
+    found, windows = (torch.unflatten(t, 1, (-1, PATCH_SAMPLES)) for t in (found, windows))
     variance, mean = torch.var_mean(windows, dim=2, keepdim=True)
     target = (windows - mean) / (variance + _LEAST_VARIANCE).sqrt()
     return (found - target).square().mean(2)[~visible].mean()

@@ -60,7 +60,7 @@ class SideBySide(nn.Module):
     def __init__(self, encoders: Sequence[nn.Module], shapes: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         self.split, self.encoders = Split(shapes), nn.ModuleList(encoders)
-        self.n_features = sum(int(encoder.n_features) for encoder in encoders)  # type: ignore[arg-type]
+        self.n_features = sum(encoder.n_features for encoder in encoders)  # type: ignore[misc]
 
     def forward(self, windows: Tensor) -> Tensor:
         """Windows (n, length_samples, all channels) to features (n, n_features), one modality after the other."""

@@ -36,7 +36,7 @@ from sdk.pretrain.probe import classifier_of, in_batches, predict, with_probe
 from sdk.pretrain.views import SideBySide, batch_of, normalised, statistics
 
 SMALL = {
-    "maskcae": {"epochs": 15, "batch": 8, "learning_rate": 5e-3},
+    "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},
     "supervised": {"epochs": 4},
 }  # enough to see that it learns
 every = pytest.mark.parametrize("name", SMALL)
