@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.commands.tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
@@ -20,6 +19,7 @@ FLOOR_1 = (
     "meters",
     "optimize",
     "profile",
+    "schedule",
     "scores",
     "shown",
     "stream",
