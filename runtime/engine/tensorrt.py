@@ -33,7 +33,7 @@ from runtime.engine.cuda import Cuda
 from runtime.engine.inputs import Inputs
 from runtime.engine.ort import OrtEngine
 from runtime.engine.tensorrt_cache import EngineCache, digest_of
-from runtime.engine.tensorrt_child import Child, Limits, ask
+from runtime.engine.tensorrt_child import Builder, Limits, ask
 from runtime.engine.tensorrt_plan import Plan
 from runtime.errors import SensedgeError
 
@@ -69,7 +69,7 @@ class TensorrtEngine:
         threads: of onnxruntime.
         precision: of the bundle's graph; TensorRT is held to it.
         options: what is built.
-        child: how the process is started in which TensorRT is probed and built with.
+        builder: how the process is started in which TensorRT is probed and built with.
         open_cuda: makes the device.
         background: False: do all of it before returning.
     """
@@ -83,7 +83,7 @@ class TensorrtEngine:
         threads: int = 1,
         precision: str = "float32",
         options: BuildOptions | None = None,
-        child: Child | None = None,
+        builder: Builder | None = None,
         open_cuda: Callable[[], Cuda] = Cuda,
         background: bool = True,
     ) -> None:
@@ -92,7 +92,7 @@ class TensorrtEngine:
         self.report: dict[str, Any] = {}  # of the last build or probe
         self.progress: tuple[str, int, int] | None = None  # of the build: phase, steps done, steps in all
         self._bundle, self._options = bundle, options or BuildOptions()
-        self._child, self._open_cuda = child or Child(), open_cuda
+        self._builder, self._open_cuda = builder or Builder(), open_cuda
         self._inputs, self._plan = Inputs(bundle.manifest), None
         self._ort = OrtEngine(bundle, threads=threads, precision=precision)
         self._golden = self._inputs(bundle.golden().windows)
@@ -194,7 +194,7 @@ class TensorrtEngine:
     def _probe(self) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="sensedge-") as folder:
             request = self._options.request("probe")
-            self.report = ask(Path(folder), request, limits=Limits(60.0), child=self._child, cancel=self._cancel)
+            self.report = ask(Path(folder), request, limits=Limits(60.0), builder=self._builder, cancel=self._cancel)
         return self.report
 
     def _open(
@@ -241,7 +241,7 @@ class TensorrtEngine:
                 folder,
                 self._options.request("build"),
                 limits=self._options.limits,
-                child=self._child,
+                builder=self._builder,
                 cancel=self._cancel,
                 progress=self._show,
             )
