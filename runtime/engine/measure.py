@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import BASE, Bundle
 from runtime.engine import ENGINES, Engine, EngineKind, engines_here, open_of
-from runtime.engine.device import physical_cores
+from runtime.engine.device import thread_counts
 from runtime.engine.faster import Ratio, compare, race
 from runtime.engine.inputs import Inputs
 
@@ -104,8 +104,7 @@ def candidates_here(
         cores: None: those that this process may use.
         table: of the engines.
     """
-    cores = physical_cores() if cores is None else cores
-    threads = sorted({*(1 << i for i in range(cores.bit_length())), cores})
+    threads = thread_counts(cores)
     return tuple(
         Candidate(status.name, precision, n)
         for status in engines_here(table=table)
