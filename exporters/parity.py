@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.progress import ShowProgress, silent
 from runtime.bundle import BASE, Bundle
 from runtime.command import table
 from runtime.engine import Engine, Output, engines_here, open_engine
 from runtime.errors import SensedgeError
 from runtime.manifest import Manifest
+from runtime.progress import ShowProgress, silent
 from runtime.spectrogram import Spectrogram
 
 if TYPE_CHECKING:

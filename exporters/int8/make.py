@@ -16,12 +16,12 @@ from exporters.int8.processor import needs_reduced_range
 from exporters.int8.qdq import Layer, insert_pairs, layers_of, tensors_of
 from exporters.int8.sensitivity import Choice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
-from exporters.progress import ShowProgress, silent
 from exporters.variants import Variant
 from runtime.engine.inputs import Inputs
 from runtime.engine.ort import session_options
 from runtime.errors import InputError
 from runtime.manifest import Manifest, VariantSpec
+from runtime.progress import ShowProgress, silent
 from runtime.variants import INT8_LIMIT
 
 INT8, INT8_WEIGHTS = "int8", "int8-weights"

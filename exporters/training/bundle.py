@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporters.parts import swap_parts
-from exporters.progress import ShowProgress, silent
 from exporters.training.build import TrainingGraph, build, read
 from runtime.bundle import BASE, Bundle
 from runtime.errors import InputError
 from runtime.manifest import Manifest
+from runtime.progress import ShowProgress, silent
 
 
 def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent) -> Bundle:

@@ -257,7 +257,7 @@ class TensorrtEngine:
                 reason += f", and not kept: {error.strerror}"
         return data, f"{reason} in {report['seconds']:.0f} s"
 
-    def _show(self, phase: str, done: int, total: int) -> None:
+    def _show(self, done: int, total: int, phase: str) -> None:
         self.progress = phase, done, total
 
     def _key(self, device: dict[str, Any], model: bytes) -> dict[str, Any]:

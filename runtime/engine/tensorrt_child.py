@@ -18,12 +18,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runtime.child import Child
+from runtime.progress import ShowProgress, silent
 
 _POLL_S = 0.05
 _LAZY = {"CUDA_MODULE_LOADING": "LAZY"}  # kernels in memory as they are needed
@@ -54,7 +55,7 @@ def ask(
     limits: Limits | None = None,
     builder: Builder | None = None,
     cancel: threading.Event | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: ShowProgress = silent,
 ) -> dict[str, Any]:
     """The child's report on a request. It does not raise for what goes wrong there.
 
@@ -64,7 +65,7 @@ def ask(
         limits: beyond which the child is ended; None: the usual ones.
         builder: how it is started; None: this interpreter.
         cancel: ends the child when it is set.
-        progress: called with the builder's phase, steps done and steps in all.
+        progress: called with steps done, steps in all and the builder's phase.
 
     Returns:
         The report. `ok` is whether it succeeded, `reason` why not; `final` that the same request would fail again;
@@ -122,10 +123,10 @@ def _kilobytes(path: Path, name: str) -> int | None:
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _tell(progress: Callable[[str, int, int], None] | None, path: Path) -> None:
-    if progress is not None and path.exists():
+def _tell(progress: ShowProgress, path: Path) -> None:
+    if path.exists():
         phase, done, total = json.loads(path.read_text())
-        progress(phase, done, total)
+        progress(done, total, phase)
 
 
 def _death(child: Child) -> str:
