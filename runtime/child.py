@@ -1,7 +1,7 @@
 """A process of our own: how it is started, what it answers, how it ended.
 
-    with Child(["-m", "runtime.engine.trial", request]) as child:      the child's end: `runtime.parent`
-        child.start()
+    with Child(["-m", "runtime.engine.trial"]) as child:      the child's end: `runtime.parent`
+        child.start(request)
         message = child.receive(limit_s)      a line of JSON; None: it has ended
         child.go_on()                         where it asked
     it has ended, by itself or by us
@@ -89,14 +89,17 @@ class Child:
                 with suppress(BrokenPipeError):
                     pipe.close()
 
-    def start(self) -> None:
+    def start(self, *arguments: str) -> None:
         """Start it.
+
+        Args:
+            arguments: more of them, such as one that says when it was started.
 
         Raises:
             OSError: no process can be started.
         """
         self._process = subprocess.Popen(
-            self._command,
+            [*self._command, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if self._answers else subprocess.DEVNULL,
             stderr=self._stderr,

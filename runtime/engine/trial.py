@@ -70,8 +70,8 @@ def measure_apart(
 def _ask(request: Mapping[str, Any], limit_s: float) -> tuple[list[Any], int, str]:
     """What the child measured, or the number of the candidate that it was trying at its end, and how it ended."""
     trying = 0
-    with Child(["-m", __name__, json.dumps(request)], path=sys.path) as child:
-        child.start()
+    with Child(["-m", __name__], path=sys.path) as child:
+        child.start(json.dumps(request))
         try:
             while (message := child.receive(limit_s)) is not None:
                 if "measured" in message:
