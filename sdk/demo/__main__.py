@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -163,13 +162,16 @@ def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
 
 def _profile(path: Path, arguments: argparse.Namespace) -> str:
     """What `python -m sdk.profile` prints: a fresh process, so that memory counts from the start."""
-    command = [sys.executable, "-m", "sdk.profile", str(path), "--windows", str(arguments.windows)]
-    done = subprocess.run(
-        [*command, *(["--json"] if arguments.json else [])], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise OSError(f"the profile failed: {done.stderr.strip()}")
-    return done.stdout
+    from runtime.child import HELD, Child
+
+    code = f"{HELD}from sdk.profile.__main__ import main; raise SystemExit(main())"
+    options = [str(path.absolute()), "--windows", str(arguments.windows), *(["--json"] if arguments.json else [])]
+    with Child(["-c", code, *options]) as child:
+        child.start()
+        text = child.text()
+        if child.wait():
+            raise OSError(f"the profile failed: {child.last_line() or child.ending()}")
+    return text
 
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:

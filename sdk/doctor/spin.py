@@ -1,12 +1,11 @@
 """What a prediction costs the processor while there is a pause before the next: `python -m sdk.doctor.spin BUNDLE`.
 
 Two threads, twenty windows a second, first with the options of the runtime, then with onnxruntime's own: threads that
-spin burn the pause. Prints one JSON object with the CPU seconds of all threads per window.
+spin burn the pause. Tells its parent, `sdk.doctor.host`, the CPU seconds of all threads per window.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -42,4 +41,7 @@ def main(path: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    from runtime.parent import Parent
+
+    parent = Parent()
+    parent.tell(main(Path(sys.argv[1])))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from runtime.command import DONE, Progress, guarded, parser, table
 from runtime.errors import InputError
 from runtime.specs import Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
 from sdk.encoders import encoder_info, list_encoders
-
 from sdk.pretrain import (
     PretrainPlan,
     Split,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
-from torch import Tensor, nn
 
 _GENERATOR = "generator"  # the state of torch's, of the CPU
 

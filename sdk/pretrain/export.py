@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from runtime.bundle import Bundle, Manifest
 from runtime.recording import Recording
 from runtime.specs import Modality, Signal, WindowSpec

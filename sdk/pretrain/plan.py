@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.manifest import Signal, WindowSpec
+from runtime.specs import Signal, WindowSpec
 
 
 @dataclass(frozen=True)

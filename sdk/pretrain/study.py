@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording import Recording

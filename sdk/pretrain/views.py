@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from runtime.manifest import Normalise
+from runtime.specs import Normalise
 from sdk.encoders.fusion import Split
 from sdk.pretrain.plan import StudyTask
 from sdk.pretrain.registry import Needs

@@ -6,7 +6,8 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,9 +120,9 @@ def _measure_both(arguments: argparse.Namespace) -> int:
     meter = open_meter(arguments.meter, timeline=TIMELINE)
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     other = bundle if second.bundle == arguments.bundle else open_bundle(second.bundle, trust=second.trust)
-    both = profile_in_turn(
-        (bundle, _options(arguments)), (other, _options(second)), meter=meter, progress=Progress().show
-    )
+    ways = (bundle, _options(arguments)), (other, _options(second))
+    with _by_option({"runs": "--runs"}, "--against"):
+        both = profile_in_turn(*ways, meter=meter, progress=Progress().show)
     return _judge([report.to_dict() for report in both], arguments, render, keep=True)
 
 
@@ -145,20 +146,53 @@ def _text(report: ProfileReport) -> str:
 
 
 def _options(arguments: argparse.Namespace) -> ProfileOptions:
+    """How to measure, as a command line says it.
+
+    Raises:
+        InputError: a value that makes no sense, by the name of its option.
+    """
     from sdk.profile.options import ProfileOptions
 
-    return ProfileOptions(
-        hops=arguments.windows,
-        runs=arguments.runs,
-        engine=arguments.engine,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        cap_s=arguments.seconds,
-        deadline_s=None if arguments.deadline_ms is None else arguments.deadline_ms / 1e3,
-        real_time=arguments.realtime,
-        idle_s=arguments.idle_seconds,
-        sweeps=tuple(arguments.sweep.split(",")) if arguments.sweep else (),
-    )
+    with _by_option(_OPTIONS):
+        return ProfileOptions(
+            windows=arguments.windows,
+            runs=arguments.runs,
+            engine=arguments.engine,
+            precision=arguments.precision,
+            threads=arguments.threads,
+            cap_s=arguments.seconds,
+            deadline_s=None if arguments.deadline_ms is None else arguments.deadline_ms / 1e3,
+            real_time=arguments.realtime,
+            idle_s=arguments.idle_seconds,
+            sweeps=tuple(arguments.sweep.split(",")) if arguments.sweep else (),
+        )
+
+
+_OPTIONS = {  # by the field of ProfileOptions
+    "windows": "--windows",
+    "runs": "--runs",
+    "threads": "--threads",
+    "cap_s": "--seconds",
+    "deadline_s": "--deadline-ms",
+    "idle_s": "--idle-seconds",
+    "sweeps": "--sweep",
+}
+
+
+@contextmanager
+def _by_option(names: Mapping[str, str], work: str = "") -> Iterator[None]:
+    """Errors about a field name the option that it comes from; `work`: the one that compares what reports say."""
+    try:
+        yield
+    except InputError as error:
+        where = names.get(error.where) or (f"{work}: {error.where}" if error.where.startswith(_REPORTED) else None)
+        if where is None:
+            raise
+        fix = "Correct the option." if names is _OPTIONS else error.fix
+        raise InputError(where, expected=error.expected, got=error.got, fix=fix) from None
+
+
+_REPORTED = ("workload.", "machine.")  # fields of reports
 
 
 def _finetune(arguments: argparse.Namespace, bundle: Bundle) -> Any:
@@ -198,7 +232,8 @@ def _judge(reports: list[dict[str, Any]], arguments: argparse.Namespace, render:
     from sdk.profile.compare import compare_reports, describe
 
     sides = reports[0::2], reports[1::2]
-    found = compare_reports(*sides, margin=arguments.margin)
+    with _by_option({"margin": "--margin", "runs": "--compare"}, "--compare"):
+        found = compare_reports(*sides, margin=arguments.margin)
     if render is not None:
         arguments.html.write_text(render(found, *sides), encoding="utf-8")
     kept = {"reports": reports} if keep else {}

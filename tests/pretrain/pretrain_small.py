@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from runtime.manifest import Modality, Signal, WindowSpec
 from runtime.recording import Recording
+from runtime.specs import Modality, Signal, WindowSpec
 from runtime.window import LabelledWindows
 from sdk.pretrain import PretrainPlan, StudyTask, create_method, fit, method_info
 from sdk.pretrain.probe import classifier_of, predict

@@ -11,8 +11,8 @@ from torch import nn
 
 from exporters import export_bundle
 from runtime import Bundle, Modality, Signal, open_engine
+from runtime.bundle import Manifest
 from runtime.errors import InputError
-from runtime.manifest import Manifest
 from sdk.encoders import create_encoder
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.pretrain import (
