@@ -1,6 +1,6 @@
 """From a torch module to a bundle for the device. This wing knows torch, onnx and the runtime; it never imports sdk.
 
-bundle       module + manifest + example windows -> bundle     export_bundle
+export       module + manifest + example windows -> bundle     export_bundle
 offsets      where each tensor lies inside an ONNX file        initializer_offsets
 parity       torch against the engine, engines against golden  check_parity, parity_of_engines, ParityError
 blame        the first node that an engine gets wrong          exporters.blame.first_difference
@@ -12,14 +12,14 @@ commands     python -m exporters ...
 spectrogram  images drawn inside the graph                     SpectrogramImages
 training     the graphs that train a bundle on the device      exporters.training.add_training
 
-Only bundle, spectrogram and check_parity need torch, which is imported when one of them is first asked for.
+Only export, spectrogram and check_parity need torch, which is imported when one of them is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from exporters.bundle import export_bundle
+    from exporters.export import export_bundle
     from exporters.offsets import initializer_offsets
     from exporters.parity import ParityError, check_parity, parity_of_engines
     from exporters.spectrogram import SpectrogramImages
@@ -28,7 +28,7 @@ _PARTS = {
     "ParityError": "parity",
     "SpectrogramImages": "spectrogram",
     "check_parity": "parity",
-    "export_bundle": "bundle",
+    "export_bundle": "export",
     "initializer_offsets": "offsets",
     "parity_of_engines": "parity",
 }

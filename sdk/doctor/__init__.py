@@ -8,18 +8,18 @@ devices     meters, device nodes and who may open them
 clocks      clocks, governor, frequencies
 engines     engines that are here, their answers to the golden windows, threads that spin
 raw         files and answers as they are, for a bug report
-examine     all of it, in order
+run         all of it, in order
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdk.doctor.diagnosis import Diagnosis, examine
     from sdk.doctor.finding import Finding
     from sdk.doctor.host import Host
+    from sdk.doctor.run import Diagnosis, examine
 
-_PARTS = {"diagnosis": "Diagnosis examine", "finding": "Finding", "host": "Host"}
+_PARTS = {"run": "Diagnosis examine", "finding": "Finding", "host": "Host"}
 
 __all__ = ["Diagnosis", "Finding", "Host", "examine"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from runtime.command import DONE, FAILED, guarded, parser
 
 if TYPE_CHECKING:
-    from sdk.doctor.diagnosis import Diagnosis
     from sdk.doctor.finding import Finding
+    from sdk.doctor.run import Diagnosis
 
 _EXAMPLES = """\
   python -m sdk.doctor                          this machine, with the bundle that the package carries
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from sdk.doctor.diagnosis import examine
     from sdk.doctor.host import Host
     from sdk.doctor.raw import raw
+    from sdk.doctor.run import examine
 
     host = Host()
     found = examine(host, arguments.bundle, (lambda finding: None) if arguments.json else _show)

@@ -474,11 +474,11 @@ def test_help_starts_at_once():
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     names = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines()}
     assert {"argparse", "sdk.doctor"} <= names
-    assert not names & {"numpy", "onnxruntime", "psutil", "sdk.meters", "sdk.doctor.diagnosis"}
+    assert not names & {"numpy", "onnxruntime", "psutil", "sdk.meters", "sdk.doctor.run"}
     assert "then the exit code is 1" in done.stdout
 
 
 def test_a_report_that_cannot_be_written(monkeypatch, capsys):
-    monkeypatch.setattr("sdk.doctor.diagnosis._all", lambda host, path: iter(()))
+    monkeypatch.setattr("sdk.doctor.run._all", lambda host, path: iter(()))
     assert main(["--report", "/nowhere/doctor.json"]) == 1
     assert "No such file" in capsys.readouterr().err

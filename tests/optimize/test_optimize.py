@@ -17,7 +17,7 @@ from runtime.errors import InputError
 from runtime.window import LabelledWindows
 from sdk.meters import NoMeter
 from sdk.optimize import Limits, optimize
-from sdk.optimize import judge as module
+from sdk.optimize import run as module
 from sdk.optimize.__main__ import main
 
 
