@@ -15,6 +15,7 @@ training     the graphs that train a bundle on the device      exporters.trainin
 Only export, spectrogram and check_parity need torch, which is imported when one of them is first asked for.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from exporters.offsets import initializer_offsets
     from exporters.parity import ParityError, check_parity, parity_of_engines
     from exporters.spectrogram import SpectrogramImages
+    from runtime import __version__
 
 _PARTS = {
     "ParityError": "parity",
@@ -36,6 +38,7 @@ _PARTS = {
 __all__ = [
     "ParityError",
     "SpectrogramImages",
+    "__version__",
     "check_parity",
     "export_bundle",
     "initializer_offsets",
@@ -44,6 +47,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("runtime").__version__
     if name not in _PARTS:
         raise AttributeError(f"module 'exporters' has no attribute {name!r}")
     try:
@@ -52,3 +57,21 @@ def __getattr__(name: str) -> Any:
         if error.name != "torch":
             raise
         raise ImportError('exporters need torch: pip install "sensedge[export]"') from error
+
+
+def _leave_if_hidden() -> None:
+    """Python's -m looks into the folder that one is in first; a runtime.py there would be taken for the package."""
+    from importlib.util import find_spec
+    from os.path import dirname, join, relpath
+
+    found, here = find_spec("runtime"), sys.path[0]
+    ours = here == dirname(dirname(__file__))
+    if ours or found is None or dirname(found.origin or "") not in (here, join(here, "runtime")):
+        return
+    told = f"{relpath(str(found.origin), here)} in this folder hides the package runtime"
+    print(f"error: {told}: go to another folder, or use `sensedge COMMAND`", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if sys.argv[:1] == ["-m"]:  # as long as Python looks for what -m names
+    _leave_if_hidden()

@@ -28,6 +28,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"  # of all three packages; setup.cfg reads it here
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ __all__ = [
     "Window",
     "WindowSpec",
     "Windower",
+    "__version__",
     "cut_windows",
     "found_intervals",
     "label_of",

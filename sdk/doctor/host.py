@@ -11,7 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ SPIN_LIMIT_S = 60.0
 TIME_ERROR = 5  # what adjtimex returns while nobody sets the clock
 ARMV8_0 = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd09": "Cortex-A73"}
 
+_NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path); "  # the current folder may hold a numpy.py
+_SPIN = "from sdk.doctor.spin import main; main(*sys.argv[1:])"
+
 
 def import_ending(module: str) -> str:
     """Import a module in a process of its own: "" or how that ended. An illegal instruction kills it, not us."""
-    code = f"import sys; sys.modules['openvino_telemetry'] = None; import {module}"
+    code = f"{_NOT_FROM_HERE}sys.modules['openvino_telemetry'] = None; import {module}"
     env = {"ORT_DISABLE_TELEMETRY": "1", **os.environ}
     try:
         done = subprocess.run(
@@ -40,13 +43,17 @@ def import_ending(module: str) -> str:
     return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
 
-def spinning(bundle: Path) -> dict[str, float]:
+def spinning(bundle: Path, keys: Sequence[bytes] = ()) -> dict[str, float]:
     """What `sdk.doctor.spin` measures.
+
+    Args:
+        bundle: its folder.
+        keys: of whom the bundle must be signed by; none: of anybody.
 
     Raises:
         OSError: it ended without an answer.
     """
-    command = [sys.executable, "-m", "sdk.doctor.spin", str(bundle)]
+    command = [sys.executable, "-c", _NOT_FROM_HERE + _SPIN, str(bundle), *(key.hex() for key in keys)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SPIN_LIMIT_S, env=_env())
     except subprocess.TimeoutExpired:
@@ -101,7 +108,7 @@ class Host:
     gencmd: Gencmd | None = None  # answers instead of the firmware of a Raspberry Pi
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     clock_is_set: Callable[[], bool | None] = clock_is_set
-    spinning: Callable[[Path], Mapping[str, float]] = spinning
+    spinning: Callable[[Path, Sequence[bytes]], Mapping[str, float]] = spinning
 
     @property
     def board(self) -> str:
