@@ -8,7 +8,7 @@ simplify     small graphs, older opsets
 sign         keys and signatures                               exporters.sign.sign_bundle
 costs        products, parameters and memory of each layer     exporters.costs.graph_cost
 inspect      what a bundle is, as text, JSON, picture          exporters.inspect.describe
-commands     python -m exporters ...
+commands     python -m exporters ..., sensedge ...
 spectrogram  images drawn inside the graph                     SpectrogramImages
 training     the graphs that train a bundle on the device      exporters.training.add_training
 
@@ -60,7 +60,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _leave_if_hidden() -> None:
-    """Python's -m looks into the folder that one is in first; a runtime.py there would be taken for the package."""
+    """Python's -m looks into the folder that one is in first; a runtime.py there would be taken for the package.
+
+    As in sdk/__init__.py: what is hidden cannot be asked, and this wing does not import sdk.
+    """
     from importlib.util import find_spec
     from os.path import dirname, join, relpath
 

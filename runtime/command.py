@@ -35,7 +35,7 @@ EXIT_CODES = (
 )
 
 
-_MODULE = re.compile(r"python -m (?:sdk\.|exporters )(\w+)(.*?)(?=  |$)", re.MULTILINE)  # to where a column ends
+_MODULE = r"(?m)python -m (?:sdk\.|exporters )(\w+)(.*?)(?=  |$)"  # to where a column ends
 
 
 def run_command(
@@ -89,7 +89,7 @@ def version_line() -> str:
     from runtime import __version__
 
     found = [f"Python {sys.version.split()[0]}"]
-    for name in ("numpy", "onnxruntime", "onnxruntime-gpu"):
+    for name in ("numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"):
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return f"sensedge {__version__} ({', '.join(found)})"
@@ -99,7 +99,7 @@ def _spelled(text: str, called: str) -> str:
     """Commands as `sensedge` calls them, if that was called; what stands in columns keeps its place."""
     if not called.startswith("sensedge"):
         return text
-    text = _MODULE.sub(lambda found: f"sensedge {found[1]}{found[2]}".ljust(len(found[0])), text)
+    text = re.sub(_MODULE, lambda found: f"sensedge {found[1]}{found[2]}".ljust(len(found[0])), text)
     return "\n".join(line.rstrip() for line in text.split("\n"))
 
 

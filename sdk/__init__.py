@@ -1,15 +1,11 @@
 """Tools around the runtime: data sets, pretraining, fine-tuning, meters and the commands that use them."""
 
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from runtime import __version__
 
 __all__ = ["__version__"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> str:
     if name != "__version__":
         raise AttributeError(f"module 'sdk' has no attribute {name!r}")
     from runtime import __version__

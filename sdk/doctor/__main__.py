@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command
+from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from sdk.doctor.finding import Finding
@@ -46,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sdk.doctor.raw import raw
     from sdk.doctor.run import examine
 
+    if arguments.trust is not None and arguments.bundle is None:
+        raise InputError("--trust", expected="a bundle with it", got="none", fix="Name the folder of the bundle.")
     host = Host()
     tell = (lambda finding: None) if arguments.json else _show
     found = examine(host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=arguments.trust))

@@ -483,6 +483,11 @@ def test_help_starts_at_once():
     assert "then the exit code is 1" in done.stdout
 
 
+def test_keys_without_a_bundle(capsys):
+    assert main(["--trust", "vendor.pub"]) == 2
+    assert "--trust: expected a bundle with it, got none" in capsys.readouterr().err
+
+
 def test_a_report_that_cannot_be_written(monkeypatch, capsys):
     monkeypatch.setattr("sdk.doctor.run._all", lambda host, path, opener: iter(()))
     assert main(["--report", "/nowhere/doctor.json"]) == 1
