@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING
 
 from runtime.lazy import attach
 
+__version__ = "0.1.0"  # of all three packages; setup.cfg reads it here
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ __all__ = [
     "Window",
     "WindowSpec",
     "Windower",
+    "__version__",
     "cut_windows",
     "found_intervals",
     "label_of",

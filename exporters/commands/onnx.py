@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import torch  # noqa: F401
 
-        from exporters.bundle import export_bundle
+        from exporters.export import export_bundle
         from exporters.parity import ParityError
     except ImportError as error:
         raise MissingError(

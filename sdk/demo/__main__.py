@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, guarded, parser
+from runtime.command import DONE, run_command
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,21 +28,24 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 _PER_LABEL = 5  # labelled windows per activity, as a wearer would give
-_EXAMPLES = """\
+HELP = "The whole way on a device: open, stream, adapt, measure. Needs no torch."
+EXAMPLES = """\
   python -m sdk.demo                     a few seconds on a workstation
   python -m sdk.demo --person 12         another of the people whom the model never saw
   python -m sdk.demo --keep my.bundle    keep the adapted bundle to play with"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; the exit code."""
-    p = parser("sdk.demo", "The whole way on a device: open, stream, adapt, measure. Needs no torch.", _EXAMPLES)
+    """Run the command; the exit code."""
+    return run_command(argv, "python -m sdk.demo", HELP, EXAMPLES, add_arguments, run)
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Whom it streams, and what is kept."""
     p.add_argument("--person", metavar="ID", help=f"one of {', '.join(_people())} (default: the first)")
     p.add_argument("--keep", metavar="DIR", type=Path, help="keep the adapted bundle here")
     p.add_argument("--windows", metavar="N", type=int, default=2000, help="of the profile (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object at the end instead of text")
-    arguments = p.parse_args(argv)
-    return guarded(lambda: _run(arguments))
 
 
 def _people() -> list[str]:
@@ -53,7 +56,8 @@ def _sample(person: str) -> Path:
     return DATA / f"person_{person}.npz"
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Open, stream, adapt, measure; the exit code."""
     person = arguments.person or _people()[0]
     if person not in _people():
         raise InputError("--person", expected=f"one of {', '.join(_people())}", got=person, fix="Choose one of them.")
@@ -137,6 +141,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     }
 
 
+# As `python -m sdk.profile`, but that the current folder, which may hold a runtime.py, is not looked into.
 _ROW = "{:<8}  {:>13}  {:>8}  {:>8}  {}"
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,17 @@ def import_ending(module: str) -> str:
         return child.last_line() or child.ending() if ended else ""
 
 
-def spinning(bundle: Path) -> dict[str, float]:
+def spinning(bundle: Path, keys: Sequence[bytes] = ()) -> dict[str, float]:
     """What `sdk.doctor.spin` measures.
+
+    Args:
+        bundle: its folder.
+        keys: of whom the bundle must be signed by; none: of anybody.
 
     Raises:
         OSError: it ended without an answer.
     """
-    with Child(["-m", "sdk.doctor.spin", str(bundle.absolute())]) as child:
+    with Child(["-m", "sdk.doctor.spin", str(bundle.absolute()), *(key.hex() for key in keys)]) as child:
         child.start()
         try:
             answer: dict[str, float] | None = child.receive(SPIN_LIMIT_S)
@@ -92,7 +96,7 @@ class Host:
     gencmd: Gencmd | None = None  # answers instead of the firmware of a Raspberry Pi
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     clock_is_set: Callable[[], bool | None] = clock_is_set
-    spinning: Callable[[Path], Mapping[str, float]] = spinning
+    spinning: Callable[[Path, Sequence[bytes]], Mapping[str, float]] = spinning
 
     @property
     def board(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from runtime.command import DONE, Progress, guarded, parser, table
+from runtime.command import DONE, Progress, run_command, table
 from runtime.errors import InputError
 from runtime.specs import Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
@@ -28,7 +28,8 @@ from sdk.pretrain import (
     subject_folds,
 )
 
-_EXAMPLES = """\
+HELP = "Supervised pretraining of an encoder, scored on people whom it never saw."
+EXAMPLES = """\
   python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --seeds 5
                                      five seeds, scored on four people who are kept out of the training
   python -m sdk.pretrain hapt --data DIR --out runs/hapt --folds 5 \\
@@ -45,13 +46,12 @@ A run that was cut off goes on where it stopped when the same command is given a
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(lambda: _run(arguments))
+    return run_command(argv, "python -m sdk.pretrain", HELP, EXAMPLES, add_arguments, run)
 
 
-def _parser() -> argparse.ArgumentParser:
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The data, the encoder and how it is trained."""
     encoders = [name for name in list_encoders() if len(encoder_info(name).shape) == 2]  # of windows of one rate
-    p = parser("sdk.pretrain", "Pretraining of an encoder, scored on people whom it never saw.", _EXAMPLES)
     p.add_argument("dataset", choices=list_datasets())
     p.add_argument("--data", metavar="DIR", help="folder with the official archive (see python -m sdk.datasets)")
     p.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for checkpoints and report.json")
@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", metavar="N", type=int, default=torch.get_num_threads(), help="default %(default)s")
     p.add_argument("--bundle", metavar="DIR", type=Path, help="export the first run for the device")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
-    return p
 
 
 class _List(argparse.Action):
@@ -97,7 +96,8 @@ def _about(name: str) -> str:
   default  encoder {plan.encoder}, {plan.epochs} epochs of batches of {plan.batch}, rate {plan.learning_rate:g}"""
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Train, score, export; the exit code."""
     torch.set_num_threads(arguments.threads)
     plan = method_info(arguments.method).plan
     info = dataset_info(arguments.dataset)

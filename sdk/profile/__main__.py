@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, guarded, open_bundle, parser
+from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command
 from runtime.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sdk.profile.options import ProfileOptions
     from sdk.profile.report import ProfileReport
 
-_EXAMPLES = """\
+HELP = "Measure what a bundle costs on this machine, or compare two measurements."
+EXAMPLES = """\
   python -m sdk.profile walk.bundle                             the table
   python -m sdk.profile walk.bundle --realtime --seconds 120    at the pace of the sensor: what a day will be like
   python -m sdk.profile walk.bundle --sweep threads,engines,batch --html report.html
@@ -36,16 +37,12 @@ number is."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    p = _parser()
-    arguments = p.parse_args(argv)
-    if (arguments.bundle is None) == (arguments.compare is None):
-        p.error("name a bundle, or reports with --compare")
-    command = _compare if arguments.compare else _profile if arguments.against is None else _measure_both
-    return guarded(lambda: command(arguments))
+    return run_command(argv, "python -m sdk.profile", HELP, EXAMPLES, add_arguments, run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = parser("sdk.profile", "Measure what a bundle costs on this machine, or compare two measurements.", _EXAMPLES)
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """What is measured, how, and against what."""
+    p.set_defaults(parser=p)
     _add_side(p)
     p.add_argument("--windows", metavar="N", type=int, default=10_000, help="predictions, in all (default %(default)s)")
     p.add_argument(
@@ -77,7 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument(
         "--margin", metavar="SHARE", type=float, default=0.01, help="worse by less is alike (default 0.01)"
     )
-    return p
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure one side or two, or compare what was measured; the exit code."""
+    if (arguments.bundle is None) == (arguments.compare is None):
+        arguments.parser.error("name a bundle, or reports with --compare")
+    command = _compare if arguments.compare else _profile if arguments.against is None else _measure_both
+    return command(arguments)
 
 
 def _add_side(p: argparse.ArgumentParser, first: argparse.Namespace | None = None) -> None:
@@ -128,7 +132,7 @@ def _measure_both(arguments: argparse.Namespace) -> int:
 
 def _second(arguments: argparse.Namespace) -> argparse.Namespace:
     """The second side, as --against says."""
-    p = argparse.ArgumentParser("python -m sdk.profile --against", add_help=False)
+    p = argparse.ArgumentParser(f"{arguments.parser.prog} --against", add_help=False)
     _add_side(p, arguments)
     try:
         words = [arguments.against] if Path(arguments.against).exists() else shlex.split(arguments.against)

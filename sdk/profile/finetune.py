@@ -92,7 +92,9 @@ def profile_finetune(
 
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(bundle.path, Path(folder) / "bundle")
-        _, report = finetune(Bundle.open(copy, bundle.version), data, plan, meter=meter, progress=progress)
+        _, report = finetune(
+            Bundle.open(copy, bundle.version, trust=bundle.trust), data, plan, meter=meter, progress=progress
+        )
     return summary(report, idle)
 
 
