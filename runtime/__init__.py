@@ -14,6 +14,8 @@
     sinks/       where predictions go                                      in it open_sink
     play         the loop: source, stream, recorder, sinks                 in it play
     wire/        what sources and sinks share: URLs, MQTT
+    process/     processes of our own, and their end with us
+    progress     how far long work is
     command      what commands share: exit codes, errors in one line, progress
     errors       where, expected, got, what to do                          SensedgeError, BundleError, InputError, ...
     files/       reading and writing with care

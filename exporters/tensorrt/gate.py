@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from runtime.child import Child
 from runtime.engine.tensorrt.child import Builder, Limits, ask
 from runtime.engine.tensorrt.engine import BuildOptions
 from runtime.errors import MissingError
+from runtime.process.child import Child
 
 LIBRARY = "tensorrt_rtx"
 PYTHON = "SENSEDGE_TENSORRT_PYTHON"  # names an interpreter that has it

@@ -167,7 +167,7 @@ def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
 
 def _profile(path: Path, arguments: argparse.Namespace) -> str:
     """What `python -m sdk.profile` prints: a fresh process, so that memory counts from the start."""
-    from runtime.child import HELD, Child
+    from runtime.process.child import HELD, Child
 
     code = f"{HELD}from sdk.profile.__main__ import main; raise SystemExit(main())"
     options = [str(path.absolute()), "--windows", str(arguments.windows), *(["--json"] if arguments.json else [])]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.child import HELD, Child
+from runtime.process.child import HELD, Child
 from sdk.meters.firmware import Gencmd
 from sdk.meters.sysfs import board_model, text
 

@@ -40,7 +40,7 @@ def main(path: str, *keys: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    from runtime.parent import Parent
+    from runtime.process.parent import Parent
 
     parent = Parent()
     parent.tell(main(*sys.argv[1:]))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime import Bundle, Stream
     from runtime.bundle import Trust
     from runtime.engine import Engine
-    from runtime.parent import Parent
+    from runtime.process.parent import Parent
     from sdk.meters.memory import PeakMemory
     from sdk.profile.talk import ChildAnswer, ChildOptions
 
@@ -44,7 +44,7 @@ def main(began_s: float) -> None:
     import json
 
     from runtime.errors import SensedgeError
-    from runtime.parent import Parent
+    from runtime.process.parent import Parent
 
     parent = Parent()
     try:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from runtime import errors
-from runtime.child import Child
+from runtime.process.child import Child
 from sdk.meters import Meter
 from sdk.meters.sampling import Ticker
 from sdk.profile.report import MemoryMark, Phase, Run, RunMemory

@@ -121,4 +121,4 @@ def test_these_are_all_that_start_a_process():
                 imports.append(name)
     assert calls == sorted(name.partition(",")[0] for name in STARTERS)
     assert len(calls) == 7
-    assert imports == ["runtime/child.py", "sdk/meters/firmware.py"]
+    assert imports == ["runtime/process/child.py", "sdk/meters/firmware.py"]

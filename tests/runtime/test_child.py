@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.child import HELD, Child
+from runtime.process.child import HELD, Child
 
 ROOT = Path(__file__).parents[2]
 LONG_S = 60  # far more than anything here takes; only a failure waits for it
@@ -18,7 +18,7 @@ LONG_S = 60  # far more than anything here takes; only a failure waits for it
 
 def started(code, *arguments, **options):
     """A child that runs some lines, with a `parent`; not yet started."""
-    return Child(["-c", f"from runtime.parent import Parent\nparent = Parent()\n{code}", *arguments], **options)
+    return Child(["-c", f"from runtime.process.parent import Parent\nparent = Parent()\n{code}", *arguments], **options)
 
 
 def answer_of(code, *arguments, **options):
@@ -146,8 +146,8 @@ BUSY = {
 }
 PARENT = """
 import sys, time
-from runtime.child import Child
-with Child(["-c", "from runtime.parent import Parent; parent = Parent()\\n" + sys.argv[1]]) as child:
+from runtime.process.child import Child
+with Child(["-c", "from runtime.process.parent import Parent; parent = Parent()\\n" + sys.argv[1]]) as child:
     child.start()
     if "ask" in sys.argv[1]:
         child.receive()
@@ -218,7 +218,7 @@ def test_its_environment(tmp_path, monkeypatch):
 
 
 def test_nothing_heavy_is_imported_for_it():
-    code = "import json, sys, runtime.child, runtime.parent; print(json.dumps([*sys.modules]))"
+    code = "import json, sys, runtime.process.child, runtime.process.parent; print(json.dumps([*sys.modules]))"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert not {"numpy", "onnxruntime", "psutil", "argparse", "asyncio"} & {*json.loads(done.stdout)}

@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.bundle import Bundle
-from runtime.child import Child
 from runtime.engine.auto.measure import BUDGET_S, Candidate, Measured, measure_candidates
 from runtime.engine.base import ENGINES, EngineKind
-from runtime.parent import Parent
+from runtime.process.child import Child
+from runtime.process.parent import Parent
 
 LIMIT_S = 120.0  # for one step of a candidate; building for a GPU takes longest
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.engine.tensorrt.cuda import Cuda
-from runtime.parent import hold
+from runtime.process.parent import hold
 
 LOOPS = {"TRIP_LIMIT", "RECURRENCE", "ITERATOR"}  # layers that only recurrent graphs have
 _TYPES = {"HALF": "FP16", "INT8": "INT8"}  # type of a value: builder flag that lets TensorRT 8 use its kernels

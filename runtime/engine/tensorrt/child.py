@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.child import Child
+from runtime.process.child import Child
 from runtime.progress import ShowProgress, silent
 
 _POLL_S = 0.05

@@ -299,7 +299,7 @@ def test_where_no_process_can_be_started_the_default_is_measured_here(bundle, mo
     def refuse(*arguments, **options):
         raise PermissionError("no processes here")
 
-    monkeypatch.setattr("runtime.child.subprocess.Popen", refuse)
+    monkeypatch.setattr("runtime.process.child.subprocess.Popen", refuse)
     chosen = choice.choose(bundle, [Candidate("killed"), ONE], budget_s=0.02, table=fake.table(fake.Killed))
     assert chosen.candidate == ONE
     assert [one.candidate for one in chosen.measured] == [ONE]

@@ -1,6 +1,6 @@
 """A process of our own: how it is started, what it answers, how it ended.
 
-    with Child(["-m", "runtime.engine.auto.trial"]) as child:      the child's end: `runtime.parent`
+    with Child(["-m", "runtime.engine.auto.trial"]) as child:      the child's end: `runtime.process.parent`
         child.start(request)
         message = child.receive(limit_s)      a line of JSON; None: it has ended
         child.go_on()                         where it asked
@@ -11,7 +11,7 @@ It works in an empty folder of its own; an empty or relative entry of PYTHONPATH
 by itself (PYTHONSAFEPATH, from 3.11 on; before that, the folder it adds is the empty one). So a path that is handed to
 a child must be absolute. An absolute entry of PYTHONPATH was meant, and stays.
 
-A child ends with its parent, even one that is killed: see `runtime.parent`.
+A child ends with its parent, even one that is killed: see `runtime.process.parent`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
-_ROOT = str(Path(__file__).absolute().parents[1])  # where our packages are
-HELD = "from runtime.parent import hold; hold(); "  # for code after -c that ends with its parent and tells it nothing
+_ROOT = str(Path(__file__).absolute().parents[2])  # where our packages are
+HELD = "from runtime.process.parent import hold; hold(); "  # for code after -c that tells its parent nothing
 _FOLDERS = ("SENSEDGE_CACHE",)  # variables that name one
 _BLOCK = 1 << 16
 

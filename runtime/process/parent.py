@@ -1,4 +1,4 @@
-"""The other end of `runtime.child`, in the child process: it tells its parent what it found, and ends with it.
+"""The other end of `runtime.process.child`, in the child process: it tells its parent what it found, and ends with it.
 
     parent.tell(message)      a line of JSON
     parent.ask(message)       likewise, and wait to be told to go on
