@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -50,13 +49,13 @@ def wrong():
 def test_the_listing_imports_nothing_heavy():
     code = (
         "import sys; from exporters.__main__ import main; main(['--help']); "
+        "print(len(sys.modules), file=sys.stderr); "
         "sys.exit(bool({'torch', 'onnx', 'onnxruntime', 'numpy'} & {*sys.modules}))"
     )
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
-    assert time.perf_counter() - began < 10  # 0.07 s where nothing else runs
+    assert int(done.stderr) < 200  # 0.07 s where nothing else runs
 
 
 def test_wrong_use(capsys):

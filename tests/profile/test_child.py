@@ -16,6 +16,7 @@ from sdk.profile.child import golden_rows, hops_of, measured, ticks
 from sdk.profile.parent import Child, Phases, one_run
 from sdk.profile.side import run_options
 from sdk.profile.warmup import warm_up_hops
+from tests.waiting import Clock
 
 WALK = Bundle.open(DATA / "walk.bundle")
 
@@ -77,13 +78,16 @@ def test_hops_that_take_longer_than_the_pace_become_later_and_later():
     assert all(seconds >= 0.02 * i for i, seconds in enumerate(late))
 
 
-def test_hops_until_the_time_is_up_or_over():
+def test_hops_until_the_time_is_up_or_over(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("sdk.profile.child.perf_counter", clock)
+
     def slow():
-        time.sleep(0.01)
+        clock.sleep(0.01)
         return 0.0, 0.01, 0.0, 0.01
 
-    assert len(measured(slow, 1000, 0.05, 0, None)[0]) <= 6
-    assert len(measured(slow, 1, 5, 0.05, None)[0]) >= 2
+    assert len(measured(slow, 1000, 0.045, 0, None)[0]) == 6  # the first is before the time
+    assert len(measured(slow, 1, 5, 0.045, None)[0]) == 6
     assert len(measured(slow, 1, 0.001, 0, None)[0]) == 1
 
 

@@ -3,7 +3,8 @@
 Each module has what that generation has and nothing more, so that a call of another generation's fails as it would on
 a board: by AttributeError. An engine runs the ONNX graph that it was built from in onnxruntime, on what lies at the
 addresses that it was given. What TensorRT answers with a crash (an object used after the one it depends on is gone)
-raises `Crash`. FAKE_TENSORRT makes a build go wrong: none, crash, hang, eat, wrong, warn.
+raises `Crash`. FAKE_TENSORRT makes a build go wrong: none, crash, hang, eat, wrong, warn; or wait (for
+the file FAKE_TENSORRT_GO).
 """
 
 import ctypes
@@ -413,12 +414,14 @@ def _go_wrong(mode):
     if mode == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if mode == "hang":
-        time.sleep(600)
+        time.sleep(3600)
+    if mode == "wait":
+        while not os.path.exists(os.environ["FAKE_TENSORRT_GO"]):
+            time.sleep(0.005)
     if mode == "eat":
-        held = []
-        while True:
-            held.append(b"x" * (32 << 20))
-            time.sleep(0.02)
+        held = [b"x" * (32 << 20) for _ in range(16)]  # beyond the limit of the tests, and below twice of it
+        while held:
+            time.sleep(1)
 
 
 def _layers(trt, graph, tensor, layer):
