@@ -24,7 +24,7 @@ from exporters.inspect import describe, text
 from exporters.simplify import lower, operators, serialised
 from runtime.bundle import Bundle
 from runtime.errors import InputError, MissingError
-from tests.bundles_small import CHANNELS, LENGTH, small_manifest, small_windows
+from tests.bundles_small import CHANNELS, LENGTH, needs_openvino, small_manifest, small_windows
 from tests.encoders_small import classifier
 
 NETS = """
@@ -230,9 +230,9 @@ def test_the_first_node_that_an_engine_gets_wrong_is_found(exported, op, nth):
     assert first_difference(bundle, tolerance=1e-4) is None
 
 
+@needs_openvino
 def test_openvino_runs_single_nodes_in_float32(exported):
     """On a processor with bfloat16 it would take that, unless told; shapes and axes must be constants for it."""
-    pytest.importorskip("openvino")
     assert first_difference(Bundle.open(exported("fcn").path), "openvino", tolerance=1e-4) is None
 
 
