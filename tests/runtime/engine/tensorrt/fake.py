@@ -3,8 +3,8 @@
 Each module has what that generation has and nothing more, so that a call of another generation's fails as it would on
 a board: by AttributeError. An engine runs the ONNX graph that it was built from in onnxruntime, on what lies at the
 addresses that it was given. What TensorRT answers with a crash (an object used after the one it depends on is gone)
-raises `Crash`. FAKE_TENSORRT makes a build go wrong: none, crash, hang, eat, wrong, warn; or wait (for
-the file FAKE_TENSORRT_GO).
+raises `Crash`. FAKE_TENSORRT makes a build go wrong: none, crash, hang, eat, wrong, warn;
+or wait, for the file FAKE_TENSORRT_GO.
 """
 
 import ctypes
