@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands_tools import DATA, ROOT, environment
 
 from exporters.tensorrt import gate
 from runtime import Bundle
@@ -25,6 +24,7 @@ from sdk.demo.__main__ import _profile as profile_of_the_demo
 from sdk.doctor.host import import_ending, spinning
 from sdk.meters import open_meter
 from sdk.profile import ProfileOptions, profile
+from tests.commands.tools import DATA, ROOT, environment
 
 TRAPS = (
     *("sdk", "runtime", "exporters", "numpy", "onnxruntime", "psutil", "tensorrt", "tensorrt_rtx"),
