@@ -3,7 +3,6 @@
 import ast
 import re
 import shutil
-from collections import deque
 from importlib.util import find_spec
 
 import pytest
@@ -95,18 +94,8 @@ def test_every_link_and_anchor_resolves(page):
         assert not at or at in anchors(str(path.relative_to(ROOT))), target
 
 
-def test_every_page_is_reached_from_the_readme_in_two_steps():
-    steps, waiting = {"README.md": 0}, deque(["README.md"])
-    while waiting:
-        page = waiting.popleft()
-        for target in links(page):
-            path = ((ROOT / page).parent / target.partition("#")[0]).resolve()
-            name = str(path.relative_to(ROOT))
-            if name in PAGES and name not in steps:
-                steps[name] = steps[page] + 1
-                waiting.append(name)
-    far = {page for page in PAGES if page.startswith("docs/") and steps.get(page, 9) > 2}
-    assert far == set()
+def test_the_readme_leads_to_every_page():
+    assert {page for page in PAGES if page.startswith("docs/")} - set(links("README.md")) == set()
 
 
 def test_an_anchor_is_made_as_github_makes_it():
@@ -187,6 +176,26 @@ def defined(tree, name):
 )
 def test_what_is_not_there_would_be_found(house, name, there):
     assert is_there(house, name) is there
+
+
+def test_docstrings_and_comments_name_what_is_there(house):
+    missing = []
+    for name, path in house.files.items():
+        said = re.findall(r'"""(?:.*?)"""|#[^\n]*', path.read_text("utf-8"), re.S)
+        named = {name for text in said for name in DOTTED.findall(text) if not name.endswith((".py", ".md", "NAME"))}
+        missing += [f"{name}: {dotted}" for dotted in named if not is_there(house, dotted)]
+    assert missing == []
+
+
+def test_a_face_is_a_table_of_what_is_there(house):
+    """Each of its parts is named, and what is laid out as a part is one."""
+    for face in house.faces:
+        folder, text = house.files[face].parent, ast.get_docstring(house.trees[face])
+        parts = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+        parts -= {part for part in parts if part.startswith("__")}
+        laid_out = re.findall(r"^ *([a-z_0-9]+(?:, [a-z_0-9]+)*)/? {2,}\S", text, re.M)
+        assert parts - set(re.findall(r"\w+", text)) == set(), face
+        assert {part for line in laid_out for part in line.split(", ")} - parts == set(), face
 
 
 def commands():
