@@ -45,7 +45,7 @@ class ParityError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ParityRow:
     """One output of one engine on one kind of windows."""
 
     engine: str
@@ -63,7 +63,7 @@ class ParityReport:
 
     precision: str
     tolerance: float | None  # of `relative`; None: there is none for this precision
-    rows: tuple[Comparison, ...]
+    rows: tuple[ParityRow, ...]
     missing: Mapping[str, str]  # engines that are not here, or that failed, and why
 
     @property
@@ -72,7 +72,7 @@ class ParityReport:
         return {name: _worst(row.relative for row in self.rows if row.output == name) for name in _OUTPUTS}
 
     @property
-    def off(self) -> tuple[Comparison, ...]:
+    def off(self) -> tuple[ParityRow, ...]:
         """What is beyond the tolerance."""
         return tuple(row for row in self.rows if self.tolerance is not None and not row.relative <= self.tolerance)
 
@@ -177,7 +177,7 @@ def parity_of_engines(
     names = engines if engines is not None else [status.name for status in statuses if status.available]
     progress(0, len(names), "the reference")
     truths = _truths(bundle)
-    rows: list[Comparison] = []
+    rows: list[ParityRow] = []
     for done, name in enumerate(names):
         progress(done, len(names), name)
         try:
@@ -193,7 +193,7 @@ def parity_of_engines(
     return ParityReport(precision, TOLERANCES.get(precision) if tolerance is None else tolerance, tuple(rows), missing)
 
 
-def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: Answers) -> Iterator[Comparison]:
+def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: Answers) -> Iterator[ParityRow]:
     """One engine on one kind of windows, at several batch sizes."""
     for name, batch in ((name, batch) for name in _OUTPUTS for batch in _BATCHES):
         expected = truth[name]
@@ -201,7 +201,7 @@ def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: An
         error = float(np.abs(found - expected).max())
         agree = float((found.argmax(1) == expected.argmax(1)).mean()) if name == "logits" else None
         relative = error / max(float(np.abs(expected).max()), _TINY)
-        yield Comparison(engine.name, windows, batch, name, error, relative, agree)
+        yield ParityRow(engine.name, windows, batch, name, error, relative, agree)
 
 
 def _truths(bundle: Bundle) -> dict[str, tuple[NDArray[np.float32], Answers]]:

@@ -22,7 +22,7 @@ ALONE_WINDOWS = 32  # enough to order the layers by
 
 
 @dataclass(frozen=True)
-class Choice:
+class LayerChoice:
     """What was found; the errors are of the calibration windows."""
 
     layers: tuple[Layer, ...]  # in int8
@@ -56,7 +56,7 @@ def choose_layers(
     tolerance: float,
     agreement: float,
     progress: ShowProgress = silent,
-) -> Choice:
+) -> LayerChoice:
     """Leave the most sensitive layers in float until the rest is good enough.
 
     Args:
@@ -98,7 +98,7 @@ def choose_layers(
             fix="Calibrate with real windows of all classes, allow more (--tolerance, --agreement), or take fp16.",
         )
     left = tuple(layer.name for layer in layers if layer not in kept)
-    return Choice(tuple(kept), left, alone, logits_error(found, expected), agreement_of(found, expected))
+    return LayerChoice(tuple(kept), left, alone, logits_error(found, expected), agreement_of(found, expected))
 
 
 def _in_order(layers: Sequence[Layer], some: Sequence[Layer]) -> list[Layer]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporters.training.differentiate import Task, refuse
+from exporters.training.differentiate import Case, refuse
 from exporters.training.graph import Laid, Shape
 
 
@@ -27,12 +27,12 @@ class Geometry:
     groups: int = 1
 
     @classmethod
-    def of(cls, task: Task, attributes: Mapping[str, Any], kernel: Shape) -> Geometry:
+    def of(cls, case: Case, attributes: Mapping[str, Any], kernel: Shape) -> Geometry:
         """Read an operator's attributes."""
         rank = len(kernel)
         padding = attributes.get("auto_pad", b"NOTSET").decode()
         if padding not in ("NOTSET", "VALID"):
-            raise refuse(task, "padding in numbers", padding)
+            raise refuse(case, "padding in numbers", padding)
         pads = attributes.get("pads", [0] * (2 * rank))
         ones = [1] * rank
         return cls(

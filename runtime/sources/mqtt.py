@@ -28,7 +28,7 @@ class MQTTSource(LiveRows):
     Args:
         broker: where, which topic (without wildcards: samples of two sensors are not one stream), who we are.
         signal: whose channels.
-        times: unit of the times; see `Rows`. Messages without times get the time of their arrival.
+        times: unit of the times; see `RowReader`. Messages without times get the time of their arrival.
         rate_hz: samples per second, if messages have no times and it is not the signal's.
         backoff: how to connect again.
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.errors import InputError, MissingError, SensedgeError
 from runtime.sources.base import Backoff, Batch
-from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
+from runtime.sources.rows import TIMES, Lines, LiveRows, RowReader
 from runtime.specs import Signal
 from runtime.wire.url import Options
 
@@ -29,7 +29,7 @@ class SerialLines(LiveRows):
         port: its node, "/dev/ttyUSB0". Names under /dev/serial/by-id stay the same when it is plugged in again.
         signal: whose channels.
         baud: symbols per second.
-        times: unit of the times; see `Rows`. Lines without times get the time of their arrival.
+        times: unit of the times; see `RowReader`. Lines without times get the time of their arrival.
         rate_hz: samples per second, if lines have no times and it is not the signal's.
         backoff: how to reopen a port that died.
     """
@@ -94,7 +94,7 @@ def _told(port: str, error: OSError) -> SensedgeError:
 
 
 class _Port:
-    def __init__(self, serial: Any, rows: Rows) -> None:
+    def __init__(self, serial: Any, rows: RowReader) -> None:
         self._serial, self._rows, self._lines = serial, rows, Lines()
         self._first = True
 

@@ -54,7 +54,7 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Adapted:
     """A new version that nobody uses yet."""
 
     tensors: dict[str, NDArray[np.float32]]

@@ -26,7 +26,7 @@ from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
 from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
-from sdk.finetune.judge import Candidate, HeldOut, TrainingReport, blocks, doubt, judge
+from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, judge
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.layers import layers_candidate
 from sdk.finetune.plan import FinetunePlan
@@ -173,7 +173,7 @@ def alone(path: Path) -> AbstractContextManager[None]:
 
 def _head_candidate(
     bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: Progress
-) -> Candidate:
+) -> Adapted:
     """Fit the head to cached features; the strength of the pull is chosen on held-out blocks."""
     with ledger.phase("prefix"):
         features = _features(bundle, data.windows, progress) if data.features is None else data.features
@@ -192,7 +192,7 @@ def _head_candidate(
         head = problem.fit(l2)
         progress(len(grid) + 1, len(grid) + 1, "head fitted to all labels")
     names = bundle.manifest.head
-    return Candidate(
+    return Adapted(
         {names.weight: head.weight.astype(np.float32), names.bias: head.bias.astype(np.float32)},
         before,
         after,

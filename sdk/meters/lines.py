@@ -41,14 +41,14 @@ NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 LINE = re.compile(rf"\s*({NUMBER})(?:\s*,\s*({NUMBER}))?(?:\s*,\s*({NUMBER}))?\s*")
 
 
-class Reading(NamedTuple):
+class LineReading(NamedTuple):
     """One line."""
 
     time_s: float
     watts: float
 
 
-def parse_line(line: str, arrived_s: float) -> Reading | None:
+def parse_line(line: str, arrived_s: float) -> LineReading | None:
     """Return a reading; None for a remark.
 
     Raises:
@@ -62,8 +62,8 @@ def parse_line(line: str, arrived_s: float) -> Reading | None:
     first, second, third = (None if value is None else float(value) for value in found.groups())
     assert first is not None  # the pattern asks for one number at least
     if second is None:
-        return Reading(arrived_s, first)
-    return Reading(first, second if third is None else second * third)
+        return LineReading(arrived_s, first)
+    return LineReading(first, second if third is None else second * third)
 
 
 class Pace:
@@ -77,7 +77,7 @@ class Pace:
         """True once there were some."""
         return len(self._gaps_s) >= FEWEST_GAPS
 
-    def fault(self, before: Reading, after: Reading) -> str:
+    def fault(self, before: LineReading, after: LineReading) -> str:
         """Take in a distance and say what is wrong with it, if anything."""
         gap_s = after.time_s - before.time_s
         if gap_s < 0:
@@ -100,11 +100,11 @@ class Area:
         self.reached_s = -math.inf  # the time of the last reading
         self._spread = Power().spread()
         self._keeper = keeper
-        self._latest: tuple[Reading, Reading, str] | None = None  # not counted yet: the end may fall into it
+        self._latest: tuple[LineReading, LineReading, str] | None = None  # not counted yet: the end may fall into it
         if keeper:
             keeper.begin(begin_s)
 
-    def add(self, last: Reading, reading: Reading, fault: str) -> None:
+    def add(self, last: LineReading, reading: LineReading, fault: str) -> None:
         """Take in two neighbours and what is wrong between them."""
         self._count_latest()
         self.reached_s = max(self.reached_s, reading.time_s)
@@ -201,8 +201,8 @@ class LineMeter:
         self._changed = threading.Condition()
         self._pace = Pace()
         self._area: Area | None = None
-        self._last: Reading | None = None
-        self._latest: tuple[Reading, Reading, str] | None = None  # neighbours, and what is wrong between them
+        self._last: LineReading | None = None
+        self._latest: tuple[LineReading, LineReading, str] | None = None  # neighbours, and what is wrong between them
         self._offset_s = math.inf  # from the clock of the lines to ours
         self._bad = self._ended = ""
         self._cpu_s = 0.0
@@ -264,7 +264,7 @@ class LineMeter:
                 return
             if reading is None:
                 return
-            reading = Reading(self._our_time_s(reading.time_s, arrived_s), reading.watts)
+            reading = LineReading(self._our_time_s(reading.time_s, arrived_s), reading.watts)
             if self._last is not None:
                 self._latest = (self._last, reading, self._pace.fault(self._last, reading))
                 if self._area is not None:

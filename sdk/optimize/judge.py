@@ -32,7 +32,7 @@ from runtime.engine.auto.choice import (
     measure_apart,
     remember,
 )
-from runtime.engine.auto.faster import Ratio, compare, race
+from runtime.engine.auto.faster import TimeRatio, compare, race
 from runtime.engine.inputs import Inputs
 from runtime.errors import InputError
 from runtime.specs import FLOAT32
@@ -240,7 +240,7 @@ def _measured(
 def _judge(one: Verdict, baseline: Verdict, limits: Limits) -> Verdict:
     """The same with the verdict."""
     reasons = []
-    if one.ratio is None or one.tenth is None or not Ratio(one.ratio, one.interval, one.tenth).is_faster():
+    if one.ratio is None or one.tenth is None or not TimeRatio(one.ratio, one.interval, one.tenth).is_faster():
         slower = one.interval is not None and one.interval[0] > 1
         reasons.append("slower" if slower else "not faster beyond doubt")
     if one.macro_f1 is not None and baseline.macro_f1 is not None:
