@@ -34,7 +34,7 @@ def write_tensors(
     Args:
         data: the variant's file; changed in place.
         spec: where they lie.
-        tensors: all trainable tensors, by name.
+        tensors: all trainable tensors, by name, each in the shape that the manifest gives it.
         model: the bytes of model.onnx.
         only: names; what does not depend on one of them is left as it is. None: everything is written.
 
@@ -79,7 +79,16 @@ def quantize(values: NDArray[np.float32], axis: int | None, limit: int) -> tuple
 
 
 def folded(place: VariantTensor, tensors: _Tensors, model: bytes) -> NDArray[np.float32]:
-    """What belongs at a place before it is cast: the tensor, or weight or bias of a convolution with its norm."""
+    """What belongs at a place before it is cast: the tensor, or weight or bias of a convolution with its norm.
+
+    Args:
+        place: in the variant's file.
+        tensors: all trainable tensors, by name.
+        model: the bytes of model.onnx, which hold the norm's mean and variance.
+
+    Returns:
+        As it lies in the file: the tensor's shape, its two axes swapped where the place is `transposed`.
+    """
     norm = place.norm
     if norm is None:
         values = tensors[place.name]

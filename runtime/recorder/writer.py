@@ -57,6 +57,9 @@ class StoreWriter:
     Args:
         path, bundle, max_mb, max_days, durable: as of `Recorder`.
         live: rows come at their time; what lies far behind them is of a clock that was wrong, and goes first.
+
+    Raises:
+        InputError: `max_mb` is too little, there is no such folder, or the file is no store of this model's windows.
     """
 
     def __init__(

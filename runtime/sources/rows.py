@@ -49,6 +49,9 @@ class RowReader:
         times: s, ms, us, ns: lines have a time in that unit; none: they have none; auto: the first good line tells, and
             times are seconds.
         clock: time of arrival, for lines without times; None leaves them without.
+
+    Raises:
+        InputError: an unknown unit of the times.
     """
 
     def __init__(

@@ -49,7 +49,11 @@ class SerialLines(LiveRows):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> SerialLines:
-        """`serial:/dev/ttyUSB0?baud=115200&t=ms`."""
+        """A source from what follows the scheme of `serial:/dev/ttyUSB0?baud=115200&t=ms`.
+
+        Raises:
+            InputError: no port is named, or an option is unknown or out of its range.
+        """
         if not rest:
             raise InputError("serial", expected="a port", got="none", fix="Write serial:/dev/ttyUSB0.")
         baud, times, rate_hz = options.whole("baud", 115200), options.choice("t", TIMES), options.number("rate")

@@ -38,7 +38,11 @@ class StdinLines(LiveRows):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> StdinLines:
-        """`stdin?t=ms`."""
+        """A source from what follows the scheme of `stdin?t=ms`.
+
+        Raises:
+            InputError: more than options follows, or an option is unknown or out of its range.
+        """
         if rest:
             raise InputError("stdin", expected="nothing after it", got=rest, fix="Write --source stdin.")
         times, rate_hz = options.choice("t", TIMES), options.number("rate")

@@ -58,9 +58,7 @@ class Measured:
     rounds: int = 0  # 0: a few calls told that it is too slow
     labels_agree: float | None = None  # share of the golden windows
     relative_error: float | None = None  # largest difference from the golden answers / the largest of these
-    ratio: TimeRatio | None = (
-        None  # to the default's time; None: it is that one, which others are compared with, or no rounds
-    )
+    ratio: TimeRatio | None = None  # to the default's time; None: the default itself, or no rounds
     dropped: str = ""  # why it cannot be chosen
 
     def to_dict(self) -> dict[str, Any]:
