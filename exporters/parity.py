@@ -59,7 +59,7 @@ class ParityRow:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What was compared."""
+    """What was compared, and how far it was off."""
 
     precision: str
     tolerance: float | None  # of `relative`; None: there is none for this precision
@@ -194,7 +194,14 @@ def parity_of_engines(
 
 
 def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: Answers) -> Iterator[ParityRow]:
-    """One engine on one kind of windows, at several batch sizes."""
+    """One engine on one kind of windows, at several batch sizes.
+
+    Args:
+        engine: that answers.
+        windows: their kind, for the report.
+        inputs: shape (n, ...), as the engine takes them.
+        truth: the answers to expect, by output, each of shape (n, ...).
+    """
     for name, batch in ((name, batch) for name in _OUTPUTS for batch in _BATCHES):
         expected = truth[name]
         found = np.concatenate([engine.run(part, name) for part in _batches(inputs, batch)])
@@ -224,14 +231,19 @@ def _reference(bundle: Bundle, inputs: NDArray[np.float32]) -> Answers:
 
 
 def random_windows(manifest: Manifest) -> NDArray[np.float32]:
-    """Noise with the mean and the deviation of each channel."""
+    """Noise with the mean and the deviation of each channel, shape (n, *window_shape)."""
     mean, std = manifest.spread(manifest.normalise.mean), manifest.spread(manifest.normalise.std)
     noise = np.random.default_rng(0).normal(mean, std, (_RANDOM_WINDOWS, *manifest.window_shape))
     return noise.astype(np.float32)
 
 
 def graph_inputs(manifest: Manifest, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the graph takes for these windows: themselves or the images that the runtime draws of them."""
+    """What the graph takes for these windows: themselves or the images that the runtime draws of them.
+
+    Args:
+        manifest: with the spectrogram, if there is one.
+        windows: shape (n, length_samples, n_channels).
+    """
     return Spectrogram(manifest).images(windows) if manifest.input_name == "images" else windows
 
 

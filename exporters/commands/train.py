@@ -20,7 +20,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Add them, and say what each costs."""
+    """Add them, and say what each costs.
+
+    Raises:
+        MissingError: onnx is not installed.
+    """
     from runtime.errors import MissingError
 
     try:

@@ -69,7 +69,7 @@ def percentile_range(counts: NDArray[np.int64], largest: float, percentile: floa
     """The upper edge of the bin in which so many percent are reached.
 
     Args:
-        counts: histogram of absolute values between 0 and `largest`.
+        counts: shape (n_bins,), histogram of absolute values between 0 and `largest`.
         largest: of the absolute values.
         percentile: 0 to 100.
     """
@@ -85,7 +85,7 @@ def entropy_range(counts: NDArray[np.int64], largest: float, steps: int = _STEPS
     and each step is spread evenly over those of its bins that are not empty.
 
     Args:
-        counts: histogram of absolute values between 0 and `largest`.
+        counts: shape (n_bins,), histogram of absolute values between 0 and `largest`.
         largest: of the absolute values.
         steps: integers of one sign.
     """

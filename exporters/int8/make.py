@@ -30,7 +30,11 @@ _REDUCED_LIMIT = 63  # of 7 bits
 
 @dataclass(frozen=True)
 class Int8Options:
-    """How to quantise."""
+    """How a model is quantised, and how good the result must be.
+
+    Raises:
+        InputError: names the first field that is outside its range.
+    """
 
     method: RangeMethod = "percentile"
     percentile: float = 99.99  # for the method of this name

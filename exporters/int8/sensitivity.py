@@ -45,7 +45,7 @@ def logits_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> f
 
 
 def agreement_of(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Share of windows with the same label."""
+    """Share of windows with the same label, from two logits of shape (n, n_classes)."""
     return float((found.argmax(1) == expected.argmax(1)).mean())
 
 
@@ -62,7 +62,7 @@ def choose_layers(
     Args:
         layers: that can be int8.
         trial: the logits of the calibration windows with some of the layers in int8; of every so-manieth window.
-        expected: the float32 model's.
+        expected: the float32 model's logits, shape (n, n_classes).
         tolerance: of `logits_error`.
         agreement: least share of windows with the float32 model's label.
         progress: told steps done, steps in all at most, and what is tried.

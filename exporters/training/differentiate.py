@@ -29,7 +29,7 @@ class SliceGradient:
     size: int  # of the whole axis
 
     def whole(self, graph: Graph) -> Laid:
-        """With the zeros."""
+        """The gradient of the whole axis: zeros before and after the run."""
         at = self.inner.order.index(self.axis)
         after = self.size - self.begin - self.length
         return Laid(graph.pad(self.inner.tensor, at, self.begin, after), self.inner.order)
@@ -56,7 +56,11 @@ class Case:
     output: str = field(default="", compare=False)  # name, for messages
 
     def given(self, index: int) -> Laid:
-        """An input that cannot be missing."""
+        """An input that cannot be missing.
+
+        Raises:
+            InputError: it is missing.
+        """
         value = self.inputs[index]
         if value is None:
             raise refuse(self, f"input {index}", "none")
@@ -71,7 +75,11 @@ class Case:
         return index < len(self.wants) and self.wants[index]
 
     def known(self, index: int) -> Any:
-        """The contents of an input that must not depend on windows or parameters."""
+        """The contents of an input that must not depend on windows or parameters.
+
+        Raises:
+            InputError: they do depend on them.
+        """
         value = self.given(index).tensor.value
         if value is None:
             raise refuse(self, f"an input {index} that does not depend on the windows", "one that does")

@@ -45,7 +45,7 @@ def _by_output(case: Case) -> tuple[Laid, Pullback]:
 
 
 def one_minus(graph: Graph, a: Tensor) -> Tensor:
-    """1 - a."""
+    """Emit 1 - a, element by element."""
     return graph.subtract(graph.constant(1.0), a)
 
 

@@ -11,7 +11,7 @@ from exporters.training.graph import Laid, Shape
 
 
 def maps_order(value: Laid) -> tuple[int, ...]:
-    """Channels, space, batch."""
+    """The order of axes of feature maps: channels, space, batch."""
     return (*range(1, len(value.order)), 0)
 
 
@@ -28,7 +28,11 @@ class Geometry:
 
     @classmethod
     def of(cls, case: Case, attributes: Mapping[str, Any], kernel: Shape) -> Geometry:
-        """Read an operator's attributes."""
+        """Read an operator's attributes.
+
+        Raises:
+            InputError: padding that is given by a word.
+        """
         rank = len(kernel)
         padding = attributes.get("auto_pad", b"NOTSET").decode()
         if padding not in ("NOTSET", "VALID"):

@@ -27,7 +27,11 @@ def _pool(case: Case) -> tuple[Laid, Pullback]:
 
 
 def max_pool(case: Case, value: Laid, attributes: Mapping[str, Any]) -> tuple[Laid, Callable[[Laid], Laid]]:
-    """The largest along each axis in turn, the last axis first: so ties go to the first in the order of torch."""
+    """The largest along each axis in turn, the last axis first: so ties go to the first in the order of torch.
+
+    Raises:
+        InputError: a pool with dilation, or one whose output was not seen.
+    """
     graph, order = case.graph, maps_order(value)
     pool = Geometry.of(case, attributes, tuple(attributes["kernel_shape"]))
     if any(dilation != 1 for dilation in pool.dilations):

@@ -217,7 +217,11 @@ def missing() -> MissingError:
 
 
 def verifies(key: bytes, signature: bytes, manifest: bytes) -> bool:
-    """Whether a signature over a manifest is that of a key."""
+    """Whether a signature over a manifest is that of a key.
+
+    Raises:
+        MissingError: cryptography is not installed.
+    """
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

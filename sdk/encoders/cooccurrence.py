@@ -69,7 +69,11 @@ class CoOccurrence(nn.Module):
 
 
 def check_joints(name: str, n_columns: int) -> None:
-    """Refuse columns that are not x, y and z of joints."""
+    """Refuse columns that are not x, y and z of joints.
+
+    Raises:
+        InputError: their number is no multiple of 3.
+    """
     if n_columns < _AXES or n_columns % _AXES:
         raise InputError(
             f"encoder {name}",

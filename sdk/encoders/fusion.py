@@ -188,7 +188,11 @@ def _check(
 
 @register_encoder("cosmo-utd", "Cosmo", Split(UTD_SHAPES).shape)
 def cosmo_utd(n_values: int) -> Bodied:
-    """IMU and skeleton of UTD-MHAD, weighted concatenation."""
+    """IMU and skeleton of UTD-MHAD, weighted concatenation.
+
+    Raises:
+        InputError: windows of other shapes than those of the paper.
+    """
     fusion = AttentionFusion([imu_maps(*UTD_SHAPES[0]), skeleton_maps(*UTD_SHAPES[1])], UTD_SHAPES, quality=UTD_QUALITY)
     if (n_values,) != fusion.split.shape:
         raise InputError(
@@ -202,7 +206,11 @@ def cosmo_utd(n_values: int) -> Bodied:
 
 @register_encoder("cosmo-usc", "Cosmo", (200, 6))
 def cosmo_usc(length_samples: int, n_channels: int) -> Bodied:
-    """Two sensors of as many channels each, such as accelerometer and gyroscope of USC-HAD, weighted sum."""
+    """Two sensors of as many channels each, such as accelerometer and gyroscope of USC-HAD, weighted sum.
+
+    Raises:
+        InputError: an odd number of channels.
+    """
     if n_channels % 2:
         raise InputError(
             "encoder cosmo-usc",

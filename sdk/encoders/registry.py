@@ -51,6 +51,9 @@ def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[
         name: a new one.
         paper: whose experiments have it, in a word.
         shape: of one window in that paper; its length is the kind of input.
+
+    Raises:
+        InputError: the name is taken.
     """
 
     def register(factory: Factory) -> Factory:

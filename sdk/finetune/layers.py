@@ -95,7 +95,7 @@ class LayerRun:
         self._graph = GradientSession(bundle, spec)
 
     def train(self, rows: Indices, **options: Any) -> Trained:
-        """Train from the version in use on some rows; `options` are those of `train`."""
+        """Train from the version in use on some rows, shape (n,); `options` are those of `train`."""
         examples = Examples(self._source, rows, self.labels, self.weights)
         return train(self._graph, self.layout, self.start, examples, self.plan, **options)
 
@@ -104,7 +104,7 @@ class LayerRun:
         return self._logits(theta, self._own[rows])
 
     def golden_agreement(self, theta: Flat) -> float:
-        """How far a theta agrees with the base on the golden windows."""
+        """How far a theta, shape (layout.size,), agrees with the base on the golden windows, from 0 to 1."""
         return golden_agreement(self._golden_logits, self._logits(theta, self._golden))
 
     def _logits(self, theta: Flat, activations: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -38,6 +38,9 @@ class FinetunePlan:
     """What is trained and how.
 
     The first four fields belong to every method, the others to those that take gradient steps: layers, full, iterative.
+
+    Raises:
+        InputError: names the first field that is outside its range.
     """
 
     method: Method = "head"  # head: the encoder stays as it is

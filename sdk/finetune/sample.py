@@ -16,7 +16,16 @@ Activations = NDArray[np.float32]  # shape (n, *cut_shape)
 
 
 def few_shot(labels: NDArray[np.int64], per_class: int, rng: np.random.Generator) -> Indices:
-    """Places of `per_class` windows of every class that occurs, or all where there are fewer, in the order of time."""
+    """Places of a few windows of every class that occurs, in the order of time.
+
+    Args:
+        labels: shape (n,), class indices.
+        per_class: so many of each, or all where there are fewer.
+        rng: what they are drawn from.
+
+    Returns:
+        Shape (k,), rising.
+    """
     rows = [rng.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
     return np.sort(np.concatenate(rows))
 
@@ -52,12 +61,19 @@ class ActivationSource(Protocol):
 
 
 def cached(activations: Activations) -> ActivationSource:
-    """Activations that were computed once: the frozen layers see each window a single time."""
+    """Activations, shape (n, *cut_shape), that were computed once: the frozen layers see each window a single time."""
     return lambda rows, rng: activations[rows]
 
 
 def augmented(
     windows: Windows, names: Sequence[str], signal: Signal, prefix: Callable[[Windows], Activations]
 ) -> ActivationSource:
-    """Windows that are changed anew in every step, and then go through the frozen layers again."""
+    """Windows that are changed anew in every step, and then go through the frozen layers again.
+
+    Args:
+        windows: shape (n, length_samples, n_channels).
+        names: of the changes, see `augment`.
+        signal: whose modalities share the channels.
+        prefix: from windows to activations, shape (n, *cut_shape).
+    """
     return lambda rows, rng: prefix(augment(names, windows[rows], signal, rng))

@@ -73,7 +73,8 @@ def train(
     Args:
         graph: gradients of theta.
         layout: what moves, and the gammas.
-        start: theta at the beginning, left as it is; also the anchor where the plan says `pretrained`.
+        start: theta at the beginning, shape (layout.size,), left as it is; also the anchor where the plan says
+            `pretrained`.
         examples: what is trained on.
         plan: optimiser, schedule, batches, seed.
         stream: of random numbers, beside the seed; trainings on different folds take different ones.

@@ -42,7 +42,7 @@ LINE = re.compile(rf"\s*({NUMBER})(?:\s*,\s*({NUMBER}))?(?:\s*,\s*({NUMBER}))?\s
 
 
 class LineReading(NamedTuple):
-    """One line."""
+    """What one line says: power at an instant."""
 
     time_s: float
     watts: float
@@ -131,7 +131,7 @@ class Area:
             self._keeper.add(end_s, (middle_w * (end_s - begin_s),))
 
     def energy(self, source: str, cpu_s: float | None = None) -> Energy:
-        """Return the result."""
+        """Return what was used in the window, or why it is not known."""
         self._count_latest()
         seconds = self.end_s - self.begin_s
         reason = f"incomplete: {self.fault}" if self.fault else ""
@@ -214,7 +214,11 @@ class LineMeter:
         self._keeper = TimelineKeeper(limit) if limit else None
 
     def start(self) -> None:
-        """Open a window; waits until some lines have come."""
+        """Open a window; waits until some lines have come.
+
+        Raises:
+            RuntimeError: a window is already open.
+        """
         if self._area is not None:
             raise RuntimeError(f"the meter {self.name} is already measuring: stop it, or open a second one")
         with self._changed:
@@ -228,7 +232,11 @@ class LineMeter:
             self._began_cpu_s = self._cpu_s
 
     def stop(self) -> Energy:
-        """Close the window: wait for the first line after its end and return what was used in it."""
+        """Close the window: wait for the first line after its end and return what was used in it.
+
+        Raises:
+            RuntimeError: no window is open.
+        """
         if self._area is None:
             raise RuntimeError(f"the meter {self.name} is not measuring: start it first")
         with self._changed:

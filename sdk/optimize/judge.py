@@ -46,7 +46,11 @@ _JOULES_S = 0.5  # of calls under the meter
 
 @dataclass(frozen=True)
 class Limits:
-    """What a candidate must keep to."""
+    """What a candidate must keep to.
+
+    Raises:
+        InputError: a share outside 0 to 1, or no time at all.
+    """
 
     max_f1_loss: float = 0.01  # macro-F1 below float32's
     min_agreement: float = 0.99  # share of windows with float32's label, where no labels are given

@@ -16,7 +16,11 @@ IDLE_S = 5.0
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """How to measure."""
+    """How a bundle is profiled.
+
+    Raises:
+        InputError: a field outside its range; the message names it as the command's option.
+    """
 
     hops: int = HOPS  # over all runs
     runs: int | None = None  # None: 10, fewer for few hops; one in real time
@@ -47,7 +51,7 @@ class ProfileOptions:
 
     @property
     def n_runs(self) -> int:
-        """How many processes."""
+        """How many fresh processes measure, one after the other."""
         if self.runs is not None:
             return min(self.runs, self.hops)
         return 1 if self.real_time else max(1, min(RUNS, self.hops // HOPS_PER_RUN))

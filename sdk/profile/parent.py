@@ -91,7 +91,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The number of the process."""
         return self._process.pid
 
     def ended(self, part: str) -> None:
