@@ -21,9 +21,7 @@ from runtime import Bundle, Recording, Signal, WindowSpec, labelled_windows
 from runtime.errors import InputError
 from sdk.datasets import dataset_info, load_dataset
 from sdk.finetune import finetune, set_apart
-from sdk.pretrain import PretrainPlan, run_study, subject_folds
-from sdk.pretrain.bundle import export_run
-from sdk.pretrain.study import Task
+from sdk.pretrain import PretrainPlan, StudyTask, export_run, run_study, subject_folds
 from sdk.scores import Scores, score_bundle
 
 N_FOLDS, N_SEEDS, PER_CLASS = 5, 5, 5
@@ -45,11 +43,11 @@ def run(options: Options) -> Result:
     return result
 
 
-def study(name: str, options: Options, runs: Path) -> tuple[list[Recording], Task, dict[str, Any]]:
+def study(name: str, options: Options, runs: Path) -> tuple[list[Recording], StudyTask, dict[str, Any]]:
     """Recordings, task and report of a data set's study: five folds of people, five seeds; trained where missing."""
     info = dataset_info(name)
     signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
-    task = Task(signal, WindowSpec(128, 64), LABELS[name])
+    task = StudyTask(signal, WindowSpec(128, 64), LABELS[name])
     recordings = load_dataset(name, options.data)
     splits = subject_folds(recordings, N_FOLDS)
     plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()

@@ -45,7 +45,7 @@ from runtime.errors import InputError
 from runtime.window import LabelledWindows
 from sdk.finetune import FinetunePlan, LabelledSet, few_shot, set_apart
 from sdk.finetune.layers import LayerRun
-from sdk.pretrain.bundle import export_run
+from sdk.pretrain import export_run
 from sdk.scores import score, score_bundle
 
 GRID = (1, 2, 3, 5, 8, 12, 20, 30, 45, EPOCHS)

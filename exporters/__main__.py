@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from exporters.commands import COMMANDS
-from runtime.command import BAD_INPUT, DONE, guarded, parser
+from runtime.command import BAD_INPUT, DONE, no_command, run_command, version_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,18 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_listing())
         return DONE if words else BAD_INPUT
     name = words[0]
+    if name == "--version":
+        print(version_line())
+        return DONE
     if name not in COMMANDS:
-        print(f"error: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        return BAD_INPUT
-    return guarded(lambda: _run(name, words[1:]))
-
-
-def _run(name: str, words: Sequence[str]) -> int:
-    module = import_module(f"exporters.commands.{name}")
-    p = parser(f"exporters {name}", module.HELP, getattr(module, "EXAMPLES", ""))
-    module.add_arguments(p)
-    code: int = module.run(p.parse_args(words))
-    return code
+        return no_command(name, COMMANDS)
+    it = import_module(f"exporters.commands.{name}")
+    return run_command(words[1:], f"python -m exporters {name}", it.HELP, it.EXAMPLES, it.add_arguments, it.run)
 
 
 def _listing() -> str:

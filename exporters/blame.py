@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from exporters.parity import graph_inputs
-from exporters.progress import ShowProgress, silent
 from exporters.reference import every_value
 from runtime.bundle import Bundle
 from runtime.engine import ENGINES
 from runtime.errors import InputError
+from runtime.progress import ShowProgress, silent
 from runtime.specs import FLOAT32
 
 Feeds = Mapping[str, NDArray[Any]]

@@ -23,12 +23,12 @@ _BAR = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def describe(path: str | Path, version: str | None = None) -> dict[str, Any]:
+def describe(path: str | Path | Bundle, version: str | None = None) -> dict[str, Any]:
     """Everything that the page shows.
 
     Args:
-        path: of the bundle.
-        version: "base", "0001", ... or None for the one in use.
+        path: of the bundle; or the bundle.
+        version: of a path: "base", "0001", ... or None for the one in use.
 
     Raises:
         BundleError: the bundle is broken.
@@ -42,7 +42,7 @@ def describe(path: str | Path, version: str | None = None) -> dict[str, Any]:
         ) from error
     from exporters.costs import graph_cost
 
-    bundle = Bundle.open(path, version)
+    bundle = path if isinstance(path, Bundle) else Bundle.open(path, version)
     manifest = bundle.manifest
     stored = json.loads(manifest.to_json())
     facts = {
@@ -67,7 +67,7 @@ def describe(path: str | Path, version: str | None = None) -> dict[str, Any]:
         "graph": graph,
         "training": training,
         "variants": [_variant(raw, stored["files"]) for raw in stored.get("variants", ())],
-        "signature": (Path(path) / "manifest.sig").is_file(),
+        "signature": (bundle.path / "manifest.sig").is_file(),
         "files": {name: spec["bytes"] for name, spec in sorted(stored["files"].items())},
         "versions": {"in_use": bundle.version, "personal": bundle.versions()},
     }

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.progress import ShowProgress, silent
 from runtime.bundle import Bundle, Manifest
 from runtime.command import table
 from runtime.engine import Engine, Output, engines_here, open_engine
 from runtime.errors import SensedgeError
+from runtime.progress import ShowProgress, silent
 from runtime.specs import BASE, FLOAT32
 from runtime.spectrogram import Spectrogram
 

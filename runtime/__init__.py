@@ -14,6 +14,8 @@
     sinks/       where predictions go                                      in it open_sink
     play         the loop: source, stream, recorder, sinks                 in it play
     wire/        what sources and sinks share: URLs, MQTT
+    process/     processes of our own, and their end with us
+    progress     how far long work is
     command      what commands share: exit codes, errors in one line, progress
     errors       where, expected, got, what to do                          SensedgeError, BundleError, InputError, ...
     files/       reading and writing with care
@@ -28,6 +30,8 @@ import os
 from typing import TYPE_CHECKING
 
 from runtime.lazy import attach
+
+__version__ = "0.1.0"  # of all three packages; setup.cfg reads it here
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -100,6 +104,7 @@ __all__ = [
     "Window",
     "WindowSpec",
     "Windower",
+    "__version__",
     "cut_windows",
     "found_intervals",
     "label_of",

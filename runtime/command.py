@@ -1,14 +1,27 @@
-"""What the commands of all packages share: exit codes, one-line errors, --trust, a progress bar, columns of text."""
+"""What the commands of all packages share: how one is run, exit codes, one-line errors, --trust, columns of text.
+
+A command is a module with
+
+    HELP: str                                        what it does
+    EXAMPLES: str                                    lines for the end of --help, as `python -m sdk.NAME` has them
+    add_arguments(p: argparse.ArgumentParser)        what it takes
+    run(arguments: argparse.Namespace) -> int        the exit code; SensedgeError becomes one line on stderr
+
+It imports torch, onnx and other heavy things inside `run`, so that --help and wrong use answer at once. `sensedge NAME`
+and `python -m ...` run the same module; help is spelled as the user called it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.errors import SensedgeError
 
@@ -22,14 +35,90 @@ EXIT_CODES = (
 )
 
 
-def parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose --help ends in examples and exit codes."""
-    return argparse.ArgumentParser(
-        prog=f"python -m {name}",
-        description=description,
-        epilog=f"examples:\n{examples}\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+_MODULE = r"(?m)python -m (?:sdk\.|exporters )(\w+)(.*?)(?=  |$)"  # to where a column ends
+
+
+def run_command(
+    argv: Sequence[str] | None,
+    called: str,
+    description: str,
+    examples: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], int],
+) -> int:
+    """Parse a command line and run the command; the exit code.
+
+    Args:
+        argv: what follows the command's name; None: all that this process was given.
+        called: "sensedge stream" or "python -m sdk.stream".
+        description: the module's HELP.
+        examples: the module's EXAMPLES.
+        add_arguments: the module's.
+        run: the module's.
+    """
+    p = argparse.ArgumentParser(
+        prog=called,
+        description=_spelled(description, called),
+        epilog=f"examples:\n{_spelled(examples, called)}\n\n{EXIT_CODES}",
+        formatter_class=_Formatter,
     )
+    add_arguments(p)
+    with suppress(argparse.ArgumentError):  # it has one that names a version of the bundle, too
+        p.add_argument(
+            "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="say sensedge's version and leave"
+        )
+    arguments = p.parse_args(argv)
+    return guarded(lambda: run(arguments))
+
+
+def no_command(name: str, names: Iterable[str]) -> int:
+    """Say on stderr that there is no such command, with all names and the near ones; the exit code."""
+    from difflib import get_close_matches
+
+    names = list(names)
+    near = get_close_matches(name, names)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    print(f"error: no command {name!r}; there are {', '.join(names)}{meant}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def version_line() -> str:
+    """The version of sensedge, and those of what it stands on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from runtime import __version__
+
+    found = [f"Python {sys.version.split()[0]}"]
+    for name in ("numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return f"sensedge {__version__} ({', '.join(found)})"
+
+
+def _spelled(text: str, called: str) -> str:
+    """Commands as `sensedge` calls them, if that was called; what stands in columns keeps its place."""
+    if not called.startswith("sensedge"):
+        return text
+    text = re.sub(_MODULE, lambda found: f"sensedge {found[1]}{found[2]}".ljust(len(found[0])), text)
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Spells the commands that the help of an option speaks of as the one that was called."""
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return _spelled(super()._expand_help(action), self._prog)
+
+
+class _Version(argparse.Action):
+    """`--version` alone says sensedge's; with a word behind it, which one of the bundle's is meant."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        if values:
+            setattr(namespace, self.dest, values)
+        else:
+            print(version_line())
+            parser.exit()
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -54,6 +143,17 @@ def guarded(command: Callable[[], int]) -> int:
 def _fail(error: Exception, code: int) -> int:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
+
+
+def add_version(p: argparse.ArgumentParser) -> None:
+    """The option --version V, for `open_bundle`."""
+    p.add_argument(
+        "--version",
+        metavar="V",
+        nargs="?",
+        action=_Version,
+        help="base, 0001, ... (default: the one in use); without V: say sensedge's version and leave",
+    )
 
 
 def add_trust(p: argparse.ArgumentParser) -> None:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, guarded, parser
+from runtime.command import DONE, add_trust, open_bundle, run_command
 
-_EXAMPLES = """\
+HELP = "Make one file of a bundle, or a bundle of one file."
+EXAMPLES = """\
   python -m sdk.bundle pack walk.bundle walk.bundle.zip        without the versions that this device trained
   python -m sdk.bundle unpack walk.bundle.zip walk.bundle      verified before the folder is there
   python -m sdk.bundle unpack walk.bundle.zip walk.bundle --trust vendor.pub"""
@@ -17,18 +18,20 @@ _EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    p = parser("sdk.bundle", "Make one file of a bundle, or a bundle of one file.", _EXAMPLES)
+    return run_command(argv, "python -m sdk.bundle", HELP, EXAMPLES, add_arguments, run)
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """From where and to where."""
     p.add_argument("what", choices=("pack", "unpack"))
     p.add_argument("source", type=Path, help="pack: the folder; unpack: the zip")
     p.add_argument("to", type=Path, help="pack: the zip; unpack: the folder, which is not there yet")
     add_trust(p)
-    arguments = p.parse_args(argv)
-    return guarded(lambda: _run(arguments))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Pack or unpack; the exit code."""
     from runtime.bundle import pack, unpack
-    from runtime.command import open_bundle
 
     if arguments.what == "pack":
         open_bundle(arguments.source, "base", trust=arguments.trust)

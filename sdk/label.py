@@ -19,13 +19,14 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, guarded, parser
+from runtime.command import DONE, run_command
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from runtime.recorder import Store
 
-_EXAMPLES = """\
+HELP = "Look at what a recorder kept, and say what it was."
+EXAMPLES = """\
   python -m sdk.label me.db list                              days, what was predicted, what is labelled
   python -m sdk.label me.db mark "12:00-12:30" walking        today's windows inside were walking
   python -m sdk.label me.db mark "12:00-12:30" walking --date 2026-11-20
@@ -45,12 +46,11 @@ _SPAN = re.compile(r"\s*(?:(\d{4}-\d\d-\d\d)[ T]+)?(\d\d?:\d\d\S*?)\s*(?:-|–|t
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(lambda: _run(arguments))
+    return run_command(argv, "python -m sdk.label", HELP, EXAMPLES, add_arguments, run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = parser("sdk.label", "Look at what a recorder kept, and say what it was.", _EXAMPLES)
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The store, and what is done with it."""
     p.add_argument("store", type=Path, help="file of the recorder (.db)")
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="days with a picture: what was predicted, what is labelled")
@@ -67,10 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("undo", help="take back the last mark or unmark")
     export = commands.add_parser("export", help="labelled stretches as a recording")
     export.add_argument("out", type=Path, metavar="OUT.npz", help="file to write")
-    return p
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Look, mark or export; the exit code."""
     from runtime.recorder import Store
 
     with Store(arguments.store) as store:

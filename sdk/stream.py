@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, add_trust, guarded, open_bundle, parser
+from runtime.command import DONE, add_trust, open_bundle, run_command
 from sdk.shown import (
     YEAR_2001_S,
     describe_counters,
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from runtime.sources import Source
     from sdk.scores import Tally
 
-_EXAMPLES = """\
+HELP = "Stream samples through a bundle: from a recording, a sensor or a network."
+EXAMPLES = """\
   python -m sdk.stream walk.bundle --replay today.npz              a line per window, scores at the end if it has labels
   python -m sdk.stream walk.bundle --replay today.csv --realtime   as slowly as the sensor was
   python -m sdk.stream walk.bundle --replay today.npz --json       one JSON object per line, the scores last
@@ -67,7 +68,11 @@ Ctrl-C or SIGTERM ends the stream: what is held back is predicted, the summary i
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    p = parser("sdk.stream", "Stream samples through a bundle: from a recording, a sensor or a network.", _EXAMPLES)
+    return run_command(argv, "python -m sdk.stream", HELP, EXAMPLES, add_arguments, run)
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The bundle, where samples come from and where predictions go."""
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     given = p.add_mutually_exclusive_group(required=True)
     given.add_argument("--source", metavar="URL", help="where samples come from; see below")
@@ -85,11 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     p.add_argument("--json", action="store_true", help="print JSON lines")
     add_trust(p)
-    arguments = p.parse_args(argv)
-    return guarded(lambda: _run(arguments))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Stream until the source ends; the exit code."""
     from runtime import InputError, open_engine
     from runtime.play import play
     from runtime.sinks import open_sink

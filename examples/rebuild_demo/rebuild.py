@@ -14,9 +14,7 @@ import numpy as np
 
 from runtime import Recording, Signal, WindowSpec
 from sdk.datasets import dataset_info, load_dataset
-from sdk.pretrain import PretrainPlan, Split, run_study
-from sdk.pretrain.bundle import export_run
-from sdk.pretrain.study import Task
+from sdk.pretrain import PretrainPlan, Split, StudyTask, export_run, run_study
 
 TEST_PEOPLE = ("6", "12", "18", "24")
 SECONDS_PER_ACTIVITY = 80
@@ -33,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     info = dataset_info("motionsense")
     signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
-    task = Task(signal, WindowSpec(length_samples=128, hop_samples=64), info.labels)
+    task = StudyTask(signal, WindowSpec(length_samples=128, hop_samples=64), info.labels)
     recordings = load_dataset("motionsense", arguments.data)
     report = run_study(
         recordings, task, PretrainPlan(), [Split("test", TEST_PEOPLE)], n_seeds=1, out=arguments.runs, say=print

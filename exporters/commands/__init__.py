@@ -1,11 +1,6 @@
 """The commands of `python -m exporters`: one module each, imported when it is chosen.
 
-    HELP: str                                        one line
-    EXAMPLES: str                                    lines for the end of --help; may be missing
-    add_arguments(p: argparse.ArgumentParser)        what it takes
-    run(arguments: argparse.Namespace) -> int        the exit code; SensedgeError becomes one line on stderr
-
-A module imports torch, onnx and other heavy things inside `run`, so that --help and wrong use answer at once.
+runtime.command says what such a module holds; `sensedge COMMAND` (sdk.cli) runs them too.
 """
 
 from __future__ import annotations

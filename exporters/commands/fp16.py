@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from exporters.commands import need_packages
-from runtime.command import DONE
+from runtime.command import DONE, add_trust, open_bundle
 
 HELP = "add a variant in half precision"
 EXAMPLES = """\
@@ -19,6 +19,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     p.add_argument("bundle", type=Path, help="the folder to add to")
     p.add_argument("--json", action="store_true", help="print one JSON object")
+    add_trust(p)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,10 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     need_packages("fp16")
     from exporters.fp16 import to_fp16
     from exporters.variants import add_variant, describe
-    from runtime.bundle import Bundle
     from runtime.specs import BASE
 
-    bundle = Bundle.open(arguments.bundle, BASE)
+    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
     variant = to_fp16(bundle.model(), bundle.manifest)
     facts = describe(add_variant(arguments.bundle, variant), variant.spec.precision)
     if arguments.json:

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from runtime.command import DONE
+from runtime.command import DONE, add_trust, add_version, open_bundle
 
 HELP = (
     "What a bundle is: signal, window, layers with their products and parameters, memory, files, where it comes from."
@@ -20,16 +20,17 @@ EXAMPLES = """\
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """The bundle, and how it is to be shown."""
     p.add_argument("bundle", type=Path, help="folder of the bundle")
-    p.add_argument("--version", metavar="V", help="base, 0001, ... (default: the one in use)")
+    add_version(p)
     p.add_argument("--json", action="store_true", help="print one JSON object")
     p.add_argument("--svg", metavar="FILE", type=Path, help="draw the layers into this file too")
+    add_trust(p)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the page or the JSON."""
     from exporters.inspect import describe, svg, text
 
-    facts = describe(arguments.bundle, arguments.version)
+    facts = describe(open_bundle(arguments.bundle, arguments.version, trust=arguments.trust))
     if arguments.svg:
         from runtime.files.atomic import write_atomic
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.commands import need_packages
-from runtime.command import DONE, Progress
+from runtime.command import DONE, Progress, add_trust, open_bundle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--float", metavar="WEIGHT", nargs="+", default=[], help="weights whose layers stay in float")
     p.add_argument("--json", action="store_true", help="print one JSON object")
+    add_trust(p)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,10 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     need_packages("int8")
     from exporters.int8 import Int8Options, to_int8
     from exporters.variants import add_variant, describe
-    from runtime.bundle import Bundle
     from runtime.specs import BASE
 
-    bundle = Bundle.open(arguments.bundle, BASE)
+    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
     options = Int8Options(
         method=arguments.method,
         percentile=arguments.percentile,

@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import torch  # noqa: F401
 
-        from exporters.bundle import export_bundle
+        from exporters.export import export_bundle
         from exporters.parity import ParityError
     except ImportError as error:
         raise MissingError(
@@ -104,10 +104,7 @@ def _manifest(path: Path) -> Manifest:
     manifest = Manifest.from_json(path.read_text(), path)
     made = ("exporter", "parity", "no_training_from")
     provenance = {key: value for key, value in manifest.provenance.items() if key not in made}
-    empty: dict[str, Any] = {"tensors": (), "training": (), "files": {}, "provenance": provenance}
-    if hasattr(manifest, "variants"):
-        empty["variants"] = ()
-    return replace(manifest, **empty)
+    return replace(manifest, tensors=(), training=(), variants=(), files={}, provenance=provenance)
 
 
 def _windows(path: Path) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress
+from runtime.command import DONE, FAILED, Progress, add_trust, add_version, open_bundle
 
 if TYPE_CHECKING:
     from exporters.parity import ParityReport
@@ -29,7 +29,7 @@ _NODE_TOLERANCE = 0.1  # of a node's values, in a precision whose outputs have n
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """The bundle and what is compared."""
     p.add_argument("bundle", type=Path, help="folder of the bundle")
-    p.add_argument("--version", metavar="V", help="base, 0001, ... (default: the one in use)")
+    add_version(p)
     p.add_argument("--engine", metavar="NAME", action="append", help="may be repeated (default: all that are here)")
     p.add_argument(
         "--precision", metavar="P", default="float32", help="float32 (default), or a variant's, such as fp16"
@@ -42,15 +42,15 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--bisect", action="store_true", help="look for the first node that an engine gets wrong")
     p.add_argument("--json", action="store_true", help="print one JSON object")
+    add_trust(p)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print, and fail where something is off."""
     _need_onnx()
     from exporters.parity import parity_of_engines
-    from runtime.bundle import Bundle
 
-    bundle = Bundle.open(arguments.bundle, arguments.version)
+    bundle = open_bundle(arguments.bundle, arguments.version, trust=arguments.trust)
     report = parity_of_engines(
         bundle,
         arguments.engine,

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from exporters.commands.keys import add_passphrase, passphrase_of
-from runtime.command import DONE, add_trust
+from runtime.command import DONE, add_trust, open_bundle
 from runtime.errors import InputError
 
 HELP = "sign a bundle, or check its signature"
@@ -38,10 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _sign(arguments: argparse.Namespace) -> int:
     from exporters.sign import read_secret, sign_bundle
+    from runtime.specs import BASE
 
     if arguments.revision is not None and not 0 <= arguments.revision < 1 << 53:
         raise InputError("--revision", expected="a number from 0", got=arguments.revision, fix="Count releases up.")
-    name = sign_bundle(arguments.bundle, read_secret(arguments.key, passphrase_of(arguments)), arguments.revision)
+    secret = read_secret(arguments.key, passphrase_of(arguments))
+    open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    name = sign_bundle(arguments.bundle, secret, arguments.revision)
     print(json.dumps({"signed_by": name}) if arguments.json else f"{arguments.bundle}: signed by {name}")
     return DONE
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, table
+from runtime.command import DONE, FAILED, Progress, add_trust, open_bundle, table
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -32,14 +32,14 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seconds", type=float, help="end a build after so long (120 with --check, else 900)")
     p.add_argument("--memory-mb", type=int, default=4096, help="end a build that takes more (%(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
+    add_trust(p)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check or build each precision; the exit code."""
-    from runtime.bundle import Bundle
     from runtime.engine.tensorrt.child import Limits
 
-    bundle = Bundle.open(arguments.bundle)
+    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     seconds = arguments.seconds or (120.0 if arguments.check else 900.0)
     limits = Limits(seconds, arguments.memory_mb << 20)
     wanted = arguments.precision or bundle.precisions

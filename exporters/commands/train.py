@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runtime.command import DONE, Progress, table
+from runtime.command import DONE, Progress, add_trust, open_bundle, table
 
 HELP = "Add training graphs to a bundle, in place of those that it has; the model and personal versions stay."
 EXAMPLES = """\
@@ -17,6 +17,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     """The bundle, and from which layers."""
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     p.add_argument("--layers", metavar="N[,N...]", type=_layers, help="first layers to train from (default: all)")
+    add_trust(p)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         MissingError: onnx is not installed.
     """
     from runtime.errors import MissingError
+    from runtime.specs import BASE
 
     try:
         from exporters.training import add_training
@@ -33,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingError(
             "train", expected="the package onnx", got="none", fix='Install it: pip install "sensedge[graphs]"'
         ) from error
+    open_bundle(arguments.bundle, BASE, trust=arguments.trust)
     manifest = add_training(arguments.bundle, arguments.layers, progress=Progress().show).manifest
     rows = [
         (

@@ -15,7 +15,6 @@ from exporters.int8.processor import needs_reduced_range
 from exporters.int8.qdq import Layer, insert_pairs, layers_of, tensors_of
 from exporters.int8.sensitivity import LayerChoice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
-from exporters.progress import ShowProgress, silent
 from exporters.variants import Variant
 from runtime.bundle import Manifest
 from runtime.bundle.contents import VariantSpec
@@ -23,6 +22,7 @@ from runtime.bundle.variants import INT8_LIMIT
 from runtime.engine.inputs import Inputs
 from runtime.engine.ort import open_session
 from runtime.errors import InputError, require
+from runtime.progress import ShowProgress, silent
 
 INT8, INT8_WEIGHTS = "int8", "int8-weights"
 _REDUCED_LIMIT = 63  # of 7 bits

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.int8.qdq import Layer
-from exporters.progress import ShowProgress, silent
 from runtime.errors import InputError
+from runtime.progress import ShowProgress, silent
 
 Trial = Callable[[Sequence[Layer], int], NDArray[np.float32]]
 ALONE_WINDOWS = 32  # enough to order the layers by

@@ -10,7 +10,6 @@ is large and under NVIDIA's licence: any Python that has it and numpy will do.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from runtime.engine.tensorrt.child import Child, Limits, ask
+from runtime.engine.tensorrt.child import Builder, Limits, ask
 from runtime.engine.tensorrt.engine import BuildOptions
 from runtime.errors import MissingError
+from runtime.process.child import Child
 
 LIBRARY = "tensorrt_rtx"
 PYTHON = "SENSEDGE_TENSORRT_PYTHON"  # names an interpreter that has it
@@ -59,15 +59,22 @@ def find_python() -> str:
     """
     named, local = os.environ.get(PYTHON), Path(".venv-tensorrt/bin/python")
     own = find_spec(LIBRARY) is not None or not local.is_file()
-    python = named or (sys.executable if own else str(local.absolute()))
+    python = _absolute(named or (sys.executable if own else str(local)))
     known = f"from importlib.util import find_spec as f; raise SystemExit(not (f({LIBRARY!r}) and f('numpy')))"
     try:
-        there = subprocess.run([python, "-c", known], check=False).returncode == 0
+        with Child(["-c", known], python=python, answers=False) as child:
+            child.start()
+            there = child.wait() == 0
     except OSError:
         there = False
     if not there:
         raise MissingError("TensorRT for RTX", expected=f"{LIBRARY} and numpy", got=f"none in {python}", fix=INSTALL)
     return python
+
+
+def _absolute(python: str) -> str:
+    """Where it is, for a child that starts in a folder of its own; a bare name is looked up in PATH."""
+    return os.path.abspath(python) if os.sep in python else python
 
 
 def check_model(
@@ -85,15 +92,12 @@ def check_model(
     Raises:
         MissingError: no Python has it.
     """
-    python = python or find_python()
-    if os.sep in python:  # the child starts in a folder of its own
-        python = os.path.abspath(python)
-    child = Child((python, "-m", "runtime.engine.tensorrt.build"))
+    builder = Builder(python=_absolute(python or find_python()))
     options = BuildOptions(max_batch=max_batch)
     request = options.request("build" if build else "check", library=LIBRARY, check=True)
     with tempfile.TemporaryDirectory(prefix="sensedge-") as folder:
         (Path(folder) / "model.onnx").write_bytes(model)
-        told = ask(Path(folder), request, limits=limits, child=child)
+        told = ask(Path(folder), request, limits=limits, builder=builder)
     return GateReport(
         told["ok"],
         told["reason"],

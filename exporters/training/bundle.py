@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporters.parts import swap_parts
-from exporters.progress import ShowProgress, silent
 from exporters.training.build import TrainingGraph, build, read
 from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
+from runtime.progress import ShowProgress, silent
 from runtime.specs import BASE
 
 

@@ -133,7 +133,29 @@ class Stop:
         return self._set
 
 
-class Live:
+class Stoppable:
+    """What every source of ours has: counters, a way to stop it, and of its clock only what it knows."""
+
+    def __init__(self) -> None:
+        self.counters = SourceCounters()
+        self._stopped = Stop()
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """What the time stamps are; None: not known yet, or as the manifest's clock says."""
+        return None
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Samples per second; None: not known."""
+        return None
+
+    def stop(self) -> None:
+        """End the iteration, from any thread or from a signal's handler."""
+        self._stopped.set()
+
+
+class Live(Stoppable):
     """A source that is read by a thread of its own.
 
     Args:
@@ -156,26 +178,16 @@ class Live:
     ) -> None:
         if queue_samples < 1:
             raise InputError("queue_samples", expected="at least 1", got=queue_samples, fix="Allow some thousands.")
-        self.counters = SourceCounters()
+        super().__init__()
         self._connect, self._backoff = connect, backoff
         self._keep_all, self._queue_samples = keep_all, queue_samples
         self._queue: deque[Batch] = deque()
         self._queued = 0  # samples in it
         self._changed = Condition()  # over the queue
-        self._stopped, self._ended = Stop(), False
+        self._ended = False
         self._error: BaseException | None = None  # of the reader, which is nobody's to catch but the consumer's
         self._thread: Thread | None = None
         self._pid = 0  # of the process that opened it; a fork takes no threads along
-
-    @property
-    def stamps(self) -> Stamps | None:
-        """Of measurement or of arrival; None before it is known."""
-        return None
-
-    @property
-    def rate_hz(self) -> float | None:
-        """Samples per second; None: not known."""
-        return None
 
     def __enter__(self) -> Live:
         """Open the source.
@@ -193,10 +205,6 @@ class Live:
         self.stop()
         if self._thread is not None:
             self._thread.join(_JOIN_S)
-
-    def stop(self) -> None:
-        """End the iteration, from any thread or from a signal's handler."""
-        self._stopped.set()
 
     def __iter__(self) -> Iterator[Batch]:
         if self._thread is None:
@@ -279,33 +287,18 @@ class Live:
         return None
 
 
-class Paced:
+class Paced(Stoppable):
     """A source that computes its batches when they are asked for; `stop` ends its waits too."""
 
     def __init__(self, sleep: Callable[[float], object] | None = None) -> None:
-        self.counters = SourceCounters()
-        self._stopped = Stop()
+        super().__init__()
         self._sleep = sleep or self._stopped.wait
-
-    @property
-    def stamps(self) -> Stamps | None:
-        """None: the manifest's clock says what the times are."""
-        return None
-
-    @property
-    def rate_hz(self) -> float | None:
-        """Samples per second; None: not known."""
-        return None
 
     def __enter__(self) -> Paced:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def stop(self) -> None:
-        """End the iteration, from any thread or from a signal's handler."""
-        self._stopped.set()
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._batches():

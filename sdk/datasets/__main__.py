@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.command import DONE, FAILED, guarded
-from runtime.command import parser as command_parser
+from runtime.command import DONE, FAILED, run_command
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
 from sdk.datasets._archive import data_folder, find_archive, no_archive
@@ -28,6 +27,7 @@ GRAVITY_TOLERANCE = 0.05  # sensors of phones are off by a few per cent; a wrong
 
 MANY = 12  # channels of one modality; more are not listed one by one
 
+HELP = "Public motion data sets, read from their official archives."
 EXAMPLES = """\
   python -m sdk.datasets list                            what there is, under which licence, and how to get it
   python -m sdk.datasets info hapt                       signal, labels, citation, accepted archives
@@ -44,7 +44,11 @@ what the data set should be."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args(argv)
+    return run_command(argv, "python -m sdk.datasets", HELP, EXAMPLES, add_arguments, run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, describe, download or check; the exit code."""
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "list": _list,
         "info": _info,
@@ -54,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-        return guarded(lambda: commands[arguments.command](arguments))
+        return commands[arguments.command](arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("sdk.datasets", "Public motion data sets, read from their official archives.", EXAMPLES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """What is done, and with which data set."""
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in {
         "list": "the data sets, their people and licences",
         "info": "all about one data set, without reading it",
@@ -75,7 +79,6 @@ def _parser() -> argparse.ArgumentParser:
                 "--data", metavar="DIR", type=Path, required=name == "get", help="the folder that holds the archives"
             )
         command.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
 
 
 def _list(arguments: argparse.Namespace) -> int:

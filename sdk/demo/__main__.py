@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, guarded, parser
+from runtime.command import DONE, run_command
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,21 +28,24 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 _PER_LABEL = 5  # labelled windows per activity, as a wearer would give
-_EXAMPLES = """\
+HELP = "The whole way on a device: open, stream, adapt, measure. Needs no torch."
+EXAMPLES = """\
   python -m sdk.demo                     a few seconds on a workstation
   python -m sdk.demo --person 12         another of the people whom the model never saw
   python -m sdk.demo --keep my.bundle    keep the adapted bundle to play with"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; the exit code."""
-    p = parser("sdk.demo", "The whole way on a device: open, stream, adapt, measure. Needs no torch.", _EXAMPLES)
+    """Run the command; the exit code."""
+    return run_command(argv, "python -m sdk.demo", HELP, EXAMPLES, add_arguments, run)
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Whom it streams, and what is kept."""
     p.add_argument("--person", metavar="ID", help=f"one of {', '.join(_people())} (default: the first)")
     p.add_argument("--keep", metavar="DIR", type=Path, help="keep the adapted bundle here")
     p.add_argument("--windows", metavar="N", type=int, default=2000, help="of the profile (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object at the end instead of text")
-    arguments = p.parse_args(argv)
-    return guarded(lambda: _run(arguments))
 
 
 def _people() -> list[str]:
@@ -54,7 +56,8 @@ def _sample(person: str) -> Path:
     return DATA / f"person_{person}.npz"
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Open, stream, adapt, measure; the exit code."""
     person = arguments.person or _people()[0]
     if person not in _people():
         raise InputError("--person", expected=f"one of {', '.join(_people())}", got=person, fix="Choose one of them.")
@@ -138,6 +141,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     }
 
 
+# As `python -m sdk.profile`, but that the current folder, which may hold a runtime.py, is not looked into.
 _ROW = "{:<8}  {:>13}  {:>8}  {:>8}  {}"
 
 
@@ -163,13 +167,16 @@ def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
 
 def _profile(path: Path, arguments: argparse.Namespace) -> str:
     """What `python -m sdk.profile` prints: a fresh process, so that memory counts from the start."""
-    command = [sys.executable, "-m", "sdk.profile", str(path), "--windows", str(arguments.windows)]
-    done = subprocess.run(
-        [*command, *(["--json"] if arguments.json else [])], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise OSError(f"the profile failed: {done.stderr.strip()}")
-    return done.stdout
+    from runtime.process.child import HELD, Child
+
+    code = f"{HELD}from sdk.profile.__main__ import main; raise SystemExit(main())"
+    options = [str(path.absolute()), "--windows", str(arguments.windows), *(["--json"] if arguments.json else [])]
+    with Child(["-c", code, *options]) as child:
+        child.start()
+        text = child.text()
+        if child.wait():
+            raise OSError(f"the profile failed: {child.last_line() or child.ending()}")
+    return text
 
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:

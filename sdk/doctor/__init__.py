@@ -8,7 +8,7 @@ devices     meters, device nodes and who may open them
 clocks      clocks, governor, frequencies
 engines     engines that are here, their answers to the golden windows, threads that spin
 raw         files and answers as they are, for a bug report
-examine     all of it, in order
+run         all of it, in order
 """
 
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from sdk.doctor.diagnosis import Diagnosis, examine
     from sdk.doctor.finding import Finding
     from sdk.doctor.host import Host
+    from sdk.doctor.run import Diagnosis, examine
 
-__getattr__ = attach(__name__, {"diagnosis": "Diagnosis examine", "finding": "Finding", "host": "Host"})
+__getattr__ = attach(__name__, {"finding": "Finding", "host": "Host", "run": "Diagnosis examine"})
 
 __all__ = ["Diagnosis", "Finding", "Host", "examine"]

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, FAILED, guarded, parser
+from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command
+from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from sdk.doctor.diagnosis import Diagnosis
     from sdk.doctor.finding import Finding
+    from sdk.doctor.run import Diagnosis
 
-_EXAMPLES = """\
+HELP = "Look at this machine: what works, what does not, and how to mend it."
+EXAMPLES = """\
   python -m sdk.doctor                          this machine, with the bundle that the package carries
   python -m sdk.doctor walk.bundle              with the golden windows of yours
   python -m sdk.doctor --report doctor.json     all of it, and the raw files of its sensors, for a bug report
@@ -28,20 +30,28 @@ _WIDTH = 118
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    p = parser("sdk.doctor", "Look at this machine: what works, what does not, and how to mend it.", _EXAMPLES)
+    return run_command(argv, "python -m sdk.doctor", HELP, EXAMPLES, add_arguments, run)
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """A bundle, if it is not that of the package, and what becomes of the findings."""
     p.add_argument("bundle", nargs="?", type=Path, help="folder of a bundle (default: the one of the package)")
     p.add_argument("--json", action="store_true", help="print one JSON object (schema 1, docs/doctor.md)")
     p.add_argument("--report", metavar="FILE", type=Path, help="write it with raw files and answers, for a bug report")
-    return guarded(lambda: _run(p.parse_args(argv)))
+    add_trust(p)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from sdk.doctor.diagnosis import examine
+def run(arguments: argparse.Namespace) -> int:
+    """Look, tell, report; the exit code."""
     from sdk.doctor.host import Host
     from sdk.doctor.raw import raw
+    from sdk.doctor.run import examine
 
+    if arguments.trust is not None and arguments.bundle is None:
+        raise InputError("--trust", expected="a bundle with it", got="none", fix="Name the folder of the bundle.")
     host = Host()
-    found = examine(host, arguments.bundle, (lambda finding: None) if arguments.json else _show)
+    tell = (lambda finding: None) if arguments.json else _show
+    found = examine(host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=arguments.trust))
     if arguments.json:
         print(json.dumps(found.to_dict()))
     else:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import shutil
-import signal
 import struct
-import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.process.child import HELD, Child
 from sdk.meters.firmware import Gencmd
 from sdk.meters.sysfs import board_model, text
 
@@ -27,40 +25,37 @@ ARMV8_0 = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", 
 
 def import_ending(module: str) -> str:
     """Import a module in a process of its own: "" or how that ended. An illegal instruction kills it, not us."""
-    code = f"import sys; sys.modules['openvino_telemetry'] = None; import {module}"
-    env = {"ORT_DISABLE_TELEMETRY": "1", **os.environ}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_LIMIT_S, env=env
-        )
-    except subprocess.TimeoutExpired:
-        return f"took more than {PROBE_LIMIT_S:g} s"
-    if done.returncode < 0:
-        return f"killed by {signal.Signals(-done.returncode).name}"
-    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+    code = f"{HELD}import sys; sys.modules['openvino_telemetry'] = None; import {module}"
+    with Child(["-c", code], environment={"ORT_DISABLE_TELEMETRY": "1", **os.environ}, answers=False) as child:
+        child.start()
+        try:
+            ended = child.wait(PROBE_LIMIT_S)
+        except TimeoutError:
+            return f"took more than {PROBE_LIMIT_S:g} s"
+        if ended < 0:
+            return f"killed by {child.ending().removeprefix('signal ')}"
+        return child.last_line() or child.ending() if ended else ""
 
 
-def spinning(bundle: Path) -> dict[str, float]:
+def spinning(bundle: Path, keys: Sequence[bytes] = ()) -> dict[str, float]:
     """What `sdk.doctor.spin` measures.
+
+    Args:
+        bundle: its folder.
+        keys: of whom the bundle must be signed by; none: of anybody.
 
     Raises:
         OSError: it ended without an answer.
     """
-    command = [sys.executable, "-m", "sdk.doctor.spin", str(bundle)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SPIN_LIMIT_S, env=_env())
-    except subprocess.TimeoutExpired:
-        raise OSError(f"no answer in {SPIN_LIMIT_S:g} s") from None
-    if done.returncode:
-        raise OSError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
-    answer: dict[str, float] = json.loads(done.stdout)
-    return answer
-
-
-def _env() -> dict[str, str]:
-    """With the folder of this very package first."""
-    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))))
-    return {**os.environ, "PYTHONPATH": path}
+    with Child(["-m", "sdk.doctor.spin", str(bundle.absolute()), *(key.hex() for key in keys)]) as child:
+        child.start()
+        try:
+            answer: dict[str, float] | None = child.receive(SPIN_LIMIT_S)
+        except TimeoutError:
+            raise OSError(f"no answer in {SPIN_LIMIT_S:g} s") from None
+        if answer is None:
+            raise OSError(child.last_line() or child.ending())
+        return answer
 
 
 def installed_version(package: str) -> str | None:
@@ -101,7 +96,7 @@ class Host:
     gencmd: Gencmd | None = None  # answers instead of the firmware of a Raspberry Pi
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     clock_is_set: Callable[[], bool | None] = clock_is_set
-    spinning: Callable[[Path], Mapping[str, float]] = spinning
+    spinning: Callable[[Path, Sequence[bytes]], Mapping[str, float]] = spinning
 
     @property
     def board(self) -> str:

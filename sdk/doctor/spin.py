@@ -1,29 +1,27 @@
-"""What a prediction costs the processor while there is a pause before the next: `python -m sdk.doctor.spin BUNDLE`.
+"""What a prediction costs the processor while there is a pause before the next: `sdk.doctor.spin BUNDLE [KEY ...]`.
 
 Two threads, twenty windows a second, first with the options of the runtime, then with onnxruntime's own: threads that
-spin burn the pause. Prints one JSON object with the CPU seconds of all threads per window.
+spin burn the pause. Tells its parent, `sdk.doctor.host`, the CPU seconds of all threads per window.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from pathlib import Path
 
 PERIOD_S, WINDOWS, THREADS = 0.05, 15, 2
 
 
-def main(path: Path) -> dict[str, float]:
-    """Measure both, with CPU seconds per window."""
-    from runtime import Bundle  # before onnxruntime: it switches its telemetry off
+def main(path: str, *keys: str) -> dict[str, float]:
+    """Measure both: the CPU seconds per window; `keys`, in hex, of whom the bundle must be signed by."""
+    from runtime import Bundle, Trust  # before onnxruntime: it switches its telemetry off
 
     import onnxruntime  # isort: skip
 
     from runtime.engine.inputs import Inputs
     from runtime.engine.ort import open_session, session_options
 
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(path, trust=Trust(tuple(map(bytes.fromhex, keys))) if keys else None)
     inputs = {bundle.manifest.input_name: Inputs(bundle.manifest)(bundle.golden().windows[:1])}
     theirs = onnxruntime.SessionOptions()
     theirs.intra_op_num_threads = THREADS
@@ -42,4 +40,7 @@ def main(path: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    from runtime.process.parent import Parent
+
+    parent = Parent()
+    parent.tell(main(*sys.argv[1:]))

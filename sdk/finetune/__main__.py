@@ -11,10 +11,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, guarded, open_bundle, parser, table
+from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, table
 from runtime.errors import InputError
 
-_EXAMPLES = """\
+HELP = "Adapt a bundle on this device to its wearer's own labels, without torch."
+EXAMPLES = """\
   python -m sdk.finetune walk.bundle --labels mine.csv --recording today.npz
                                      mine.csv has the columns start_s,end_s,label (and weight, recording if you like)
   python -m sdk.finetune walk.bundle --labels labelled.npz
@@ -46,12 +47,11 @@ _STEPS = "layers, full and iterative"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(lambda: _run(arguments))
+    return run_command(argv, "python -m sdk.finetune", HELP, EXAMPLES, add_arguments, run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = parser("sdk.finetune", "Adapt a bundle on this device to its wearer's own labels, without torch.", _EXAMPLES)
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The bundle, the labels, and how it learns from them."""
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument("--labels", metavar="FILE", type=Path, help="spans, a labelled recording, or a store (.db)")
@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument("--budget-seconds", metavar="S", type=float, help="of wall time")
     limits.add_argument("--budget-joules", metavar="J", type=float, help="needs a meter")
     limits.add_argument("--budget-mb", metavar="MB", type=float, help="of memory: the batch shrinks until it fits")
-    return p
 
 
 def _add_steps(layers: Any, steps: Any) -> None:
@@ -113,7 +112,8 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Adapt, show, or go back; the exit code."""
     if arguments.rollback is not None:
         bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust).rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")

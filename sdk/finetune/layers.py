@@ -14,7 +14,6 @@ made a graph from there; a head of another form cannot be put on a bundle here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine import open_prefix
 from runtime.errors import InputError
+from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.graph import GradientSession, choose_spec, fitting_batch, predicted_bytes
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, golden_agreement, judge
@@ -34,7 +34,6 @@ from sdk.finetune.sample import Indices, augmented, cached
 from sdk.finetune.theta import Layout
 from sdk.finetune.train import Examples, Trained, train
 
-Progress = Callable[[int, int, str], None]
 PREFIX_BATCH = 8  # windows at once through the frozen layers
 REPLAYED = -1  # the fold of golden windows, which is never held back
 
@@ -57,7 +56,7 @@ class LayerRun:
         bundle: Bundle,
         data: LabelledSet,
         plan: FinetunePlan,
-        progress: Progress = lambda done, total, text: None,
+        progress: ShowProgress = silent,
     ) -> None:
         if plan.augment and not bundle.manifest.signal.is_even:
             raise InputError(
@@ -114,7 +113,7 @@ class LayerRun:
 
 
 def layers_candidate(
-    bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: Progress
+    bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
 ) -> Adapted:
     """Train a new version and judge it."""
     with ledger.phase("prefix"):
@@ -159,7 +158,7 @@ class _Judged:
     stopped_by: str  # the limit that says so
 
 
-def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: Progress) -> _Judged:
+def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress) -> _Judged:
     """Train without each block and score it."""
     folds = blocks(data.labels, plan.folds)
     fold_of = np.concatenate([folds, np.full(len(run.labels) - len(folds), REPLAYED)])
@@ -190,7 +189,7 @@ def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger,
 class _Told:
     """Turns the steps of one training among several into the progress of the run."""
 
-    def __init__(self, progress: Progress, plan: FinetunePlan, done: int, trainings: int, macro_f1: float) -> None:
+    def __init__(self, progress: ShowProgress, plan: FinetunePlan, done: int, trainings: int, macro_f1: float) -> None:
         self._progress, self._epochs = progress, plan.epochs
         self._done, self._trainings, self._macro_f1 = done, trainings, macro_f1
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sdk import schedule
 from sdk.finetune.plan import FinetunePlan
 
 Flat = NDArray[np.float32]
@@ -97,13 +98,6 @@ def make_optimiser(plan: FinetunePlan, parameters: Flat) -> Optimiser:
 
 
 def learning_rate(plan: FinetunePlan, step: int, n_steps: int) -> float:
-    """The rate of a step, counted from 0: linear warm-up, then constant or half a cosine to zero.
-
-    The first of w warm-up steps has 1 / w of the rate, and step w the whole of it.
-    """
-    warm = round(plan.warmup * n_steps)
-    if step < warm:
-        return plan.learning_rate * (step + 1) / warm
-    if plan.schedule == "constant":
-        return plan.learning_rate
-    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(n_steps - warm, 1)))
+    """The rate of a step, counted from 0: linear warm-up, then constant or half a cosine to zero."""
+    warm_up = round(plan.warmup * n_steps)
+    return schedule.learning_rate(plan.learning_rate, step, n_steps, warm_up=warm_up, cosine=plan.schedule == "cosine")

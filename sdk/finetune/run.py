@@ -10,7 +10,6 @@ From beginning to end the run holds the bundle for itself: a second one is refus
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,6 +23,7 @@ from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
+from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, judge
@@ -33,8 +33,6 @@ from sdk.finetune.plan import FinetunePlan
 from sdk.meters import Measurement, Meter
 
 L2_GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def finetune(
     plan: FinetunePlan | None = None,
     *,
     meter: Meter | None = None,
-    progress: Progress = lambda done, total, text: None,
+    progress: ShowProgress = silent,
 ) -> tuple[Bundle, FinetuneReport]:
     """Adapt a bundle to labelled windows of its wearer.
 
@@ -172,7 +170,7 @@ def alone(path: Path) -> AbstractContextManager[None]:
 
 
 def _head_candidate(
-    bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: Progress
+    bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
 ) -> Adapted:
     """Fit the head to cached features; the strength of the pull is chosen on held-out blocks."""
     with ledger.phase("prefix"):
@@ -201,7 +199,9 @@ def _head_candidate(
     )
 
 
-def _features(bundle: Bundle, windows: NDArray[np.float32], progress: Progress, batch: int = 16) -> NDArray[np.float32]:
+def _features(
+    bundle: Bundle, windows: NDArray[np.float32], progress: ShowProgress, batch: int = 16
+) -> NDArray[np.float32]:
     engine = open_engine(bundle)
     parts = []
     for begin in range(0, len(windows), batch):

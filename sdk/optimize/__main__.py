@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, Progress, guarded, parser, table
+from runtime.command import DONE, Progress, add_trust, add_version, open_bundle, run_command, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from runtime.window import LabelledWindows
     from sdk.optimize import Optimized, Verdict
 
-_EXAMPLES = """\
+HELP = (
+    "Measure the precisions that a bundle holds on this device and keep the best: another than float32 only if it "
+    'is faster beyond doubt and as accurate. engine="auto" then uses it.'
+)
+EXAMPLES = """\
   python -m sdk.optimize walk.bundle                            judged on the bundle's golden windows
   python -m sdk.optimize walk.bundle --labels me.npz you.npz    judged by macro-F1 on labelled recordings
   python -m sdk.optimize walk.bundle --recording me.csv         judged by equal labels on what was recorded"""
@@ -27,35 +31,33 @@ _AGREEMENT = 0.99
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, keep; the exit code."""
-    p = parser(
-        "sdk.optimize",
-        "Measure the precisions that a bundle holds on this device and keep the best: another than float32 only if it "
-        'is faster beyond doubt and as accurate. engine="auto" then uses it.',
-        _EXAMPLES,
-    )
+    """Run the command; the exit code."""
+    return run_command(argv, "python -m sdk.optimize", HELP, EXAMPLES, add_arguments, run)
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The bundle, what it is judged by, and how strictly."""
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     data = p.add_mutually_exclusive_group()
     data.add_argument("--labels", metavar="RECORDING", nargs="+", help="labelled recordings: macro-F1 decides")
     data.add_argument("--recording", metavar="RECORDING", nargs="+", help="any recordings: agreement decides")
-    p.add_argument("--version", metavar="V", help="base, 0001, ... (default: the one in use)")
+    add_version(p)
     p.add_argument("--max-f1-loss", metavar="X", type=float, default=0.01, help="macro-F1 (default %(default)s)")
     p.add_argument(
         "--min-agreement", metavar="X", type=float, default=_AGREEMENT, help="of labels (default %(default)s)"
     )
     p.add_argument("--seconds", metavar="S", type=float, default=4.0, help="for the race (default %(default)s)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = p.parse_args(argv)
-    return guarded(lambda: _run(arguments))
+    add_trust(p)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import Bundle
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, keep; the exit code."""
     from sdk.meters import open_meter
     from sdk.optimize import Limits, optimize
 
     limits = Limits(arguments.max_f1_loss, arguments.min_agreement, arguments.seconds)
-    bundle = Bundle.open(arguments.bundle, arguments.version)
+    bundle = open_bundle(arguments.bundle, arguments.version, trust=arguments.trust)
     windows = _windows(bundle, arguments.labels, arguments.recording)
     found = optimize(bundle, windows, limits=limits, meter=open_meter(), progress=Progress().show)
     print(json.dumps(found.to_dict()) if arguments.json else _text(found))

@@ -1,9 +1,16 @@
 """Pretraining on a workstation. One file per method; a method is a module that turns a batch into a loss.
 
-supervised   labels of many people                     Supervised
-loop         epochs, schedule, resume                  PretrainPlan, fit
+supervised   labels of many people                     Supervised ("supervised")
+maskcae      no labels; fill in what is hidden         MaskCAE ("maskcae")
+
+registry     names, and what makes them                list_methods, method_info, create_method, register_method
+plan         which method, how, and what for           PretrainPlan, StudyTask
+views        windows to the tensors of a batch
+loop         epochs, schedule, resume                  fit
 checkpoint   weights, optimiser and epoch in one file  save_checkpoint, load_checkpoint
+probe        a head for a method without one           with_probe
 study        seeds and folds over unseen people        run_study, Split, subject_folds
+export       a run of a study to a bundle              export_run
 """
 
 try:
@@ -12,17 +19,41 @@ except ImportError as error:
     raise ImportError('pretraining needs torch: pip install "sensedge[train]"') from error
 
 from sdk.pretrain.checkpoint import load_checkpoint, save_checkpoint
-from sdk.pretrain.loop import PretrainPlan, fit
+from sdk.pretrain.export import export_run
+from sdk.pretrain.loop import fit
+from sdk.pretrain.maskcae import MaskCAE
+from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.probe import with_probe
+from sdk.pretrain.registry import (
+    Method,
+    MethodInfo,
+    Needs,
+    create_method,
+    list_methods,
+    method_info,
+    register_method,
+)
 from sdk.pretrain.study import Split, run_study, subject_folds
 from sdk.pretrain.supervised import Supervised
 
 __all__ = [
+    "MaskCAE",
+    "Method",
+    "MethodInfo",
+    "Needs",
     "PretrainPlan",
     "Split",
+    "StudyTask",
     "Supervised",
+    "create_method",
+    "export_run",
     "fit",
+    "list_methods",
     "load_checkpoint",
+    "method_info",
+    "register_method",
     "run_study",
     "save_checkpoint",
     "subject_folds",
+    "with_probe",
 ]

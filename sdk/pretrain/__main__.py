@@ -12,16 +12,24 @@ from typing import Any
 
 import torch
 
-from runtime.command import DONE, Progress, guarded, parser, table
+from runtime.command import DONE, Progress, run_command, table
 from runtime.errors import InputError
 from runtime.specs import Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
 from sdk.encoders import encoder_info, list_encoders
-from sdk.pretrain.bundle import export_run
-from sdk.pretrain.loop import PretrainPlan
-from sdk.pretrain.study import Split, Task, run_study, subject_folds
+from sdk.pretrain import (
+    PretrainPlan,
+    Split,
+    StudyTask,
+    export_run,
+    list_methods,
+    method_info,
+    run_study,
+    subject_folds,
+)
 
-_EXAMPLES = """\
+HELP = "Supervised pretraining of an encoder, scored on people whom it never saw."
+EXAMPLES = """\
   python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --seeds 5
                                      five seeds, scored on four people who are kept out of the training
   python -m sdk.pretrain hapt --data DIR --out runs/hapt --folds 5 \\
@@ -29,62 +37,83 @@ _EXAMPLES = """\
                                      every person is a test person once
   python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --bundle walk.bundle
                                      and export the model of seed 0 for the device
+  python -m sdk.pretrain motionsense --data DIR --out runs/hidden --test 6,12,18,24 --method maskcae --length 32
+                                     without the labels, which only the linear probe sees that is scored
+  python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(lambda: _run(arguments))
+    return run_command(argv, "python -m sdk.pretrain", HELP, EXAMPLES, add_arguments, run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    plan = PretrainPlan()
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The data, the encoder and how it is trained."""
     encoders = [name for name in list_encoders() if len(encoder_info(name).shape) == 2]  # of windows of one rate
-    p = parser("sdk.pretrain", "Supervised pretraining of an encoder, scored on people whom it never saw.", _EXAMPLES)
     p.add_argument("dataset", choices=list_datasets())
     p.add_argument("--data", metavar="DIR", help="folder with the official archive (see python -m sdk.datasets)")
     p.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for checkpoints and report.json")
     p.add_argument("--test", metavar="IDS", help="test people, with commas; all others train")
     p.add_argument("--folds", metavar="N", type=int, help="instead of --test: N groups of people, each tested once")
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
-    p.add_argument("--encoder", choices=encoders, default=plan.encoder, help="default %(default)s")
+    p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
+    p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
+    p.add_argument("--encoder", choices=encoders, help="default: the method's")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
     p.add_argument("--length", metavar="N", type=int, default=128, help="samples per window (default %(default)s)")
     p.add_argument("--hop", metavar="N", type=int, default=64, help="samples between windows (default %(default)s)")
-    p.add_argument("--epochs", metavar="N", type=int, default=plan.epochs, help="default %(default)s")
-    p.add_argument("--batch", metavar="N", type=int, default=plan.batch, help="windows per step (default %(default)s)")
-    p.add_argument("--lr", type=float, default=plan.learning_rate, help="peak learning rate (default %(default)s)")
+    p.add_argument("--epochs", metavar="N", type=int, help="default: the method's")
+    p.add_argument("--batch", metavar="N", type=int, help="windows per step (default: the method's)")
+    p.add_argument(
+        "--lr", metavar="LR", dest="learning_rate", type=float, help="peak learning rate (default: the method's)"
+    )
     p.add_argument("--device", default="cpu", help="torch's name of a device (default %(default)s)")
     p.add_argument("--threads", metavar="N", type=int, default=torch.get_num_threads(), help="default %(default)s")
     p.add_argument("--bundle", metavar="DIR", type=Path, help="export the first run for the device")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
-    return p
 
 
-def _run(arguments: argparse.Namespace) -> int:
+class _List(argparse.Action):
+    """Like --help: prints, and the command is over."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print("\n\n".join(map(_about, list_methods())))
+        parser.exit(DONE)
+
+
+def _about(name: str) -> str:
+    info = method_info(name)
+    plan = info.plan
+    return f"""{name}
+  needs    {info.needs}
+  paper    {info.paper}
+  default  encoder {plan.encoder}, {plan.epochs} epochs of batches of {plan.batch}, rate {plan.learning_rate:g}"""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, score, export; the exit code."""
     torch.set_num_threads(arguments.threads)
+    plan = method_info(arguments.method).plan
     info = dataset_info(arguments.dataset)
     wanted = arguments.modalities.split(",")
     known = {modality.name: modality for modality in info.signal.modalities}
     if unknown := [name for name in wanted if name not in known]:
         raise InputError("--modalities", expected=", ".join(known), got=", ".join(unknown), fix="Choose among these.")
-    task = Task(
+    task = StudyTask(
         Signal(tuple(known[name] for name in wanted)),
         WindowSpec(arguments.length, arguments.hop),
         tuple(arguments.labels.split(",")) if arguments.labels else info.labels,
     )
     if unknown := [name for name in task.labels if name not in info.labels]:
         raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
-    plan = replace(
-        PretrainPlan(),
-        encoder=arguments.encoder,
-        epochs=arguments.epochs,
-        batch=arguments.batch,
-        learning_rate=arguments.lr,
-    )
+    given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate")}
+    plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     recordings = load_dataset(arguments.dataset, arguments.data)
     bar = Progress()
     report = run_study(

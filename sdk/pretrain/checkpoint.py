@@ -1,4 +1,4 @@
-"""A training run in one file: weights, optimiser and epoch, as safetensors. Nothing in it can run code."""
+"""A training run in one file, as safetensors: weights, optimiser, epoch, torch's generator. None of it can run code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 
+_GENERATOR = "generator"  # the state of torch's, of the CPU
+
 
 def save_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, facts: dict[str, Any]) -> None:
-    """Write the state of a run, atomically.
+    """Write the state of a run and of torch's generator, atomically.
 
     Args:
         path: a .safetensors file.
@@ -24,14 +26,17 @@ def save_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
     """
     from safetensors.torch import save
 
-    tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors = {_GENERATOR: torch.get_rng_state()}
+    tensors |= {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
     write_atomic(path, save({name: t.contiguous() for name, t in tensors.items()}, {"facts": json.dumps(facts)}))
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> dict[str, Any]:
-    """Put a saved state into a module of the same shape (and its optimiser), and return the facts.
+    """Put a saved state into a module of the same shape, and return the facts.
+
+    With its optimiser, training goes on: torch's generator too is put back.
 
     Raises:
         InputError: not a checkpoint, or one of another model.
@@ -44,6 +49,7 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
             if not isinstance(facts, dict):
                 raise TypeError("facts that are no JSON object")
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        generator = tensors.pop(_GENERATOR)
         module.load_state_dict({n.removeprefix("module."): t for n, t in tensors.items() if n.startswith("module.")})
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -59,4 +65,5 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        torch.set_rng_state(generator)
     return facts

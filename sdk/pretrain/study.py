@@ -10,21 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
-from runtime.specs import Signal, WindowSpec
 from runtime.window import LabelledWindows, labelled_windows
-from sdk.encoders import Classifier, create_encoder
-from sdk.pretrain.loop import PretrainPlan, fit
-from sdk.pretrain.supervised import Supervised
+from sdk.datasets import split_by_subject
+from sdk.pretrain.loop import fit
+from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.probe import classifier_of, predict
+from sdk.pretrain.registry import create_method, method_info
+from sdk.pretrain.views import batch_of, normalised, statistics
 from sdk.scores import score
 
 
@@ -34,15 +35,6 @@ class Split:
 
     name: str
     test_subjects: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be told apart: the signal, how it is cut, and the classes."""
-
-    signal: Signal
-    window: WindowSpec
-    labels: tuple[str, ...]
 
 
 def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
@@ -63,27 +55,9 @@ def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
     return [Split(f"fold{i + 1}", tuple(part.tolist())) for i, part in enumerate(parts)]
 
 
-def make_method(plan: PretrainPlan, task: Task, windows: LabelledWindows) -> Supervised:
-    """A fresh supervised method with the statistics of the training windows, weights drawn from the plan's seed."""
-    torch.manual_seed(plan.seed)
-    encoder = create_encoder(plan.encoder, task.window.length_samples, len(task.signal.channel_names))
-    mean = windows.samples.mean((0, 1), dtype=np.float64)
-    std = windows.samples.std((0, 1), dtype=np.float64)
-    method = Supervised(
-        Classifier(encoder, len(task.labels)),
-        torch.from_numpy(mean.astype(np.float32)),
-        torch.from_numpy(np.maximum(std, 1e-6).astype(np.float32)),
-    )
-    # The CPU's convolutions of narrow kernels run twice as fast on this layout; results differ by rounding only.
-    for layer in method.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return method
-
-
 def run_study(
     recordings: Sequence[Recording],
-    task: Task,
+    task: StudyTask,
     plan: PretrainPlan,
     splits: Sequence[Split],
     n_seeds: int,
@@ -98,7 +72,7 @@ def run_study(
     Args:
         recordings: of all people.
         task: signal, window, labels.
-        plan: its seed is replaced by 0, 1, ... n_seeds - 1.
+        plan: method and numbers; its seed is replaced by 0, 1, ... n_seeds - 1.
         splits: which people to test on.
         n_seeds: runs per split.
         out: folder for checkpoints and the report, made if missing.
@@ -110,54 +84,61 @@ def run_study(
         The report, as it is stored in report.json.
 
     Raises:
-        InputError: a split whose people are not there, or that leaves nobody to train on.
+        InputError: a split whose people are not there, or that leaves nobody to train on; a method that needs another
+            signal; a loss that is no number; a checkpoint in `out` of another plan.
     """
     out.mkdir(parents=True, exist_ok=True)
     runs = []
     for split in splits:
-        train, test = (
-            labelled_windows(part, task.signal, task.window, task.labels) for part in _parts(recordings, split)
-        )
-        if not (len(train.labels) and len(test.labels)):
-            raise InputError(
-                f"split {split.name}",
-                expected="windows to train on and to test on",
-                got=f"{len(train.labels)} and {len(test.labels)}",
-                fix="Name other people or other labels.",
-            )
+        train, test = _windows(recordings, task, split)
         for seed in range(n_seeds):
-            run = f"{split.name}-seed{seed}"
-            seeded = replace(plan, seed=seed)
-            method = make_method(seeded, task, train).to(device)
-            losses = fit(
-                method,
-                torch.from_numpy(train.samples),
-                torch.from_numpy(train.labels),
-                seeded,
-                checkpoint=out / f"{run}.safetensors",
-                report=lambda done, loss, run=run: progress(run, done, plan.epochs, loss),  # type: ignore[misc]
-            )
-            scores = score(test.labels, method.predict(torch.from_numpy(test.samples)).numpy(), len(task.labels))
-            runs.append(
-                {
-                    "split": split.name,
-                    "test_subjects": list(split.test_subjects),
-                    "seed": seed,
-                    "train_windows": len(train.labels),
-                    "loss": losses[-1],
-                    **scores.to_dict(),
-                }
-            )
-            say(f"{run}: {scores.n} windows of people never seen, macro-F1 {scores.macro_f1:.4f}")
+            checkpoint = checkpoint_of(out, split.name, seed)
+            name = checkpoint.stem
+            scores = _run(replace(plan, seed=seed), task, train, test, checkpoint, device, partial(progress, name))
+            runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
+            say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f}")
     report = {"plan": asdict(plan), "task": asdict(task), "runs": runs, "summary": _summary(runs)}
     write_atomic(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
     return report
 
 
-def _parts(recordings: Sequence[Recording], split: Split) -> tuple[list[Recording], list[Recording]]:
-    from sdk.datasets import split_by_subject
+def checkpoint_of(out: Path, split: str, seed: int) -> Path:
+    """Where a study keeps the state of one run."""
+    return out / f"{split}-seed{seed}.safetensors"
 
-    return split_by_subject(list(recordings), list(split.test_subjects))
+
+def _windows(recordings: Sequence[Recording], task: StudyTask, split: Split) -> tuple[LabelledWindows, LabelledWindows]:
+    """Those to train on and those to test on."""
+    parts = split_by_subject(list(recordings), list(split.test_subjects))
+    train, test = (labelled_windows(part, task.signal, task.window, task.labels) for part in parts)
+    if not (len(train.labels) and len(test.labels)):
+        raise InputError(
+            f"split {split.name}",
+            expected="windows to train on and to test on",
+            got=f"{len(train.labels)} and {len(test.labels)}",
+            fix="Name other people or other labels.",
+        )
+    return train, test
+
+
+def _run(
+    plan: PretrainPlan,
+    task: StudyTask,
+    train: LabelledWindows,
+    test: LabelledWindows,
+    checkpoint: Path,
+    device: str,
+    progress: Callable[[int, int, float], None],
+) -> dict[str, Any]:
+    """Train a method, give it a head where it has none, and score it."""
+    normalise = statistics(train.samples)
+    seen, unseen = (normalised(part.samples, normalise) for part in (train, test))
+    method = create_method(plan, task).to(device)
+    batch = batch_of(method_info(plan.method).needs, task, seen, train.labels)
+    losses = fit(method, batch, plan, checkpoint=checkpoint, report=lambda n, loss: progress(n, plan.epochs, loss))
+    classifier = classifier_of(method, task, seen, train.labels)
+    scores = score(test.labels, predict(classifier, unseen), len(task.labels))
+    return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,44 +1,39 @@
-"""Supervised pretraining: the cross-entropy of labelled windows of many people (the papers' "FCN only" row)."""
+"""Supervised pretraining: the cross-entropy of labelled windows of many people (the papers' "FCN only" row).
+
+loss = mean_i CE(softmax(W f(x_i) + b), y_i)        encoder f and head W, b are trained together
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from sdk.encoders import Classifier
+from sdk.encoders import Classifier, create_encoder
+from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.registry import Method, Needs, register_method
 
 
-class Supervised(nn.Module):
-    """Wraps a classifier; calling it with a batch gives the loss.
+class Supervised(Method):
+    """Wraps a classifier, which is kept with its head.
 
     Args:
         classifier: encoder and head.
-        mean: shape (n_channels,), of the training windows.
-        std: shape (n_channels,), of the training windows.
     """
 
-    mean: Tensor
-    std: Tensor
+    classifier: Classifier
 
-    def __init__(self, classifier: Classifier, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
+        self.encoders = (classifier.encoder,)
 
     def forward(self, windows: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of windows (n, length_samples, n_channels) with class indices (n,)."""
-        return functional.cross_entropy(self.logits(windows), labels)
+        return functional.cross_entropy(self.classifier(windows), labels)
 
-    def logits(self, windows: Tensor) -> Tensor:
-        """Logits (n, n_classes) of windows in the units of the signal."""
-        logits: Tensor = self.classifier((windows - self.mean) / self.std)
-        return logits
 
-    @torch.inference_mode()
-    def predict(self, windows: Tensor, batch: int = 512) -> Tensor:
-        """Class indices (n,), with batch normalisation in inference mode."""
-        self.eval()
-        device = self.mean.device
-        return torch.cat([self.logits(part.to(device)).argmax(1).cpu() for part in torch.split(windows, batch)])
+@register_method("supervised", 'the baseline of every paper, such as MaskCAE\'s rows "FCN only"', Needs(labels=True))
+def supervised(plan: PretrainPlan, task: StudyTask) -> Supervised:
+    """Any encoder of windows."""
+    encoder = create_encoder(plan.encoder, task.window.length_samples, len(task.signal.channel_names))
+    return Supervised(Classifier(encoder, len(task.labels)))

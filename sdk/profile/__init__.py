@@ -3,7 +3,8 @@
     run         `profile`, and `profile_in_turn`: two sides whose runs take turns
     options     how to measure
     side        one bundle measured in one way: run after run, the machine and its meter around them
-    child       what happens in each of these: cold start, warm-up, measured hops
+    child       what happens in each of these: cold start, warm-up, measured windows
+    talk        what the two say to each other: two dataclasses
     parent      the other end: starts a child, reads its memory and the meter phase by phase
     warmup      where the warm-up ends: found, not assumed
     report      what comes out, and its JSON

@@ -6,12 +6,13 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, guarded, open_bundle, parser
+from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command
 from runtime.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from sdk.profile.options import ProfileOptions
     from sdk.profile.report import ProfileReport
 
-_EXAMPLES = """\
+HELP = "Measure what a bundle costs on this machine, or compare two measurements."
+EXAMPLES = """\
   python -m sdk.profile walk.bundle                             the table
   python -m sdk.profile walk.bundle --realtime --seconds 120    at the pace of the sensor: what a day will be like
   python -m sdk.profile walk.bundle --sweep threads,engines,batch --html report.html
@@ -35,16 +37,12 @@ number is."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    p = _parser()
-    arguments = p.parse_args(argv)
-    if (arguments.bundle is None) == (arguments.compare is None):
-        p.error("name a bundle, or reports with --compare")
-    command = _compare if arguments.compare else _profile if arguments.against is None else _measure_both
-    return guarded(lambda: command(arguments))
+    return run_command(argv, "python -m sdk.profile", HELP, EXAMPLES, add_arguments, run)
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = parser("sdk.profile", "Measure what a bundle costs on this machine, or compare two measurements.", _EXAMPLES)
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """What is measured, how, and against what."""
+    p.set_defaults(parser=p)
     _add_side(p)
     p.add_argument("--windows", metavar="N", type=int, default=10_000, help="predictions, in all (default %(default)s)")
     p.add_argument(
@@ -76,7 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument(
         "--margin", metavar="SHARE", type=float, default=0.01, help="worse by less is alike (default 0.01)"
     )
-    return p
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure one side or two, or compare what was measured; the exit code."""
+    if (arguments.bundle is None) == (arguments.compare is None):
+        arguments.parser.error("name a bundle, or reports with --compare")
+    command = _compare if arguments.compare else _profile if arguments.against is None else _measure_both
+    return command(arguments)
 
 
 def _add_side(p: argparse.ArgumentParser, first: argparse.Namespace | None = None) -> None:
@@ -119,15 +124,15 @@ def _measure_both(arguments: argparse.Namespace) -> int:
     meter = open_meter(arguments.meter, timeline=TIMELINE)
     bundle = open_bundle(arguments.bundle, trust=arguments.trust)
     other = bundle if second.bundle == arguments.bundle else open_bundle(second.bundle, trust=second.trust)
-    both = profile_in_turn(
-        (bundle, _options(arguments)), (other, _options(second)), meter=meter, progress=Progress().show
-    )
+    ways = (bundle, _options(arguments)), (other, _options(second))
+    with _by_option({"runs": "--runs"}, "--against"):
+        both = profile_in_turn(*ways, meter=meter, progress=Progress().show)
     return _judge([report.to_dict() for report in both], arguments, render, keep=True)
 
 
 def _second(arguments: argparse.Namespace) -> argparse.Namespace:
     """The second side, as --against says."""
-    p = argparse.ArgumentParser("python -m sdk.profile --against", add_help=False)
+    p = argparse.ArgumentParser(f"{arguments.parser.prog} --against", add_help=False)
     _add_side(p, arguments)
     try:
         words = [arguments.against] if Path(arguments.against).exists() else shlex.split(arguments.against)
@@ -145,20 +150,53 @@ def _text(report: ProfileReport) -> str:
 
 
 def _options(arguments: argparse.Namespace) -> ProfileOptions:
+    """How to measure, as a command line says it.
+
+    Raises:
+        InputError: a value that makes no sense, by the name of its option.
+    """
     from sdk.profile.options import ProfileOptions
 
-    return ProfileOptions(
-        hops=arguments.windows,
-        runs=arguments.runs,
-        engine=arguments.engine,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        cap_s=arguments.seconds,
-        deadline_s=None if arguments.deadline_ms is None else arguments.deadline_ms / 1e3,
-        real_time=arguments.realtime,
-        idle_s=arguments.idle_seconds,
-        sweeps=tuple(arguments.sweep.split(",")) if arguments.sweep else (),
-    )
+    with _by_option(_OPTIONS):
+        return ProfileOptions(
+            windows=arguments.windows,
+            runs=arguments.runs,
+            engine=arguments.engine,
+            precision=arguments.precision,
+            threads=arguments.threads,
+            cap_s=arguments.seconds,
+            deadline_s=None if arguments.deadline_ms is None else arguments.deadline_ms / 1e3,
+            real_time=arguments.realtime,
+            idle_s=arguments.idle_seconds,
+            sweeps=tuple(arguments.sweep.split(",")) if arguments.sweep else (),
+        )
+
+
+_OPTIONS = {  # by the field of ProfileOptions
+    "windows": "--windows",
+    "runs": "--runs",
+    "threads": "--threads",
+    "cap_s": "--seconds",
+    "deadline_s": "--deadline-ms",
+    "idle_s": "--idle-seconds",
+    "sweeps": "--sweep",
+}
+
+
+@contextmanager
+def _by_option(names: Mapping[str, str], work: str = "") -> Iterator[None]:
+    """Errors about a field name the option that it comes from; `work`: the one that compares what reports say."""
+    try:
+        yield
+    except InputError as error:
+        where = names.get(error.where) or (f"{work}: {error.where}" if error.where.startswith(_REPORTED) else None)
+        if where is None:
+            raise
+        fix = "Correct the option." if names is _OPTIONS else error.fix
+        raise InputError(where, expected=error.expected, got=error.got, fix=fix) from None
+
+
+_REPORTED = ("workload.", "machine.")  # fields of reports
 
 
 def _finetune(arguments: argparse.Namespace, bundle: Bundle) -> Any:
@@ -198,7 +236,8 @@ def _judge(reports: list[dict[str, Any]], arguments: argparse.Namespace, render:
     from sdk.profile.compare import compare_reports, describe
 
     sides = reports[0::2], reports[1::2]
-    found = compare_reports(*sides, margin=arguments.margin)
+    with _by_option({"margin": "--margin", "runs": "--compare"}, "--compare"):
+        found = compare_reports(*sides, margin=arguments.margin)
     if render is not None:
         arguments.html.write_text(render(found, *sides), encoding="utf-8")
     kept = {"reports": reports} if keep else {}

@@ -2,8 +2,8 @@
 
 `sdk.profile.parent` starts it and is told when each part ends:
 
-    interpreter  imports  open  session  first prediction | warm-up | measured hops |  result
-                                                          ^         ^               ^
+    interpreter  imports  open  session  first prediction | warm-up | measured windows |  answer
+                                                          ^         ^                  ^
     a line to the parent, which reads its meter and answers; nothing of that is in the times
 
 Until the first prediction this process imports what a program that streams would import, and no more.
@@ -11,7 +11,6 @@ Until the first prediction this process imports what a program that streams woul
 
 from __future__ import annotations
 
-import os
 import sys
 from time import monotonic, perf_counter, process_time, sleep
 
@@ -19,7 +18,7 @@ from sdk.profile.resident import resident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     import numpy as np
@@ -28,51 +27,54 @@ if TYPE_CHECKING:
     from runtime import Bundle, Stream
     from runtime.bundle import Trust
     from runtime.engine import Engine
+    from runtime.process.parent import Parent
+    from sdk.meters.memory import PeakMemory
+    from sdk.profile.talk import ChildAnswer, ChildOptions
 
 TICKS_PER_S = 10_000_000
-ROUND_HOPS = 200  # of the warm-up, before it is looked at
+ROUND_WINDOWS = 200  # of the warm-up, before it is looked at
 ROUNDS = 5
 WARM_UP_SHARE = 0.2  # of the time for measuring
-LEAST_HOPS = 5  # of the warm-up, however slow
+LEAST_WINDOWS = 5  # of the warm-up, however slow
 _PARTS = ("window", "engine", "decide")
 
 
 def main(began_s: float) -> None:
     """Do what the first argument says; `began_s` is when the interpreter could run its first line."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
     import json
 
-    options: dict[str, Any] = json.loads(sys.argv[1])
-
-    def tell(line: str) -> None:
-        print(line, file=out, flush=True)
-
     from runtime.errors import SensedgeError
+    from runtime.process.parent import Parent
 
+    parent = Parent()
     try:
-        result = _run(options, began_s, lambda part: _pause(tell, part))
+        message = _run(json.loads(sys.argv[1]), began_s, parent)
     except SensedgeError as error:
         names = ("where", "expected", "got", "fix")
-        result = {"error": [type(error).__name__, {name: getattr(error, name) for name in names}]}
-    tell(f"result {json.dumps(result)}")
-
-
-def _pause(tell: Callable[[str], None], part: str) -> None:
-    tell(f"ended {part}")
-    if not sys.stdin.readline():
-        raise SystemExit("nobody listens any more")
+        message = {"error": [type(error).__name__, {name: getattr(error, name) for name in names}]}
+    parent.tell(message)
 
 
 class _Start:
     """Times each part of the cold start, and reads the memory after it."""
 
     def __init__(self, began_s: float, spawned_s: float) -> None:
+        reading_s = monotonic()
         self.cold_s: dict[str, float] = {}
         self.marks: list[tuple[str, int, int | None]] = []
-        self.ended("interpreter", began_s - spawned_s)
+        self.took("interpreter", began_s - spawned_s)
+        self._began_s = began_s + monotonic() - reading_s
 
-    def ended(self, part: str, seconds: float) -> None:
+    def begin(self) -> None:
+        """A part begins now."""
+        self._began_s = monotonic()
+
+    def ended(self, part: str) -> None:
+        """It ends now, and the next one begins."""
+        self.took(part, monotonic() - self._began_s)
+        self.begin()
+
+    def took(self, part: str, seconds: float) -> None:
         self.cold_s[part] = seconds
         self.mark(part)
 
@@ -80,69 +82,84 @@ class _Start:
         self.marks.append((part, *resident()))
 
 
-def _run(options: dict[str, Any], began_s: float, pause: Callable[[str], None]) -> dict[str, Any]:
-    reading_s = monotonic()
-    start = _Start(began_s, options["spawned_s"])
-    began_s += monotonic() - reading_s
+def _run(plain: dict[str, Any], began_s: float, parent: Parent) -> dict[str, Any]:
+    """From the cold start to the answer, as a message."""
+    start = _Start(began_s, plain["spawned_s"])
+    from sdk.profile.talk import ChildOptions
+
+    options = ChildOptions(**plain)
     import numpy
 
-    if options["engine"].startswith("onnxruntime"):
-        import onnxruntime  # noqa: F401
-    from runtime import Bundle, Stream, open_engine
+    bundle, engine, peak = _opened(options, start)
+    from runtime import Stream
 
-    start.ended("imports", monotonic() - began_s)
+    rows = golden_rows(bundle) if options.rows is None else numpy.load(options.rows)
+    hops, stream = endless_hops(rows, bundle.manifest.window.hop_samples), Stream(bundle, engine)
+    start.took("first_prediction", first_prediction_s(stream, hops))
+    parent.ask({"ended": "start"})
+    if options.batches:
+        return {"batches": batches(bundle, engine, options.batches, options.cap_s)}
+    return {"answer": vars(_answer(options, engine, pusher(stream, hops), start, peak, parent))}
+
+
+def _opened(options: ChildOptions, start: _Start) -> tuple[Bundle, Engine, PeakMemory]:
+    """The bundle and its engine, and the peak of the memory from before they were opened."""
+    if options.engine.startswith("onnxruntime"):
+        import onnxruntime  # noqa: F401
+    from runtime import Bundle, Stream, open_engine  # noqa: F401
+
+    start.ended("imports")
     from sdk.meters.memory import PeakMemory
 
     peak = PeakMemory()
     peak.start()
-    began_s = monotonic()
-    bundle = Bundle.open(options["bundle"], options["version"], trust=_trust(options["trust"]))
-    start.ended("open", monotonic() - began_s)
-    began_s = monotonic()
-    engine = open_engine(bundle, options["engine"], threads=options["threads"], precision=options["precision"])
+    start.begin()
+    bundle = Bundle.open(options.bundle, options.version, trust=_trust(options.trust))
+    start.ended("open")
+    engine = open_engine(bundle, options.engine, threads=options.threads, precision=options.precision)
     if hasattr(engine, "wait"):
         engine.wait()  # what another engine answers meanwhile is not what was asked about
-    start.ended("session", monotonic() - began_s)
-    rows = golden_rows(bundle) if options["rows"] is None else numpy.load(options["rows"])
-    hops, stream = endless_hops(rows, bundle.manifest.window.hop_samples), Stream(bundle, engine)
-    start.ended("first_prediction", first_prediction_s(stream, hops))
-    pause("start")
-    if options["batches"]:
-        return {"batches": batches(bundle, engine, options["batches"], options["cap_s"])}
-    push = pusher(stream, hops)
-    warm_up, warm_up_hops = warm_up_of(push, options["cap_s"] * WARM_UP_SHARE)
-    pause("warm-up")
+    start.ended("session")
+    return bundle, engine, peak
+
+
+def _answer(
+    options: ChildOptions, engine: Engine, push: Callable[[], Row], start: _Start, peak: PeakMemory, parent: Parent
+) -> ChildAnswer:
+    """The warm-up, and the windows that count."""
+    from sdk.profile.talk import ChildAnswer
+
+    warm_up, warm_up_windows = warm_up_of(push, options.cap_s * WARM_UP_SHARE)
+    parent.ask({"ended": "warm-up"})
     cpu_s, wall_s = process_time(), perf_counter()
-    samples, late = measured(push, options["hops"], options["cap_s"], options["least_s"], options["pace_s"])
+    samples, late = measured(push, options.windows, options.cap_s, options.least_s, options.pace_s)
     cpu_s, wall_s = process_time() - cpu_s, perf_counter() - wall_s
-    pause("measured")
+    parent.ask({"ended": "measured"})
     memory = peak.stop()
     start.mark("measured")
-    return {
-        "engine_reason": engine.reason,
-        "cold_s": start.cold_s,
-        "warm_up_hops": len(warm_up) if warm_up_hops is None else warm_up_hops,
-        "steady": warm_up_hops is not None,
-        "warm_up": [ticks(row[-1]) for row in warm_up],
-        "samples": {name: [ticks(row[i]) for row in samples] for i, name in enumerate((*_PARTS, "total"))},
-        "late": None if late is None else [ticks(seconds) for seconds in late],
-        "seconds": wall_s,
-        "cpu_seconds": cpu_s,
-        "memory": {
-            "baseline_bytes": memory.baseline_bytes,
-            "peak_bytes": memory.peak_bytes,
-            "method": memory.method,
-            "marks": start.marks,
-        },
-    }
+    return ChildAnswer(
+        engine_reason=engine.reason,
+        cold_s=start.cold_s,
+        warm_up_windows=len(warm_up) if warm_up_windows is None else warm_up_windows,
+        steady=warm_up_windows is not None,
+        warm_up=[ticks(row[-1]) for row in warm_up],
+        samples={name: [ticks(row[i]) for row in samples] for i, name in enumerate((*_PARTS, "total"))},
+        late=None if late is None else [ticks(seconds) for seconds in late],
+        seconds=wall_s,
+        cpu_seconds=cpu_s,
+        baseline_bytes=memory.baseline_bytes,
+        peak_bytes=memory.peak_bytes,
+        peak_method=memory.method,
+        marks=start.marks,
+    )
 
 
-def _trust(plain: dict[str, Any] | None) -> Trust | None:
+def _trust(plain: Mapping[str, Any] | None) -> Trust | None:
     if plain is None:
         return None
     from runtime.bundle import Trust
 
-    return Trust(**plain | {"keys": tuple(map(bytes.fromhex, plain["keys"]))})
+    return Trust(**{**plain, "keys": tuple(map(bytes.fromhex, plain["keys"]))})
 
 
 def ticks(seconds: float) -> int:
@@ -200,16 +217,16 @@ def pusher(stream: Stream, hops: Iterator[Any]) -> Callable[[], Row]:
 
 def warm_up_of(push: Callable[[], Row], cap_s: float) -> tuple[list[Row], int | None]:
     """Push until the beginning has ended, or the time is up: all that was pushed, and how many belong to it."""
-    from sdk.profile.warmup import warm_up_hops
+    from sdk.profile.warmup import warm_up_windows
 
     rows: list[Row] = []
     until, found = perf_counter() + cap_s, None
     for _ in range(ROUNDS):
-        for _ in range(ROUND_HOPS):
+        for _ in range(ROUND_WINDOWS):
             rows.append(push())
-            if perf_counter() > until and len(rows) >= LEAST_HOPS:
-                return rows, warm_up_hops([row[-1] for row in rows])
-        found = warm_up_hops([row[-1] for row in rows])
+            if perf_counter() > until and len(rows) >= LEAST_WINDOWS:
+                return rows, warm_up_windows([row[-1] for row in rows])
+        found = warm_up_windows([row[-1] for row in rows])
         if found is not None:
             break
     return rows, found
@@ -218,14 +235,14 @@ def warm_up_of(push: Callable[[], Row], cap_s: float) -> tuple[list[Row], int | 
 def measured(
     push: Callable[[], Row], n: int, cap_s: float, least_s: float, pace_s: float | None
 ) -> tuple[list[Row], list[float] | None]:
-    """The durations of hops, and how late each was begun.
+    """The durations of windows, and how late each was begun.
 
     Args:
-        push: one hop.
-        n: hops, or more until `least_s` is over.
-        cap_s: no hop is begun after so many seconds, but for the first.
+        push: one window.
+        n: windows, or more until `least_s` is over.
+        cap_s: no window is begun after so many seconds, but for the first.
         least_s: for a meter that needs its time.
-        pace_s: from one hop to the next; None: flat out.
+        pace_s: from one window to the next; None: flat out.
     """
     if pace_s is not None:
         return _paced(push, n, cap_s, pace_s)
@@ -237,7 +254,7 @@ def measured(
 
 
 def _paced(push: Callable[[], Row], n: int, cap_s: float, pace_s: float) -> tuple[list[Row], list[float]]:
-    """Each hop when it is due; one that is late does not move those that follow."""
+    """Each window when it is due; one that is late does not move those that follow."""
     rows: list[Row] = []
     late: list[float] = []
     began = perf_counter()
@@ -249,7 +266,7 @@ def _paced(push: Callable[[], Row], n: int, cap_s: float, pace_s: float) -> tupl
     return rows, late
 
 
-def batches(bundle: Bundle, engine: Engine, sizes: list[int], cap_s: float) -> dict[str, list[float]]:
+def batches(bundle: Bundle, engine: Engine, sizes: Sequence[int], cap_s: float) -> dict[str, list[float]]:
     """Seconds of one call per batch of so many windows; the sizes take turns."""
     import numpy as np
 

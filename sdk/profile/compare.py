@@ -1,12 +1,12 @@
 """Two reports of the same work: the ratio of each figure with its interval, and a verdict.
 
-    a run       gives one value per figure: its median, its p10, mean and p99, joules per hop, memory
+    a run       gives one value per figure: its median, its p10, mean and p99, joules per window, memory
     a block     what is drawn again: a run; or a pair of neighbours, one of each side, if the sides took turns
     ratio       second side to first, the median over the blocks; above 1 is worse
     interval    of `interval`; all judged ones together hold with 95 %: each of m figures has 1 - 0.05 / m (Bonferroni)
 
 What else the machine does changes from minute to minute, and comes in bursts: most runs are within 1 %, some are 10 %
-and more too slow. Hence medians, which a burst does not move; pairs, whose two it meets together; and p10, the hops
+and more too slow. Hence medians, which a burst does not move; pairs, whose two it meets together; and p10, the windows
 that nothing disturbed, as what disturbs only ever adds (Chen and Revels 2016, "Robust benchmarking in noisy
 environments"). Mean and p99 follow it wholly; they are judged of pairs only.
 """
@@ -128,14 +128,14 @@ def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin
         InputError: unlike work or machines; too few runs to judge.
     """
     if not margin >= 0:
-        raise InputError("--margin", expected="a share of at least 0", got=margin, fix="0.01 is 1 %.")
+        raise InputError("margin", expected="a share of at least 0", got=margin, fix="0.01 is 1 %.")
     _check_alike([*first, *second])
     block = _block(first, second)
     a, b = (logs_by_block(side, by_report=block == "pair of reports") for side in (first, second))
     n_blocks = min(len(a["p50"]), len(b["p50"]))
     if block == "run" and n_blocks < LEAST_RUNS:
         raise InputError(
-            "--compare",
+            "runs",
             expected=f"at least {LEAST_RUNS} runs on each side, to know how runs differ",
             got=n_blocks,
             fix="Measure with --runs 10, or both together with --against.",
@@ -157,7 +157,7 @@ def compare_reports(first: Sequence[Report], second: Sequence[Report], *, margin
     )
 
 
-def check_pairs(where: str, first: int, second: int) -> None:
+def check_pairs(first: int, second: int) -> None:
     """As many runs on both sides, and enough.
 
     Raises:
@@ -165,10 +165,10 @@ def check_pairs(where: str, first: int, second: int) -> None:
     """
     if first != second or first < LEAST_PAIRS:
         got = first if first == second else f"{first} and {second}"
-        raise InputError(where, expected=f"at least {LEAST_PAIRS}, on both sides", got=got, fix="Leave it at 20.")
+        raise InputError("runs", expected=f"at least {LEAST_PAIRS}, on both sides", got=got, fix="Leave it at 20.")
 
 
-def must_agree(where: str, name: str, values: Sequence[object]) -> None:
+def must_agree(name: str, values: Sequence[object]) -> None:
     """All must be the same.
 
     Raises:
@@ -177,7 +177,7 @@ def must_agree(where: str, name: str, values: Sequence[object]) -> None:
     other = next((value for value in values if value != values[0]), values[0])
     if other != values[0]:
         raise InputError(
-            f"{where}: {name}",
+            name,
             expected=f"the same on both sides: {_short(values[0])}",
             got=_short(other),
             fix="Only the same work on the same machine can be compared.",
@@ -193,7 +193,7 @@ def _check_alike(reports: Sequence[Report]) -> None:
     fields: dict[str, tuple[str, ...]] = {f"workload.{name}": ("workload", name) for name in reports[0]["workload"]}
     fields |= {f"machine.{name}": ("machine", "before", name) for name in MACHINE}
     for name, path in fields.items():
-        must_agree("--compare", name, [_at(report, path) for report in reports])
+        must_agree(name, [_at(report, path) for report in reports])
 
 
 def _block(first: Sequence[Report], second: Sequence[Report]) -> str:
@@ -252,9 +252,9 @@ def _figures_of(report: Report) -> dict[str, list[Any]]:
     joules = {phase["run"]: phase["energy"]["joules"] for phase in phases}
     totals = [np.asarray(run["samples"]["total"]) * report["tick_s"] for run in report["runs"]]
     memories = [run["memory"] for run in report["runs"]]
-    per_hop = [None if joules.get(i) is None else joules[i] / len(total) for i, total in enumerate(totals)]
+    per_window = [None if joules.get(i) is None else joules[i] / len(total) for i, total in enumerate(totals)]
     return {name: [figure(total) for total in totals] for name, figure in _FIGURES.items()} | {
-        "energy": per_hop,
+        "energy": per_window,
         "memory": [float(memory["peak_bytes"] - memory["baseline_bytes"]) for memory in memories],
     }
 

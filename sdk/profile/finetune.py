@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime import Bundle
 from runtime.errors import InputError
+from runtime.progress import ShowProgress
 from sdk.profile.report import FinetunePhase, FinetuneProfile
 
 if TYPE_CHECKING:
-    from runtime import Bundle
     from sdk.finetune import FinetunePlan, FinetuneReport, LabelledSet
     from sdk.meters import Idle, Measurement, Meter
 
@@ -73,7 +73,7 @@ def profile_finetune(
     *,
     meter: Meter,
     idle: Idle | None,
-    progress: Callable[[int, int, str], None],
+    progress: ShowProgress,
 ) -> FinetuneProfile:
     """Fine-tune a copy of the bundle and say what it cost.
 
@@ -88,12 +88,13 @@ def profile_finetune(
     Raises:
         InputError: as `sdk.finetune.finetune`.
     """
-    from runtime import Bundle
     from sdk.finetune import finetune
 
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(bundle.path, Path(folder) / "bundle")
-        _, report = finetune(Bundle.open(copy, bundle.version), data, plan, meter=meter, progress=progress)
+        _, report = finetune(
+            Bundle.open(copy, bundle.version, trust=bundle.trust), data, plan, meter=meter, progress=progress
+        )
     return summary(report, idle)
 
 

@@ -87,12 +87,12 @@ def _head(report: Report) -> Iterator[str]:
     parts += [f"model {bundle['model_bytes'] / 1e3:.0f} kB", report["taken_at"]]
     yield f'<p class="soft">{escape("; ".join(parts))}</p>'
     runs = _count(len(report["runs"]), "process", "processes")
-    hops, shape = (
+    windows, shape = (
         _count(report["deadline"]["hops"], "window"),
         f"{work['window_samples']} samples of {work['n_channels']}",
     )
     rate = f"{work['rate_hz']:g} Hz, a new one every {duration(work['hop_s'])}"
-    yield f"<p>{hops} in {runs}, {escape(work['pace'])}: {shape} channels at {rate}.</p>"
+    yield f"<p>{windows} in {runs}, {escape(work['pace'])}: {shape} channels at {rate}.</p>"
     yield f"<dl>{''.join(_tile(*tile) for tile in _tiles(report))}</dl>"
 
 
@@ -252,7 +252,7 @@ def _sweep(name: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for point in measured
     ]
     title, axis = _SWEEPS[name]
-    cpu = "CPU per hop" if name != "batch" else ""
+    cpu = "CPU per window" if name != "batch" else ""
     if measured:
         yield table((axis or "engine", "p50", "of single runs", "p99", cpu), rows)
         yield figure(figures.sweep(name, measured, axis), title, f"{title}, in turn, each in fresh processes.")

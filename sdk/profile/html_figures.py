@@ -69,7 +69,7 @@ def style() -> Iterator[None]:
 
 
 def totals_s(report: Report, stage: str = "total") -> Values:
-    """The seconds of every measured hop, shape (n_hops,)."""
+    """The seconds of every measured window, shape (n_windows,)."""
     ticks = [tick for run in report["runs"] for tick in run["samples"][stage]]
     seconds: Values = np.asarray(ticks, np.float64) * report["tick_s"]
     return seconds
@@ -202,7 +202,7 @@ def sweep(name: str, points: Sequence[Mapping[str, Any]], axis: str) -> str:
         axes.set_yticks(list(where), [point["value"] for point in rows])
         axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5), ylabel=axis)
         axes.grid(visible=False, axis="y")
-        time_axis(axes, f"per {'window' if name == 'batch' else 'hop'} (log)")
+        time_axis(axes, "per window (log)")
         figure.legend(
             [*p50, *p99], ["p50, bar: of single runs", "p99"], loc="outside upper left", ncols=2, fontsize=7.5
         )

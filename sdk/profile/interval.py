@@ -1,6 +1,6 @@
 """How well the median of some runs is known: a bootstrap.
 
-Hops that follow each other are not independent, and a process differs from the next by more than its hops tell
+Windows that follow each other are not independent, and a process differs from the next by more than its windows tell
 (Kalibera and Jones 2013): so whole runs are drawn, with replacement (a block bootstrap in the sense of Kuensch 1989,
 "The jackknife and the bootstrap for general stationary observations", whose block is the run). For few blocks the
 percentile interval is too narrow; it is widened to Student's t, as the expanded percentile interval of Hesterberg

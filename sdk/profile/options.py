@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import InputError
-from sdk.profile.sweeps import SWEEPS
 
-HOPS = 10_000
-RUNS, HOPS_PER_RUN = 10, 200  # at most so many runs, of at least so many hops
+SWEEPS = ("threads", "engines", "batch")
+WINDOWS = 10_000
+RUNS, WINDOWS_PER_RUN = 10, 200  # at most so many runs, of at least so many windows
 CAP_S = 60.0
 IDLE_S = 5.0
 
@@ -22,36 +22,34 @@ class ProfileOptions:
         InputError: a field outside its range; the message names it as the command's option.
     """
 
-    hops: int = HOPS  # over all runs
-    runs: int | None = None  # None: 10, fewer for few hops; one in real time
+    windows: int = WINDOWS  # predictions to be measured, over all runs
+    runs: int | None = None  # processes; None: 10, fewer for few windows; one in real time
     engine: str = "onnxruntime"
     precision: str = "float32"
     threads: int = 1
-    cap_s: float = CAP_S  # of measuring, over all runs: no hop is begun after it
+    cap_s: float = CAP_S  # of measuring, over all runs: no window is begun after it
     deadline_s: float | None = None  # None: a hop
-    real_time: bool = False  # each hop when its last sample would arrive
+    real_time: bool = False  # each window when its last sample would arrive
     idle_s: float = IDLE_S  # watched before and after, where there is a meter
     sweeps: Sequence[str] = ()  # of SWEEPS
 
     def __post_init__(self) -> None:
         for name, expected, good in (
-            ("windows", "at least 1", self.hops >= 1),
+            ("windows", "at least 1", self.windows >= 1),
             ("runs", "at least 1", self.runs is None or self.runs >= 1),
             ("threads", "at least 1", self.threads >= 1),
-            ("seconds", "a number above 0", self.cap_s > 0),
-            ("deadline-ms", "a number above 0", self.deadline_s is None or self.deadline_s > 0),
-            ("idle-seconds", "a number above 0", self.idle_s > 0),
-            ("sweep", f"names among {', '.join(SWEEPS)}", set(self.sweeps) <= set(SWEEPS)),
+            ("cap_s", "a number above 0", self.cap_s > 0),
+            ("deadline_s", "a number above 0", self.deadline_s is None or self.deadline_s > 0),
+            ("idle_s", "a number above 0", self.idle_s > 0),
+            ("sweeps", f"names among {', '.join(SWEEPS)}", set(self.sweeps) <= set(SWEEPS)),
         ):
             if not good:
-                field = {"windows": "hops", "seconds": "cap_s", "deadline-ms": "deadline_s", "sweep": "sweeps"}
-                got = getattr(self, field.get(name, name.replace("-seconds", "_s")))
-                got = ",".join(got) if name == "sweep" else got
-                raise InputError(f"--{name}", expected=expected, got=got, fix="Correct the option.")
+                got = ",".join(self.sweeps) if name == "sweeps" else getattr(self, name)
+                raise InputError(name, expected=expected, got=got, fix="Correct it.")
 
     @property
     def n_runs(self) -> int:
         """How many fresh processes measure, one after the other."""
         if self.runs is not None:
-            return min(self.runs, self.hops)
-        return 1 if self.real_time else max(1, min(RUNS, self.hops // HOPS_PER_RUN))
+            return min(self.runs, self.windows)
+        return 1 if self.real_time else max(1, min(RUNS, self.windows // WINDOWS_PER_RUN))

@@ -11,22 +11,19 @@ obviously wrong!").
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from runtime import errors
+from runtime.process.child import Child
 from sdk.meters import Meter
 from sdk.meters.sampling import Ticker
 from sdk.profile.report import MemoryMark, Phase, Run, RunMemory
 from sdk.profile.resident import rss_bytes
+from sdk.profile.talk import ChildAnswer, ChildOptions
 
 MEMORY_PERIOD_S = 0.02
 LAYOUTS = 4096  # bytes, a page
@@ -61,90 +58,21 @@ class Phases:
             self.done.append(Phase(name, run, begin_s, end_s, self.meter.stop()))
 
 
-class Child:
-    """A process that does what `sdk.profile.child` says; to be used in a `with` statement.
-
-    Args:
-        options: for it.
-    """
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-
-    def __enter__(self) -> Child:
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()
-        return self
-
-    def start(self) -> None:
-        """Start it; its interpreter's time runs from here."""
-        root = str(Path(__file__).parents[2])  # where this very package is
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-        command = [sys.executable, "-c", _CODE, json.dumps(self._options | {"spawned_s": time.monotonic()})]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            text=True,
-            env=os.environ | {"PYTHONPATH": path, "SENSEDGE_LAYOUT": "." * secrets.randbelow(LAYOUTS)},
-        )
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
-    def ended(self, part: str) -> None:
-        """Wait until a part has ended."""
-        line = self._line()
-        if line != f"ended {part}":
-            self._raise(line)
-
-    def go_on(self) -> None:
-        """Let it begin the next part."""
-        with suppress(BrokenPipeError):  # why it is gone is told when the next line is missing
-            print(file=self._process.stdin, flush=True)
-
-    def result(self) -> dict[str, Any]:
-        """Wait for its answer."""
-        line = self._line()
-        if not line.startswith("result {") or '"error"' in line[:20]:
-            self._raise(line)
-        answer: dict[str, Any] = json.loads(line.removeprefix("result "))
-        return answer
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().rstrip("\n")
-
-    def _raise(self, line: str) -> None:
-        """Raise what happened in there."""
-        if line.startswith("result "):
-            name, parts = json.loads(line.removeprefix("result "))["error"]
-            raise getattr(errors, name)(parts.pop("where"), **parts)
-        code = self._process.wait()
-        self._stderr.seek(0)
-        last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
-        raise OSError(f"a process of the profile ended with {code}: {last or 'it said nothing'}")
-
-    def __exit__(self, *raised: object) -> None:
-        if hasattr(self, "_process"):
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
-        self._stderr.close()
+def child_process() -> Child:
+    """A process that does what `sdk.profile.child` says, not yet started; for a `with` statement."""
+    return Child(["-c", _CODE], environment={"SENSEDGE_LAYOUT": "." * secrets.randbelow(LAYOUTS)})
 
 
-def one_run(
-    options: dict[str, Any], phases: Phases, number: int, look: Callable[[int], None] = lambda pid: None
-) -> Run:
+def start(child: Child, options: ChildOptions) -> None:
+    """Start it; its interpreter's time runs from here."""
+    child.start(json.dumps(vars(options) | {"spawned_s": time.monotonic()}))
+
+
+def one_run(options: ChildOptions, phases: Phases, number: int, look: Callable[[int], None] = lambda pid: None) -> Run:
     """Start a process, let it go through its parts, and collect what it measured.
 
     Args:
-        options: for `sdk.profile.child`.
+        options: for it.
         phases: take its phases in.
         number: of the run.
         look: called with the process, while it still holds all its memory.
@@ -153,40 +81,72 @@ def one_run(
         SensedgeError: what the process raised.
         OSError: it ended without an answer.
     """
-    with Child(options) as child, _watched(child, phases) as timeline:
+    with child_process() as child, _watched(child, phases) as timeline:
         with phases.phase("start", number):
-            child.start()
-            child.ended("start")
-        with phases.phase("warm-up", number):
-            child.go_on()
-            child.ended("warm-up")
-        with phases.phase("measured", number):
-            child.go_on()
-            child.ended("measured")
+            start(child, options)
+            _ended(child, "start")
+        for part in ("warm-up", "measured"):
+            with phases.phase(part, number):
+                child.go_on()
+                _ended(child, part)
         look(child.pid)
         child.go_on()
-        answer = child.result()
-    memory = answer.pop("memory")
-    marks = tuple(MemoryMark(*mark) for mark in memory.pop("marks"))
-    samples = {name: tuple(ticks) for name, ticks in answer.pop("samples").items()}
-    late, warm_up = answer.pop("late"), tuple(answer.pop("warm_up"))
+        answer = ChildAnswer(**_received(child, "answer"))
+    return run_of(answer, timeline)
+
+
+def run_of(answer: ChildAnswer, timeline: Sequence[tuple[float, int]]) -> Run:
+    """What is kept of an answer, with the resident size of the process as it was seen from outside."""
     return Run(
-        **answer,
-        warm_up=warm_up,
-        samples=samples,
-        late=None if late is None else tuple(late),
-        memory=RunMemory(**memory, marks=marks, timeline=tuple(timeline)),
+        cold_s=dict(answer.cold_s),
+        warm_up_hops=answer.warm_up_windows,
+        steady=answer.steady,
+        warm_up=tuple(answer.warm_up),
+        samples={name: tuple(ticks) for name, ticks in answer.samples.items()},
+        late=None if answer.late is None else tuple(answer.late),
+        seconds=answer.seconds,
+        cpu_seconds=answer.cpu_seconds,
+        memory=RunMemory(
+            baseline_bytes=answer.baseline_bytes,
+            peak_bytes=answer.peak_bytes,
+            method=answer.peak_method,
+            marks=tuple(MemoryMark(*mark) for mark in answer.marks),
+            timeline=tuple(timeline),
+        ),
+        engine_reason=answer.engine_reason,
     )
 
 
-def batch_run(options: dict[str, Any]) -> dict[str, list[float]]:
+def batch_run(options: ChildOptions) -> dict[str, list[float]]:
     """Seconds of the calls of each size of a batch."""
-    with Child(options) as child:
-        child.start()
-        child.ended("start")
+    with child_process() as child:
+        start(child, options)
+        _ended(child, "start")
         child.go_on()
-        seconds: dict[str, list[float]] = child.result()["batches"]
+        seconds: dict[str, list[float]] = _received(child, "batches")
     return seconds
+
+
+def _ended(child: Child, part: str) -> None:
+    """Wait until a part has ended."""
+    if _received(child, "ended") != part:
+        raise OSError(f"a process of the profile left out its {part}")
+
+
+def _received(child: Child, kind: str) -> Any:
+    """What its next message, of this kind, holds.
+
+    Raises:
+        SensedgeError: what was raised in there.
+        OSError: it ended.
+    """
+    message = child.receive() or {}
+    if kind in message:
+        return message[kind]
+    if "error" in message:
+        name, parts = message["error"]
+        raise getattr(errors, name)(parts.pop("where"), **parts)
+    raise OSError(f"a process of the profile ended with {child.ending()}: {child.last_line() or 'it said nothing'}")
 
 
 @contextmanager
@@ -195,7 +155,7 @@ def _watched(child: Child, phases: Phases) -> Iterator[list[tuple[float, int]]]:
     seen: list[tuple[float, int]] = []
 
     def look() -> None:
-        with suppress(OSError, AttributeError, IndexError):  # not yet there, or gone
+        with suppress(OSError, RuntimeError, IndexError):  # not yet there, or gone
             seen.append((round(phases.now_s(), 4), rss_bytes(pid=child.pid)))
 
     ticker = Ticker(look, MEMORY_PERIOD_S)

@@ -4,7 +4,7 @@
     phases      what the machine did when, with the energy and the power of each: idle, start, warm-up, measured
     the rest    is computed from these: cold start, latency, deadlines, memory, energy
 
-Durations of single hops are whole ticks of 0.1 us, so that percentiles can be computed again from the file, to the
+Durations of single windows are whole ticks of 0.1 us, so that percentiles can be computed again from the file, to the
 bit: `ticks * 1e-7`, then NumPy. What was not measured is None, with the reason beside it.
 """
 
@@ -14,10 +14,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sdk.meters import Energy, Fingerprint, GpuMemory, GroupPeak, Idle, Latency
+from sdk.meters import Energy, Fingerprint, GpuMemory, GroupPeak, Idle, Latency, add_energies, latency_summary
 
 KIND, SCHEMA = "sensedge profile", 1
 TICK_S = 1e-7
@@ -45,8 +44,8 @@ class Workload:
     n_channels: int
     rate_hz: float
     hop_s: float
-    deadline_s: float  # a hop that takes longer is a miss
-    pace: str  # "flat out": hop after hop; "real time": each hop when its last sample would arrive
+    deadline_s: float  # a window that takes longer is a miss
+    pace: str  # "flat out": window after window; "real time": each when its last sample would arrive
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ class Setup:
     engine: str
     precision: str
     threads: int
-    hops: int  # asked for, over all runs
+    hops: int  # windows asked for, over all runs; the name is that of schema 1
     runs: int
-    cap_s: float  # seconds of measuring after which no more hops were begun
+    cap_s: float  # seconds of measuring after which no more windows were begun
     reason: str = ""  # why this engine, these threads and this precision, where "auto" chose them
 
 
@@ -87,12 +86,12 @@ class Run:
     """What one fresh process measured."""
 
     cold_s: dict[str, float]  # by stage of COLD_STAGES
-    warm_up_hops: int  # that were found to differ from what followed
+    warm_up_hops: int  # windows that were found to differ from what followed; the name is that of schema 1
     steady: bool  # False: the warm-up was still going on when its time was up
-    warm_up: tuple[int, ...]  # ticks of "total", all hops before the measured ones
-    samples: dict[str, tuple[int, ...]]  # ticks by stage, measured hops
-    late: tuple[int, ...] | None  # ticks from when a hop was due to when it was begun; None: flat out
-    seconds: float  # of the measured hops, pauses included
+    warm_up: tuple[int, ...]  # ticks of "total", all windows before the measured ones
+    samples: dict[str, tuple[int, ...]]  # ticks by stage, measured windows
+    late: tuple[int, ...] | None  # ticks from when a window was due to when it was begun; None: flat out
+    seconds: float  # of the measured windows, pauses included
     cpu_seconds: float  # of the same, all threads
     memory: RunMemory
     engine_reason: str = ""  # what the engine says of itself, such as who answers in its place
@@ -114,11 +113,11 @@ class SweepPoint:
     """One setting of a sweep, over some runs that took turns with those of the other settings."""
 
     value: str  # "2" threads, "openvino", "16" windows in a batch
-    p50_s: float | None  # per hop, or per window of a batch; None: not measured
+    p50_s: float | None  # per window; None: not measured
     p99_s: float | None
     low_s: float | None  # the lowest and the highest median of a single run
     high_s: float | None
-    cpu_s: float | None  # of all threads, per hop
+    cpu_s: float | None  # of all threads, per window
     reason: str = ""  # why it was not measured
 
 
@@ -180,15 +179,13 @@ class ProfileReport:
     notes: tuple[str, ...] = ()  # what makes the figures doubtful
 
     @property
-    def n_hops(self) -> int:
-        """Hops that were measured, over all runs."""
+    def n_windows(self) -> int:
+        """Windows that were measured, over all runs."""
         return sum(len(run.samples["total"]) for run in self.runs)
 
     @property
     def latency(self) -> dict[str, Latency]:
-        """By stage, over the measured hops of all runs."""
-        from sdk.meters import latency_summary
-
+        """By stage, over the measured windows of all runs."""
         return {stage: latency_summary([tick * TICK_S for tick in self._ticks(stage)]) for stage in STAGES}
 
     def _ticks(self, stage: str) -> Iterator[int]:
@@ -196,7 +193,7 @@ class ProfileReport:
 
     @property
     def misses(self) -> int:
-        """Hops that were ready later than the deadline: in real time after they were due, else after they began."""
+        """Windows that were ready later than the deadline: in real time after they were due, else after they began."""
         deadline = self.workload.deadline_s / TICK_S
         return sum(
             late + total > deadline
@@ -216,14 +213,12 @@ class ProfileReport:
 
     @property
     def cpu_share(self) -> float:
-        """CPU seconds per second of the measured hops: 1 is one core."""
+        """CPU seconds per second of the measured windows: 1 is one core."""
         return sum(run.cpu_seconds for run in self.runs) / sum(run.seconds for run in self.runs)
 
     @property
     def energy(self) -> Energy:
-        """Of the measured hops of all runs, with the idle power beside it."""
-        from sdk.meters import add_energies
-
+        """Of the measured windows of all runs, with the idle power beside it."""
         return add_energies([phase.energy for phase in self.phases if phase.name == "measured"]).above(self.idle)
 
     def to_dict(self) -> dict[str, Any]:
@@ -238,11 +233,11 @@ class ProfileReport:
             **own,
             "machine": machines,
             "latency": plain(self.latency),
-            "deadline": {"deadline_s": self.workload.deadline_s, "misses": self.misses, "hops": self.n_hops},
+            "deadline": {"deadline_s": self.workload.deadline_s, "misses": self.misses, "hops": self.n_windows},
             "cold_start": self.cold_start,
             "cpu_share": self.cpu_share,
             "memory": memory_summary(self.runs) | memory,
-            "energy": energy_summary(self.energy, self.n_hops) | {"meters": own.pop("meters")},
+            "energy": energy_summary(self.energy, self.n_windows) | {"meters": own.pop("meters")},
         }
 
 
@@ -271,10 +266,10 @@ def _added(runs: Sequence[Run], before: str, after: str, key: str) -> int | None
     return int(median(steps)) if steps else None
 
 
-def energy_summary(energy: Energy, n_hops: int) -> dict[str, Any]:
-    """The measured hops together, and per hop; None and the reason where there is no meter."""
+def energy_summary(energy: Energy, n_windows: int) -> dict[str, Any]:
+    """The measured windows together, and each ("per_hop" in schema 1); None and the reason where there is no meter."""
     per_hop = {
-        f"{name}_per_hop": None if joules is None else joules / n_hops
+        f"{name}_per_hop": None if joules is None else joules / n_windows
         for name, joules in (
             ("joules", energy.joules),
             ("uncertainty_j", energy.uncertainty_j),

@@ -20,22 +20,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime import Bundle
+from runtime.progress import ShowProgress, silent
 from sdk.meters import Idle, Meter, open_meter
 from sdk.profile.child import golden_rows
 from sdk.profile.compare import check_pairs, must_agree
+from sdk.profile.finetune import profile_finetune
 from sdk.profile.options import ProfileOptions
 from sdk.profile.report import ProfileReport
-from sdk.profile.side import Side, run_options
-from sdk.profile.sweeps import Progress, sweep
+from sdk.profile.side import Side, child_options
+from sdk.profile.sweeps import sweep
 
 if TYPE_CHECKING:
-    from runtime import Bundle
     from sdk.finetune import FinetunePlan, LabelledSet
 
 TURNS = 20  # runs of each side, where two are measured to be compared
 TIMELINE = 200  # intervals of power per phase
 
-Way = tuple["str | Path | Bundle", ProfileOptions]
+Way = tuple[str | Path | Bundle, ProfileOptions]
 
 
 def profile(
@@ -45,7 +47,7 @@ def profile(
     meter: Meter | None = None,
     finetune: tuple[FinetunePlan, LabelledSet] | None = None,
     root: str | Path = "/",
-    progress: Progress = lambda done, total, text: None,
+    progress: ShowProgress = silent,
 ) -> ProfileReport:
     """Measure a bundle.
 
@@ -66,7 +68,7 @@ def profile(
     meter = meter or open_meter(root=root, timeline=TIMELINE)
     side = Side(path, options or ProfileOptions(), meter, root)
     _run_in_turn([side], progress)
-    told = run_options(side.bundle, side.options)
+    told = child_options(side.bundle, side.options)
     report = replace(
         side.report(),
         sweeps={name: sweep(name, side.bundle, told, progress) for name in side.options.sweeps},
@@ -81,7 +83,7 @@ def profile_in_turn(
     *,
     meter: Meter | None = None,
     root: str | Path = "/",
-    progress: Progress = lambda done, total, text: None,
+    progress: ShowProgress = silent,
 ) -> tuple[ProfileReport, ProfileReport]:
     """Measure two sides whose runs take turns, for `compare_reports`.
 
@@ -95,8 +97,6 @@ def profile_in_turn(
     Raises:
         InputError: unlike work, or runs that cannot be judged; otherwise as `profile` does.
     """
-    from runtime import Bundle
-
     meter = meter or open_meter(root=root, timeline=TIMELINE)
     (path, how), (other, other_how) = ((path, replace(how, runs=how.runs or TURNS)) for path, how in (first, second))
     bundle = path if isinstance(path, Bundle) else Bundle.open(path)
@@ -105,15 +105,15 @@ def profile_in_turn(
         np.save(rows, golden_rows(bundle))
         sides = [Side(bundle, how, meter, root, rows), Side(other, other_how, meter, root, rows)]
         for name in vars(sides[0].workload):
-            must_agree("--against", f"workload.{name}", [getattr(side.workload, name) for side in sides])
-        check_pairs("--runs", *(side.options.n_runs for side in sides))
+            must_agree(f"workload.{name}", [getattr(side.workload, name) for side in sides])
+        check_pairs(*(side.options.n_runs for side in sides))
         _run_in_turn(sides, progress)
     series = uuid.uuid4().hex
     a, b = (replace(side.report(), series=series) for side in sides)
     return a, b
 
 
-def _run_in_turn(sides: list[Side], progress: Progress) -> None:
+def _run_in_turn(sides: list[Side], progress: ShowProgress) -> None:
     """Begin all sides, let each run in its turn as often as its options say, and end them."""
     for side in sides:
         side.begin()
@@ -128,8 +128,6 @@ def _run_in_turn(sides: list[Side], progress: Progress) -> None:
 
 
 def _finetune(
-    bundle: Bundle, plan: FinetunePlan, data: LabelledSet, meter: Meter, idle: Idle | None, progress: Progress
+    bundle: Bundle, plan: FinetunePlan, data: LabelledSet, meter: Meter, idle: Idle | None, progress: ShowProgress
 ) -> Any:
-    from sdk.profile.finetune import profile_finetune
-
     return profile_finetune(bundle, data, plan, meter=meter, idle=idle, progress=progress)

@@ -7,11 +7,13 @@ import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import Bundle
+from runtime.engine import AUTO
+from runtime.engine.auto.choice import choose, recall
 from sdk.meters import (
     Fingerprint,
     GpuWatch,
@@ -29,14 +31,12 @@ from sdk.profile.child import golden_rows
 from sdk.profile.options import ProfileOptions
 from sdk.profile.parent import Phases, one_run
 from sdk.profile.report import BundleFacts, ProfileReport, Run, Setup, Workload
-
-if TYPE_CHECKING:
-    from runtime import Bundle
+from sdk.profile.talk import ChildOptions
 
 IDLE_WINDOWS = 5
 LEAST_METERED_S = 1.0  # of a run with a meter: sensors take a while to see a load
 SHORTEST_SLACK = 1.1  # of the shortest window that a slow meter can measure
-TAIL_HOPS = 5000  # that p99.9 needs: five beyond it
+TAIL_WINDOWS = 5000  # that p99.9 needs: five beyond it
 BUSY = 0.3  # of the cores
 
 
@@ -59,10 +59,8 @@ class Side:
         root: str | Path,
         rows: Path | None = None,
     ) -> None:
-        from runtime import Bundle
-
         self.bundle = path if isinstance(path, Bundle) else Bundle.open(path)
-        self._rows = None if rows is None else str(rows)
+        self._rows = rows
         self.workload = workload_of(self.bundle, options, golden_rows(self.bundle) if rows is None else np.load(rows))
         self.options, self._reason = _chosen(self.bundle, options)
         self._meter, self._root = meter, root
@@ -77,7 +75,7 @@ class Side:
 
     def run(self) -> None:
         """Measure in one more fresh process."""
-        options = run_options(self.bundle, self.options, self._meter, self._rows)
+        options = child_options(self.bundle, self.options, self._meter, self._rows)
         self._runs.append(one_run(options, self.phases, len(self._runs), self._card.look))
 
     def end(self) -> None:
@@ -108,7 +106,7 @@ class Side:
 
     def _setup(self) -> Setup:
         o = self.options
-        return Setup(o.engine, o.precision, o.threads, o.hops, o.n_runs, o.cap_s, reason=self._reason)
+        return Setup(o.engine, o.precision, o.threads, o.windows, o.n_runs, o.cap_s, reason=self._reason)
 
     def _fingerprint(self) -> Fingerprint:
         return fingerprint(self._root, bundle_sha256=self.bundle.manifest.files["model.onnx"].sha256)
@@ -116,12 +114,8 @@ class Side:
 
 def _chosen(bundle: Bundle, options: ProfileOptions) -> tuple[ProfileOptions, str]:
     """The options with what "auto" stands for here, and why: chosen once, as an app would find it in the cache."""
-    from runtime.engine import AUTO
-
     if options.engine != AUTO:
         return options, ""
-    from runtime.engine.auto.choice import choose, recall
-
     choice = recall(bundle) or choose(bundle)
     one = choice.candidate
     return replace(options, engine=one.engine, precision=one.precision, threads=one.threads), choice.reason
@@ -161,11 +155,11 @@ def workload_of(bundle: Bundle, options: ProfileOptions, rows: NDArray[np.float3
 
 def notes_of(report: ProfileReport) -> tuple[str, ...]:
     """What makes the figures doubtful, as sentences."""
-    notes, hops, runs = [], report.n_hops, report.runs
-    if hops < report.setup.hops:
-        notes.append(f"{hops} of {report.setup.hops} hops fitted into {report.setup.cap_s:g} s: give --seconds more.")
-    if hops < TAIL_HOPS:
-        notes.append(f"p99.9 of {hops} hops is little more than their maximum.")
+    notes, n, asked, runs = [], report.n_windows, report.setup.hops, report.runs
+    if n < asked:
+        notes.append(f"{n} of {asked} windows fitted into {report.setup.cap_s:g} s: give --seconds more.")
+    if n < TAIL_WINDOWS:
+        notes.append(f"p99.9 of {n} windows is little more than their maximum.")
     unsteady = sum(not run.steady for run in runs)
     if unsteady:
         notes.append(f"No end of the warm-up was found in {unsteady} of {len(runs)} runs.")
@@ -180,25 +174,24 @@ def _busy(machine: Fingerprint) -> str:
     return f"The machine was busy before it began: load {load:g} on {machine.cores} cores."
 
 
-def run_options(
-    bundle: Bundle, options: ProfileOptions, meter: Meter | None = None, rows: str | None = None
-) -> dict[str, Any]:
-    """What `sdk.profile.child` is told."""
+def child_options(
+    bundle: Bundle, options: ProfileOptions, meter: Meter | None = None, rows: Path | None = None
+) -> ChildOptions:
+    """What one process is told."""
     cap_s = options.cap_s / options.n_runs
     least_s = 0.0
     if meter is not None and not isinstance(meter, NoMeter):
         least_s = max(LEAST_METERED_S, SHORTEST_SLACK * getattr(meter, "shortest_s", 0.0))
-    return {
-        "bundle": str(bundle.path),
-        "rows": rows,
-        "version": bundle.version,
-        "trust": None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
-        "engine": options.engine,
-        "precision": options.precision,
-        "threads": options.threads,
-        "hops": -(-options.hops // options.n_runs),
-        "cap_s": cap_s,
-        "least_s": min(least_s, cap_s),
-        "pace_s": bundle.manifest.hop_s if options.real_time else None,
-        "batches": [],
-    }
+    return ChildOptions(
+        bundle=str(bundle.path.absolute()),
+        version=bundle.version,
+        trust=None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
+        rows=None if rows is None else str(rows.absolute()),
+        engine=options.engine,
+        precision=options.precision,
+        threads=options.threads,
+        windows=-(-options.windows // options.n_runs),
+        cap_s=cap_s,
+        least_s=min(least_s, cap_s),
+        pace_s=bundle.manifest.hop_s if options.real_time else None,
+    )

@@ -5,38 +5,43 @@ Settings take turns, each time in a fresh process, so that a machine that change
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from runtime.engine import engines_here
+from runtime.engine.auto.device import thread_counts
 from runtime.errors import SensedgeError
+from runtime.progress import ShowProgress
+from sdk.meters import NoMeter
+from sdk.profile.parent import Phases, batch_run, one_run
 from sdk.profile.report import TICK_S, Run, SweepPoint
+from sdk.profile.talk import ChildOptions
 
 if TYPE_CHECKING:
     from runtime import Bundle
 
-SWEEPS = ("threads", "engines", "batch")
 ROUNDS = 3
-HOPS, CAP_S = 500, 3.0  # of one run
+WINDOWS, CAP_S = 500, 3.0  # of one run
 BATCHES = (1, 2, 4, 8, 16, 32)
 
-Progress = Callable[[int, int, str], None]
-Settings = dict[str, dict[str, Any]]  # by what the report calls it
+Settings = dict[str, dict[str, Any]]  # what is changed of the options, by what the report calls it
 
 
-def sweep(name: str, bundle: Bundle, options: dict[str, Any], progress: Progress) -> tuple[SweepPoint, ...]:
-    """One of SWEEPS; what a setting lacks is in its `reason`.
+def sweep(name: str, bundle: Bundle, options: ChildOptions, progress: ShowProgress) -> tuple[SweepPoint, ...]:
+    """One of `sdk.profile.options.SWEEPS`; what a setting lacks is in its `reason`.
 
     Args:
         name: which.
         bundle: to be run.
-        options: for `sdk.profile.child`, of everything that the sweep does not change.
+        options: of everything that the sweep does not change.
         progress: called with runs done, all, and a text.
     """
-    hops = min(HOPS, options["hops"])
-    options = options | {"hops": hops, "cap_s": min(CAP_S, options["cap_s"]), "least_s": 0.0, "pace_s": None}
+    windows, cap_s = min(WINDOWS, options.windows), min(CAP_S, options.cap_s)
+    options = replace(options, windows=windows, cap_s=cap_s, least_s=0.0, pace_s=None)
     if name == "batch":
         return _batches(options, progress)
     engines = engines_here() if name == "engines" else ()
@@ -50,18 +55,9 @@ def sweep(name: str, bundle: Bundle, options: dict[str, Any], progress: Progress
     return (*points, *(SweepPoint(value, None, None, None, None, None, reason) for value, reason in reasons.items()))
 
 
-def thread_counts(cores: int | None = None) -> list[int]:
-    """Powers of two up to the cores that this process may use, and all of them."""
-    cores = cores or len(os.sched_getaffinity(0))
-    return sorted({2**i for i in range(cores.bit_length()) if 2**i <= cores} | {cores})
-
-
 def _take_turns(
-    name: str, settings: Settings, options: dict[str, Any], progress: Progress
+    name: str, settings: Settings, options: ChildOptions, progress: ShowProgress
 ) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    from sdk.meters import NoMeter
-    from sdk.profile.parent import Phases, one_run
-
     phases = Phases(NoMeter("not in a sweep"))
     runs: dict[str, list[Run]] = {value: [] for value in settings}
     failed: dict[str, str] = {}
@@ -70,7 +66,7 @@ def _take_turns(
             progress(turn * len(settings) + i, ROUNDS * len(settings), f"{name} {value}")
             try:
                 if value not in failed:
-                    runs[value].append(one_run(options | changes, phases, turn))
+                    runs[value].append(one_run(replace(options, **changes), phases, turn))
             except (SensedgeError, OSError) as error:
                 failed[value] = str(error)
     progress(1, 1, name)
@@ -84,20 +80,16 @@ def _point(value: str, runs: list[Run]) -> SweepPoint:
 
 
 def _summary(value: str, runs: list[list[float]], cpu_s: float | None) -> SweepPoint:
-    import numpy as np
-
     p50, p99 = np.percentile(np.concatenate(runs), [50, 99])
     medians = [median(run) for run in runs]
     return SweepPoint(value, float(p50), float(p99), min(medians), max(medians), cpu_s)
 
 
-def _batches(options: dict[str, Any], progress: Progress) -> tuple[SweepPoint, ...]:
-    from sdk.profile.parent import batch_run
-
+def _batches(options: ChildOptions, progress: ShowProgress) -> tuple[SweepPoint, ...]:
     rounds: list[Mapping[str, list[float]]] = []
     for turn in range(ROUNDS):
         progress(turn, ROUNDS, "batches")
-        rounds.append(batch_run(options | {"batches": list(BATCHES)}))
+        rounds.append(batch_run(replace(options, batches=BATCHES)))
     progress(1, 1, "batches")
     return tuple(
         _summary(str(size), [[s / size for s in calls[str(size)]] for calls in rounds], None) for size in BATCHES

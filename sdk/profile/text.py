@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from runtime.command import table
@@ -79,12 +80,10 @@ def _changed(before: float, after: float | None, scale: float, unit: str) -> str
 def _latency(report: ProfileReport) -> str:
     latency = report.latency
     rows = [(text, *(f"{getattr(latency[stage], key) * 1e3:.3f}" for key in _COLUMNS)) for stage, text in _ROWS.items()]
-    return table(rows, (f"{report.n_hops} windows, ms", *_COLUMNS.values()))
+    return table(rows, (f"{report.n_windows} windows, ms", *_COLUMNS.values()))
 
 
 def _medians(report: ProfileReport) -> str:
-    from statistics import median
-
     medians = [median(run.samples["total"]) * TICK_S * 1e3 for run in report.runs]
     return _range(min(medians), max(medians), 3)
 
@@ -95,15 +94,15 @@ def _range(low: float, high: float, digits: int) -> str:
 
 
 def _warm_up(report: ProfileReport) -> str:
-    hops = [run.warm_up_hops for run in report.runs]
+    cut = [run.warm_up_hops for run in report.runs]
     pushed = sum(len(run.warm_up) for run in report.runs)
-    return f"warm-up      {_range(min(hops), max(hops), 0)} hops (MSER-5); {pushed} in all were not counted"
+    return f"warm-up      {_range(min(cut), max(cut), 0)} windows (MSER-5); {pushed} in all were not counted"
 
 
 def _deadline(report: ProfileReport) -> str:
     work = report.workload
     own = "a hop" if work.deadline_s == work.hop_s else f"a hop is {work.hop_s:g} s"
-    text = f"deadline     {report.misses} of {report.n_hops} windows later than {_seconds(work.deadline_s)} ({own})"
+    text = f"deadline     {report.misses} of {report.n_windows} windows later than {_seconds(work.deadline_s)} ({own})"
     if work.pace == "real time":
         late = [tick for run in report.runs for tick in run.late or ()]
         text += f"; woken up to {max(late) * TICK_S * 1e3:.2f} ms late; {report.cpu_share:.2%} of a core"
@@ -147,7 +146,7 @@ def _step(added: dict[str, Any]) -> str:
 
 
 def _energy(report: ProfileReport) -> Iterator[str]:
-    energy, n = report.energy, report.n_hops
+    energy, n = report.energy, report.n_windows
     if energy.joules is None:
         yield f"energy       {energy.describe()}"
         return
@@ -181,14 +180,13 @@ def _meter(energy: Energy) -> str:
 
 
 def _sweep(name: str, points: tuple[SweepPoint, ...]) -> Iterator[str]:
-    per = "window" if name == "batch" else "hop"
     rows = []
     for point in points:
         if point.p50_s is not None and point.p99_s is not None and point.low_s is not None and point.high_s is not None:
             cpu = "" if point.cpu_s is None else f"{point.cpu_s * 1e3:.3f}"
             spread = _range(point.low_s * 1e3, point.high_s * 1e3, 3)
             rows.append((point.value, f"{point.p50_s * 1e3:.3f}", spread, f"{point.p99_s * 1e3:.3f}", cpu))
-    yield table(rows, (_SWEEPS[name], f"ms a {per}, p50", "of single runs", "p99", "CPU ms" if name != "batch" else ""))
+    yield table(rows, (_SWEEPS[name], "ms a window, p50", "of single runs", "p99", "CPU ms" if name != "batch" else ""))
     yield from (f"{point.value}: not measured ({point.reason})" for point in points if point.reason)
 
 

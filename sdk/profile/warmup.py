@@ -5,22 +5,22 @@ five: White, Cobb and Spratt 2000): cut off as much of the beginning as makes th
 
     d* = argmin over d of  sum_{i >= d} (y[i] - mean(y[d:]))^2 / (n - d)^2 ,      d <= n / 2
 
-with y the medians of five hops each, where White takes their means: one stall of the machine is no warm-up. A d* at the
-end of what is allowed means that the beginning has not ended.
+with y the medians of five windows each, where White takes their means: one stall of the machine is no warm-up. A d* at
+the end of what is allowed means that the beginning has not ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 BATCH = 5
 LEAST_BATCHES = 8
 
 
-def warm_up_hops(durations: Sequence[float]) -> int | None:
-    """How many hops at the beginning are unlike the rest; None: too few hops, or no end in sight."""
-    import numpy as np
-
+def warm_up_windows(durations: Sequence[float]) -> int | None:
+    """How many windows at the beginning are unlike the rest; None: too few, or no end in sight."""
     n = len(durations) // BATCH
     if n < LEAST_BATCHES:
         return None

@@ -20,6 +20,7 @@ FLOOR_1 = (
     "meters",
     "optimize",
     "profile",
+    "schedule",
     "scores",
     "shown",
     "stream",
@@ -150,7 +151,7 @@ def test_floor_1_brings_nothing_heavy(module):
 
 
 def test_exporters_bring_no_sdk():
-    assert "sdk" not in loaded("import exporters.bundle")
+    assert "sdk" not in loaded("import exporters.export")
 
 
 def test_training_graphs_are_made_without_torch():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import __version__
 from tests.commands.tools import ROOT, environment
 
 BASE = ("numpy", "onnxruntime", "psutil")  # setup.cfg: install_requires
@@ -111,6 +112,7 @@ def test_metadata(wheel):
         metadata = archive.read(name).decode()
         assert any(name.endswith("/LICENSE") for name in archive.namelist())
     assert "Name: sensedge\n" in metadata
+    assert f"\nVersion: {__version__}\n" in metadata
     needed = [line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Requires-Dist")]
     base = {re.match(r"\w+", line)[0] for line in needed if "extra ==" not in line}
     assert base == set(BASE)
@@ -141,7 +143,7 @@ def test_the_demo_runs(outside, tmp_path):
 def test_the_command_is_installed(outside, tmp_path):
     command = outside.parent / "sensedge"
     assert "usage: sensedge COMMAND" in run(command, "--help", cwd=tmp_path, env=plain_environment())
-    assert "usage: python -m sdk.profile" in run(command, "profile", "--help", cwd=tmp_path, env=plain_environment())
+    assert "usage: sensedge profile" in run(command, "profile", "--help", cwd=tmp_path, env=plain_environment())
 
 
 def test_what_needs_torch_says_how_to_get_it(outside, tmp_path):
@@ -153,7 +155,7 @@ def test_what_needs_torch_says_how_to_get_it(outside, tmp_path):
         cwd=tmp_path,
         env=plain_environment(),
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert 'pip install "sensedge[train' in done.stderr

@@ -379,7 +379,12 @@ def test_an_engine_with_wrong_answers_is_a_problem(bundle, monkeypatch):
 
 
 def spin(ours_cpu_s, default_cpu_s):
-    return lambda path: {"ours_cpu_s": ours_cpu_s, "default_cpu_s": default_cpu_s, "period_s": 0.05, "threads": 2.0}
+    return lambda path, keys: {
+        "ours_cpu_s": ours_cpu_s,
+        "default_cpu_s": default_cpu_s,
+        "period_s": 0.05,
+        "threads": 2.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -391,7 +396,7 @@ def test_spinning(bundle, ours, default, state):
 
 
 def test_spinning_that_cannot_be_measured(bundle):
-    def fail(path):
+    def fail(path, keys):
         raise OSError("no answer in 60 s")
 
     found = one(threads(host(spinning=fail), bundle), "spinning")
@@ -474,11 +479,16 @@ def test_help_starts_at_once():
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     names = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines()}
     assert {"argparse", "sdk.doctor"} <= names
-    assert not names & {"numpy", "onnxruntime", "psutil", "sdk.meters", "sdk.doctor.diagnosis"}
+    assert not names & {"numpy", "onnxruntime", "psutil", "sdk.meters", "sdk.doctor.run"}
     assert "then the exit code is 1" in done.stdout
 
 
+def test_keys_without_a_bundle(capsys):
+    assert main(["--trust", "vendor.pub"]) == 2
+    assert "--trust: expected a bundle with it, got none" in capsys.readouterr().err
+
+
 def test_a_report_that_cannot_be_written(monkeypatch, capsys):
-    monkeypatch.setattr("sdk.doctor.diagnosis._all", lambda host, path: iter(()))
+    monkeypatch.setattr("sdk.doctor.run._all", lambda host, path, opener: iter(()))
     assert main(["--report", "/nowhere/doctor.json"]) == 1
     assert "No such file" in capsys.readouterr().err

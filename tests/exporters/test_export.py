@@ -190,7 +190,7 @@ def test_a_failure_at_any_step_leaves_the_old_bundle(old_bundle, monkeypatch, st
         replace = os.replace
         monkeypatch.setattr("runtime.files.os.replace", fail_at_the_end)
     else:
-        monkeypatch.setattr(f"exporters.bundle.{step}", fail)
+        monkeypatch.setattr(f"exporters.export.{step}", fail)
     torch.manual_seed(1)
     with pytest.raises(OSError, match="no space left"):
         export_bundle(

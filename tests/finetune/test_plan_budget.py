@@ -1,3 +1,4 @@
+import argparse
 import json
 import math
 import time
@@ -6,7 +7,7 @@ import pytest
 
 from runtime import InputError
 from sdk.finetune import Budget, FinetunePlan
-from sdk.finetune.__main__ import _parser, plan_of
+from sdk.finetune.__main__ import add_arguments, plan_of
 from sdk.finetune.budget import Ledger, RunningMeter
 from sdk.meters import Energy, NoMeter
 
@@ -101,7 +102,9 @@ def test_plan_is_json():
 
 
 def parsed(*options):
-    return plan_of(_parser().parse_args(["b", "--labels", "l.csv", *options]))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return plan_of(parser.parse_args(["b", "--labels", "l.csv", *options]))
 
 
 def test_no_option_is_the_default_plan():

@@ -16,7 +16,7 @@ from runtime.errors import InputError
 from runtime.window import LabelledWindows
 from sdk.meters import NoMeter
 from sdk.optimize import Limits, optimize
-from sdk.optimize import judge as module
+from sdk.optimize import run as module
 from sdk.optimize.__main__ import main
 from tests.bundles_small import small_windows
 

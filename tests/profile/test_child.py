@@ -1,5 +1,6 @@
 """What happens in the process that is measured: which hops it is fed, when its warm-up ends, how it keeps a pace."""
 
+import json
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -13,9 +14,10 @@ from sdk.demo.__main__ import DATA
 from sdk.meters import NoMeter
 from sdk.profile import ProfileOptions
 from sdk.profile.child import golden_rows, hops_of, measured, ticks
-from sdk.profile.parent import Child, Phases, one_run
-from sdk.profile.side import run_options
-from sdk.profile.warmup import warm_up_hops
+from sdk.profile.parent import Phases, child_process, one_run, start
+from sdk.profile.side import child_options
+from sdk.profile.talk import ChildOptions
+from sdk.profile.warmup import warm_up_windows
 
 WALK = Bundle.open(DATA / "walk.bundle")
 
@@ -29,7 +31,7 @@ def with_hop(path, hop_samples):
 
 def run(bundle, options):
     phases = Phases(NoMeter("a test"))
-    return one_run(run_options(bundle, options), phases, 0), phases.done
+    return one_run(child_options(bundle, options), phases, 0), phases.done
 
 
 def test_the_hops_are_the_golden_rows_in_order():
@@ -67,7 +69,7 @@ def test_at_the_pace_of_the_stream(tmp_path):
     assert found.cpu_seconds < found.seconds
 
 
-def test_hops_that_take_longer_than_the_pace_become_later_and_later():
+def test_windows_that_take_longer_than_the_pace_become_later_and_later():
     def slow():
         time.sleep(0.03)
         return 0.0, 0.03, 0.0, 0.03
@@ -77,7 +79,7 @@ def test_hops_that_take_longer_than_the_pace_become_later_and_later():
     assert all(seconds >= 0.02 * i for i, seconds in enumerate(late))
 
 
-def test_hops_until_the_time_is_up_or_over():
+def test_windows_until_the_time_is_up_or_over():
     def slow():
         time.sleep(0.01)
         return 0.0, 0.01, 0.0, 0.01
@@ -88,22 +90,34 @@ def test_hops_until_the_time_is_up_or_over():
 
 
 def test_what_a_run_raises_is_raised_here(tmp_path):
-    options = run_options(WALK, ProfileOptions(5)) | {"bundle": str(tmp_path / "gone")}
+    options = replace(child_options(WALK, ProfileOptions(5)), bundle=str(tmp_path / "gone"))
     with pytest.raises(BundleError, match=r"gone/manifest\.json: expected a file of a bundle"):
         one_run(options, Phases(NoMeter("a test")), 0)
 
 
 def test_a_run_that_dies_says_what_it_said_last():
-    options = run_options(WALK, ProfileOptions(5))
-    del options["engine"]
-    with pytest.raises(OSError, match="ended with 1: KeyError: 'engine'"):
+    options = replace(child_options(WALK, ProfileOptions(5)), engine=None)
+    with pytest.raises(OSError, match="ended with exit code 1: AttributeError: 'NoneType'"):
         one_run(options, Phases(NoMeter("a test")), 0)
 
 
 def test_a_run_is_not_left_behind():
-    with Child(run_options(WALK, ProfileOptions(5))) as child:
-        child.start()
-    assert child._process.returncode is not None
+    with child_process() as child:
+        start(child, child_options(WALK, ProfileOptions(5)))
+        assert not child.is_over
+    assert child.ending() == "signal SIGKILL"
+
+
+def test_what_it_is_told_survives_json():
+    options = replace(child_options(WALK, ProfileOptions(20)), batches=(1, 4))
+    assert ChildOptions(**json.loads(json.dumps(vars(options)))) == replace(options, batches=[1, 4])
+
+
+def test_a_run_that_dies_by_a_signal(monkeypatch, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(OSError, match="ended with signal SIGILL: it said nothing"):
+        run(WALK, ProfileOptions(5))
 
 
 # ---- warm-up
@@ -114,27 +128,27 @@ def noise(n, seed=0):
 
 
 def test_a_step_is_found():
-    assert warm_up_hops([*(1.5 * noise(60)), *noise(140, 1)]) == 60
+    assert warm_up_windows([*(1.5 * noise(60)), *noise(140, 1)]) == 60
 
 
 def test_a_decay_is_found():
-    found = warm_up_hops(noise(200) + 2 * np.exp(-np.arange(200) / 10))
+    found = warm_up_windows(noise(200) + 2 * np.exp(-np.arange(200) / 10))
     assert 25 <= found <= 80  # 2 exp(-25 / 10) is 0.16, 2 exp(-80 / 10) is 0.0007
 
 
 def test_a_steady_beginning_is_kept():
-    assert np.mean([warm_up_hops(noise(200, seed)) < 60 for seed in range(50)]) >= 0.8
+    assert np.mean([warm_up_windows(noise(200, seed)) < 60 for seed in range(50)]) >= 0.8
 
 
 def test_one_stall_is_no_warm_up():
     durations = noise(200)
     durations[70] = 50
-    assert warm_up_hops(durations) == warm_up_hops(noise(200))
+    assert warm_up_windows(durations) == warm_up_windows(noise(200))
 
 
 def test_a_warm_up_that_goes_on():
-    assert warm_up_hops(np.linspace(2, 1, 200) * noise(200)) is None
-    assert warm_up_hops(noise(39)) is None  # too few
+    assert warm_up_windows(np.linspace(2, 1, 200) * noise(200)) is None
+    assert warm_up_windows(noise(39)) is None  # too few
 
 
 def test_ticks():

@@ -19,16 +19,16 @@ from sdk.profile.interval import interval, student_t
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
 
 
-def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0, at=0, series=None, bursts=None):
-    """A report of hops of 100 us: runs differ by 1 %, hops follow their neighbours (AR(1), 0.9).
+def made_up(seed, share=0.0, *, runs=10, windows=500, joules=None, mood=0.0, at=0, series=None, bursts=None):
+    """A report of windows of 100 us: runs differ by 1 %, windows follow their neighbours (AR(1), 0.9).
 
     Args:
         seed: of everything random.
         share: so much more time.
         runs: processes.
-        hops: of each run.
+        windows: of each run.
         joules: per hop.
-        mood: how much the slow hops of reports differ.
+        mood: how much the slow windows of reports differ.
         at: the minute in which it was taken.
         series: shared with a report whose runs took turns with these.
         bursts: so much more time of each run, as the machine did something else.
@@ -36,12 +36,12 @@ def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0, at=0, 
     rng = np.random.default_rng(seed)
     moody = 1 + mood * abs(rng.standard_normal())
     made = []
-    noises = 0.01 * rng.standard_normal((hops, runs))
-    for i in range(1, hops):
+    noises = 0.01 * rng.standard_normal((windows, runs))
+    for i in range(1, windows):
         noises[i] += 0.9 * noises[i - 1]
     for noise, burst in zip(noises.T, np.zeros(runs) if bursts is None else bursts, strict=True):
         level = 1000 * (1 + share) * (1 + burst) * (1 + 0.01 * rng.standard_normal())
-        total = level * (1 + abs(noise)) * np.where(rng.random(hops) < 0.05, 5 * moody, 1)
+        total = level * (1 + abs(noise)) * np.where(rng.random(windows) < 0.05, 5 * moody, 1)
         made.append(
             {
                 "samples": {"total": np.round(total).astype(int).tolist()},
@@ -49,7 +49,7 @@ def made_up(seed, share=0.0, *, runs=10, hops=500, joules=None, mood=0.0, at=0, 
             }
         )
     phases = [
-        {"name": "measured", "run": i, "energy": {"joules": None if joules is None else joules * hops}}
+        {"name": "measured", "run": i, "energy": {"joules": None if joules is None else joules * windows}}
         for i in range(runs)
     ]
     machine = {name: None for name in ("board", "soc", "cpu", "cores", "machine", "governor", "power_mode", "kernel")}
@@ -92,7 +92,9 @@ def in_turn(seed, share=0.0, n=20):
     rng = np.random.default_rng(seed)
     shared = np.repeat(np.where(rng.random(n) < 0.25, rng.uniform(0.1, 0.3, n), 0), 3)[:n] + np.linspace(0, 0.05, n)
     alone = np.where(rng.random((2, n)) < 0.1, 0.2, 0)
-    return [[made_up(2 * seed + i, i * share, runs=n, hops=100, series="s", bursts=shared + alone[i])] for i in (0, 1)]
+    return [
+        [made_up(2 * seed + i, i * share, runs=n, windows=100, series="s", bursts=shared + alone[i])] for i in (0, 1)
+    ]
 
 
 def test_runs_that_took_turns_are_judged_as_pairs():
@@ -116,7 +118,7 @@ def test_moods_of_the_machine_are_judged_of_pairs_only():
     found = []
     for k in range(N):
         sides = [
-            [made_up(99 * k + 8 * side + i, mood=1, hops=200, at=2 * i + side) for i in range(8)] for side in (0, 1)
+            [made_up(99 * k + 8 * side + i, mood=1, windows=200, at=2 * i + side) for i in range(8)] for side in (0, 1)
         ]
         several = compare_reports(*sides)
         assert (several.block, several.blocks) == ("pair of reports", 8)
@@ -127,10 +129,10 @@ def test_moods_of_the_machine_are_judged_of_pairs_only():
 
 
 def test_reports_that_were_not_taken_in_turn_are_no_pairs():
-    first = [made_up(i, at=i, hops=50) for i in range(8)]
-    assert compare_reports(first, [made_up(9 + i, at=10 + i, hops=50) for i in range(8)]).block == "run"
-    assert compare_reports(first[:7], [made_up(9 + i, at=i, hops=50) for i in range(7)]).block == "run"  # too few
-    second = [made_up(9 + i, at=i, hops=50) for i in range(8)]
+    first = [made_up(i, at=i, windows=50) for i in range(8)]
+    assert compare_reports(first, [made_up(9 + i, at=10 + i, windows=50) for i in range(8)]).block == "run"
+    assert compare_reports(first[:7], [made_up(9 + i, at=i, windows=50) for i in range(7)]).block == "run"  # too few
+    second = [made_up(9 + i, at=i, windows=50) for i in range(8)]
     assert compare_reports(first, second).block == "pair of reports"
     assert compare_reports(first, second[:7]).block == "run"
 
@@ -194,7 +196,7 @@ def test_the_margin():
     pair = [made_up(1)], [made_up(2, 0.05)]
     assert compare_reports(*pair).worse
     assert not compare_reports(*pair, margin=0.1).worse
-    with pytest.raises(InputError, match="--margin: expected a share of at least 0, got -1"):
+    with pytest.raises(InputError, match=r"^margin: expected a share of at least 0, got -1"):
         compare_reports(*pair, margin=-1)
 
 

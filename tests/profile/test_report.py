@@ -16,9 +16,9 @@ from runtime.bundle import Trust
 from runtime.engine.auto import choice
 from sdk.demo.__main__ import DATA
 from sdk.meters import Energy, Timeline, open_meter
-from sdk.profile import ProfileOptions, child, profile
+from sdk.profile import ProfileOptions, child, profile, side
 from sdk.profile.__main__ import main
-from sdk.profile.side import run_options
+from sdk.profile.side import child_options
 from sdk.profile.text import describe
 from tests.board_trees import orin_nano, write_tree
 
@@ -27,7 +27,7 @@ SLOWED = str(Path(__file__).parent / "slowed")
 
 
 class Scripted:
-    """Idle: 1 J in 0.5 s; a run: 5 J for its start, 2 J for its warm-up, 12 J in 4 s for the measured hops."""
+    """Idle: 1 J in 0.5 s; a run: 5 J for its start, 2 J for its warm-up, 12 J in 4 s for the measured windows."""
 
     name = "scripted"
 
@@ -53,7 +53,7 @@ class Scripted:
 
 @pytest.fixture(scope="module")
 def report():
-    """Two runs of a hundred hops under a scripted meter."""
+    """Two runs of a hundred windows under a scripted meter."""
     return profile(WALK, ProfileOptions(200, runs=2, idle_s=0.01, cap_s=1), meter=Scripted())
 
 
@@ -78,7 +78,7 @@ def test_percentiles_are_numpys_on_the_samples_of_the_file(report):
 
 def test_joules_by_hand(report):
     """24 J in 8 s; idle was 2 W: 24 - 2 * 8 = 8 J above it."""
-    energy, n = report.to_dict()["energy"], report.n_hops
+    energy, n = report.to_dict()["energy"], report.n_windows
     assert (energy["joules"], energy["seconds"]) == (24.0, 8.0)
     assert energy["net_joules"] == pytest.approx(8.0)
     assert energy["joules_per_hop"] == 24.0 / n
@@ -108,7 +108,7 @@ def test_a_board_whose_power_stands_still(tmp_path):
     meter = open_meter(root=tmp_path, timeline=50)
     report = profile(WALK, ProfileOptions(50, idle_s=0.2, cap_s=3), meter=meter, root=tmp_path)
     energy = report.energy
-    assert report.runs[0].seconds >= 1  # hops go on until the sensor has seen enough
+    assert report.runs[0].seconds >= 1  # windows go on until the sensor has seen enough
     assert energy.seconds == pytest.approx(report.runs[0].seconds, rel=0.2)
     assert energy.joules == pytest.approx(4.895616 * energy.seconds)
     assert energy.net_joules == pytest.approx(0, abs=1e-6)
@@ -126,7 +126,7 @@ def test_a_board_whose_power_stands_still(tmp_path):
 
 @pytest.fixture(scope="module")
 def stalled():
-    """A hundred hops with a stall of 50 ms in every tenth."""
+    """A hundred windows with a stall of 50 ms in every tenth."""
     before = os.environ.get("PYTHONPATH", "")
     os.environ |= {"PYTHONPATH": os.pathsep.join((SLOWED, before)), "STALLED_EVERY": "10"}
     try:
@@ -171,7 +171,7 @@ def test_sweeps(monkeypatch):
 
 def test_what_auto_chose_is_measured_and_told(monkeypatch):
     why = "onnxruntime with 2 threads: made up"
-    monkeypatch.setattr(choice, "recall", lambda bundle: choice.Choice(choice.Candidate("onnxruntime", threads=2), why))
+    monkeypatch.setattr(side, "recall", lambda bundle: choice.Choice(choice.Candidate("onnxruntime", threads=2), why))
     report = profile(WALK, ProfileOptions(5, engine="auto"), meter=open_meter("none"))
     setup = report.to_dict()["setup"]
     assert (setup["engine"], setup["precision"], setup["threads"]) == ("onnxruntime", "float32", 2)
@@ -195,8 +195,8 @@ def test_every_process_asks_for_the_signature(tmp_path, capsys):
     assert main([*arguments, str(mine)]) == 0
     assert capsys.readouterr().err == ""
     assert main([*arguments, str(other)]) == 3
-    options = run_options(Bundle.open(signed, trust=Trust.of(mine)), ProfileOptions(5))
-    assert child._trust(json.loads(json.dumps(options["trust"]))) == Trust.of(mine)
+    options = child_options(Bundle.open(signed, trust=Trust.of(mine)), ProfileOptions(5))
+    assert child._trust(json.loads(json.dumps(options.trust))) == Trust.of(mine)
 
 
 def test_a_page_without_matplotlib(monkeypatch, capsys, tmp_path):
@@ -209,9 +209,10 @@ def test_real_time_as_text(report):
     run = replace(report.runs[0], late=(12_000,) * len(report.runs[0].samples["total"]))
     paced = replace(report, runs=(run,), workload=replace(report.workload, pace="real time", deadline_s=0.0012))
     text = describe(paced)
-    assert paced.misses == paced.n_hops  # each began 1.2 ms late
+    assert paced.misses == paced.n_windows  # each began 1.2 ms late
     assert (
-        f"deadline     {paced.n_hops} of {paced.n_hops} windows later than 1.2 ms (a hop is 1.28 s); woken up" in text
+        f"deadline     {paced.n_windows} of {paced.n_windows} windows later than 1.2 ms (a hop is 1.28 s); woken up"
+        in text
     )
     assert "woken up to 1.20 ms late; " in text
 

@@ -35,7 +35,7 @@ def begun(monkeypatch):
     told, one_run = [], side.one_run
 
     def watched(options, *rest):
-        told.append((options, np.load(options["rows"])))
+        told.append((options, np.load(options.rows)))
         return one_run(options, *rest)
 
     monkeypatch.setattr(side, "one_run", watched)
@@ -44,7 +44,7 @@ def begun(monkeypatch):
 
 def test_the_sides_take_turns_and_the_turns_change(other, begun):
     first, second = profile_in_turn((WALK, FEW), (other, FEW), meter=open_meter("none"))
-    names = [Path(options["bundle"]).name for options, _ in begun]
+    names = [Path(options.bundle).name for options, _ in begun]
     assert names == ["walk.bundle", "other.bundle", "other.bundle", "walk.bundle"] * 4
     assert len(first.runs) == len(second.runs) == 8
     assert first.series == second.series is not None

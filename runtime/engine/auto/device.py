@@ -40,6 +40,16 @@ def physical_cores(root: str | Path = "/") -> int:
     return len(siblings)
 
 
+def thread_counts(cores: int | None = None) -> list[int]:
+    """How many threads of an engine are worth trying: the powers of two up to the cores, and all of these.
+
+    Args:
+        cores: None: `physical_cores`; two threads of one core share the units that a network keeps busy.
+    """
+    cores = physical_cores() if cores is None else cores
+    return sorted({*(1 << i for i in range(cores.bit_length())), cores})
+
+
 def _cpu(cpuinfo: str) -> list[str]:
     """All that /proc/cpuinfo says about the kinds of cores, once each: models on x86, part numbers on Arm."""
     return sorted(set(re.findall(r"^(?:model name|Hardware|CPU part|CPU implementer|stepping)\s*:.*", cpuinfo, re.M)))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.engine.auto.device import physical_cores
+from runtime.engine.auto.device import thread_counts
 from runtime.engine.auto.faster import TimeRatio, compare, race
 from runtime.engine.base import ENGINES, Engine, EngineKind, engines_here, open_of
 from runtime.engine.inputs import Inputs
@@ -105,8 +105,7 @@ def candidates_here(
         cores: None: those that this process may use.
         table: of the engines.
     """
-    cores = physical_cores() if cores is None else cores
-    threads = sorted({*(1 << i for i in range(cores.bit_length())), cores})
+    threads = thread_counts(cores)
     return tuple(
         Candidate(status.name, precision, n)
         for status in engines_here(table=table)
@@ -143,7 +142,7 @@ def measure_candidates(
     Returns:
         One for each candidate, in their order.
     """
-    base = Bundle.open(bundle.path, BASE)
+    base = Bundle.open(bundle.path, BASE, trust=bundle.trust)
     inputs = Inputs(base.manifest)(base.golden().windows)
     runners = [_Runner(index, Measured(candidate)) for index, candidate in enumerate(candidates)]
     try:

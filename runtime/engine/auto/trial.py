@@ -1,7 +1,6 @@
 r"""Measure candidates in a process of their own: a library that does not suit a processor kills whoever tries it.
 
-    caller                                        child: python -m runtime.engine.auto.trial
-      request (JSON, on stdin)              -->
+    caller                                        child: python -m runtime.engine.auto.trial REQUEST (JSON)
                                             <--     {"trying": 2}       before every use of a candidate
                                             <--     {"measured": [...]} at the end
       no line for too long, or the child is dead: the candidates of the engine it was trying are dropped, and the others
@@ -14,17 +13,15 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from time import monotonic
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime.bundle import Bundle
 from runtime.engine.auto.measure import BUDGET_S, Candidate, Measured, measure_candidates
 from runtime.engine.base import ENGINES, EngineKind
+from runtime.process.child import Child
+from runtime.process.parent import Parent
 
 LIMIT_S = 120.0  # for one step of a candidate; building for a GPU takes longest
 
@@ -72,75 +69,31 @@ def measure_apart(
 
 def _ask(request: Mapping[str, Any], limit_s: float) -> tuple[list[Any], int, str]:
     """What the child measured, or the number of the candidate that it was trying at its end, and how it ended."""
-    command = [sys.executable, "-m", "runtime.engine.auto.trial"]
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
-    )
     trying = 0
-    try:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with child.stdin:
-            child.stdin.write(json.dumps(request).encode())
-        for line in _lines(child.stdout.fileno(), limit_s):
-            if "measured" in line:
-                return line["measured"], trying, ""
-            trying = line["trying"]
-        return [], trying, _ending(child.wait(limit_s))
-    except BrokenPipeError:
-        return [], trying, _ending(child.wait(limit_s))
-    except (TimeoutError, subprocess.TimeoutExpired):
-        return [], trying, f"took more than {limit_s:g} s"
-    finally:
-        child.kill()
-        child.wait()
-        assert child.stdout is not None
-        child.stdout.close()
-
-
-def _lines(handle: int, limit_s: float) -> Iterator[dict[str, Any]]:
-    """The child's lines until it closes its end.
-
-    Raises:
-        TimeoutError: the next one does not come in time.
-    """
-    rest, until_s = b"", monotonic() + limit_s
-    while True:
-        if not select.select([handle], [], [], max(until_s - monotonic(), 0))[0]:
-            raise TimeoutError
-        block = os.read(handle, 1 << 16)
-        if not block:
-            return
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            yield json.loads(line)
-            until_s = monotonic() + limit_s
-
-
-def _ending(code: int) -> str:
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return f"killed the process that tried it ({how})"
+    with Child(["-m", __name__], path=sys.path) as child:
+        child.start(json.dumps(request))
+        try:
+            while (message := child.receive(limit_s)) is not None:
+                if "measured" in message:
+                    return message["measured"], trying, ""
+                trying = message["trying"]
+            child.wait(limit_s)
+        except TimeoutError:
+            return [], trying, f"took more than {limit_s:g} s"
+        return [], trying, f"killed the process that tried it ({child.ending()})"
 
 
 def _child() -> None:
-    """Measure as the request says. Whatever a library prints goes to stderr, so that only our lines are on stdout."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    request = json.load(sys.stdin)
+    """Measure as the request says."""
+    parent, request = Parent(), json.loads(sys.argv[1])
     measured = measure_candidates(
         Bundle.open(request["bundle"], "base"),
         [Candidate(**candidate) for candidate in request["candidates"]],
         table={name: EngineKind(*kind) for name, kind in request["table"].items()},
-        tell=lambda index: print(json.dumps({"trying": index}), file=answers),
+        tell=lambda index: parent.tell({"trying": index}),
         **request["options"],
     )
-    print(json.dumps({"measured": [one.to_dict() for one in measured]}), file=answers)
-    answers.close()
+    parent.tell({"measured": [one.to_dict() for one in measured]})
     os._exit(0)  # what a library does at the end of its life is of no interest
 
 

@@ -18,24 +18,21 @@ endless build or too much memory ends this process, never the one that asked.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from runtime.engine.tensorrt.cuda import Cuda
+from runtime.process.parent import hold
 
 LOOPS = {"TRIP_LIMIT", "RECURRENCE", "ITERATOR"}  # layers that only recurrent graphs have
 _TYPES = {"HALF": "FP16", "INT8": "INT8"}  # type of a value: builder flag that lets TensorRT 8 use its kernels
 _MESSAGES = 50  # of the logger's, kept
-_PR_SET_PDEATHSIG = 1
 
 
 def run(folder: Path, open_cuda: Callable[[], Any] = Cuda) -> dict[str, Any]:
@@ -274,8 +271,7 @@ def peak_bytes() -> int | None:
 def main(arguments: list[str], open_cuda: Callable[[], Any] = Cuda) -> int:
     """Run one request; end with whoever asked."""
     folder = Path(arguments[0])
-    with suppress(OSError, AttributeError):  # another libc: then the limits alone end it
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    hold()
     os.nice(10)  # a stream of samples beside it comes first
     report = run(folder, open_cuda)
     temporary = folder / "report.new"

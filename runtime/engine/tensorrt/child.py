@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.process.child import Child
+from runtime.progress import ShowProgress, silent
+
 _POLL_S = 0.05
-_PACKAGES = Path(__file__).parents[2]
+_LAZY = {"CUDA_MODULE_LOADING": "LAZY"}  # kernels in memory as they are needed
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Child:
+class Builder:
     """How the process is started."""
 
-    command: tuple[str, ...] = (sys.executable, "-m", "runtime.engine.tensorrt.build")
+    arguments: tuple[str, ...] = ("-m", "runtime.engine.tensorrt.build")  # of the interpreter, before the folder
+    python: str | None = None  # an interpreter; None: this one
     environment: Mapping[str, str] = field(default_factory=dict)  # over this process's own
 
 
@@ -52,9 +53,9 @@ def ask(
     request: Mapping[str, Any],
     *,
     limits: Limits | None = None,
-    child: Child | None = None,
+    builder: Builder | None = None,
     cancel: threading.Event | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: ShowProgress = silent,
 ) -> dict[str, Any]:
     """The child's report on a request. It does not raise for what goes wrong there.
 
@@ -62,50 +63,35 @@ def ask(
         folder: of this request alone, with the files that the task reads; nobody else may write to it.
         request: see runtime.engine.tensorrt.build.
         limits: beyond which the child is ended; None: the usual ones.
-        child: how it is started; None: this interpreter.
+        builder: how it is started; None: this interpreter.
         cancel: ends the child when it is set.
-        progress: called with the builder's phase, steps done and steps in all.
+        progress: called with steps done, steps in all and the builder's phase.
 
     Returns:
         The report. `ok` is whether it succeeded, `reason` why not; `final` that the same request would fail again;
         `peak_bytes` and `seconds` are of the whole child where it was ended.
     """
-    limits, child, cancel = limits or Limits(), child or Child(), cancel or threading.Event()
+    limits, builder, cancel = limits or Limits(), builder or Builder(), cancel or threading.Event()
     (folder / "request.json").write_text(json.dumps(request))
     began, peak, reason = time.monotonic(), 0, ""
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*child.command, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=folder,  # `-m` looks for modules there first; in a folder of someone's own could lie a tensorrt.py
-            env=_environment(child.environment),
-            start_new_session=True,
-        )
-        try:
-            while process.poll() is None and not reason:
-                peak = max(peak, _status_bytes(process.pid, "VmHWM"))
-                reason = _over(process.pid, limits, time.monotonic() - began) or ("stopped" if cancel.is_set() else "")
-                _tell(progress, folder / "progress")
-                cancel.wait(_POLL_S)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    environment = {**_LAZY, **os.environ, **builder.environment}
+    arguments = [*builder.arguments, str(folder.absolute())]
+    with Child(arguments, python=builder.python, environment=environment, answers=False, alone=True) as child:
+        child.start()
+        while not child.is_over and not reason:
+            peak = max(peak, _status_bytes(child.pid, "VmHWM"))
+            reason = _over(child.pid, limits, time.monotonic() - began) or ("stopped" if cancel.is_set() else "")
+            _tell(progress, folder / "progress")
+            cancel.wait(_POLL_S)
+        if not reason:
+            reason = _death(child)
     _tell(progress, folder / "progress")
     try:
         report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     except (OSError, ValueError):
-        report = {"ok": False, "refused": [], "reason": reason or _death(process.returncode, folder / "log")}
+        report = {"ok": False, "refused": [], "reason": reason}
         report.update(seconds=time.monotonic() - began, peak_bytes=peak or None)
     return report
-
-
-def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    environment = {"CUDA_MODULE_LOADING": "LAZY", **os.environ, **changes}  # kernels in memory as they are needed
-    paths = [str(_PACKAGES), environment.get("PYTHONPATH", "")]
-    return {**environment, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _over(pid: int, limits: Limits, seconds: float) -> str:
@@ -137,14 +123,13 @@ def _kilobytes(path: Path, name: str) -> int | None:
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _tell(progress: Callable[[str, int, int], None] | None, path: Path) -> None:
-    if progress is not None and path.exists():
+def _tell(progress: ShowProgress, path: Path) -> None:
+    if path.exists():
         phase, done, total = json.loads(path.read_text())
-        progress(phase, done, total)
+        progress(done, total, phase)
 
 
-def _death(code: int, log: Path) -> str:
+def _death(child: Child) -> str:
     """How a child ended that left no report."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return f"its process ended with {how}" + (f": {lines[-1][:300]}" if lines else "")
+    last = child.last_line()
+    return f"its process ended with {child.ending()}" + (f": {last[:300]}" if last else "")

@@ -32,7 +32,7 @@ from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs
 from runtime.engine.ort import OrtEngine
 from runtime.engine.tensorrt.cache import EngineCache, digest_of
-from runtime.engine.tensorrt.child import Child, Limits, ask
+from runtime.engine.tensorrt.child import Builder, Limits, ask
 from runtime.engine.tensorrt.cuda import Cuda
 from runtime.engine.tensorrt.plan import Plan
 from runtime.errors import SensedgeError
@@ -70,7 +70,7 @@ class TensorrtEngine:
         threads: of onnxruntime.
         precision: of the bundle's graph; TensorRT is held to it.
         options: what is built.
-        child: how the process is started in which TensorRT is probed and built with.
+        builder: how the process is started in which TensorRT is probed and built with.
         open_cuda: makes the device.
         background: False: do all of it before returning.
     """
@@ -84,7 +84,7 @@ class TensorrtEngine:
         threads: int = 1,
         precision: str = FLOAT32,
         options: BuildOptions | None = None,
-        child: Child | None = None,
+        builder: Builder | None = None,
         open_cuda: Callable[[], Cuda] = Cuda,
         background: bool = True,
     ) -> None:
@@ -93,7 +93,7 @@ class TensorrtEngine:
         self.report: dict[str, Any] = {}  # of the last build or probe
         self.progress: tuple[str, int, int] | None = None  # of the build: phase, steps done, steps in all
         self._bundle, self._options = bundle, options or BuildOptions()
-        self._child, self._open_cuda = child or Child(), open_cuda
+        self._builder, self._open_cuda = builder or Builder(), open_cuda
         self._inputs, self._plan = Inputs(bundle.manifest), None
         self._ort = OrtEngine(bundle, threads=threads, precision=precision)
         self._golden = self._inputs(bundle.golden().windows)
@@ -195,7 +195,7 @@ class TensorrtEngine:
     def _probe(self) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="sensedge-") as folder:
             request = self._options.request("probe")
-            self.report = ask(Path(folder), request, limits=Limits(60.0), child=self._child, cancel=self._cancel)
+            self.report = ask(Path(folder), request, limits=Limits(60.0), builder=self._builder, cancel=self._cancel)
         return self.report
 
     def _open(
@@ -242,7 +242,7 @@ class TensorrtEngine:
                 folder,
                 self._options.request("build"),
                 limits=self._options.limits,
-                child=self._child,
+                builder=self._builder,
                 cancel=self._cancel,
                 progress=self._show,
             )
@@ -258,7 +258,7 @@ class TensorrtEngine:
                 reason += f", and not kept: {error.strerror}"
         return data, f"{reason} in {report['seconds']:.0f} s"
 
-    def _show(self, phase: str, done: int, total: int) -> None:
+    def _show(self, done: int, total: int, phase: str) -> None:
         self.progress = phase, done, total
 
     def _key(self, device: dict[str, Any], model: bytes) -> dict[str, Any]:

@@ -299,7 +299,7 @@ def test_where_no_process_can_be_started_the_default_is_measured_here(bundle, mo
     def refuse(*arguments, **options):
         raise PermissionError("no processes here")
 
-    monkeypatch.setattr(trial.subprocess, "Popen", refuse)
+    monkeypatch.setattr("runtime.process.child.subprocess.Popen", refuse)
     chosen = choice.choose(bundle, [Candidate("killed"), ONE], budget_s=0.02, table=fake.table(fake.Killed))
     assert chosen.candidate == ONE
     assert [one.candidate for one in chosen.measured] == [ONE]
@@ -561,3 +561,10 @@ def test_two_threads_of_a_core_count_once(tmp_path, monkeypatch):
         path.write_text(siblings + "\n")
     assert device.physical_cores(tmp_path) == 3  # the fifth says nothing of siblings
     assert device.physical_cores(Path("/nonexistent")) == 5
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, [1]), (2, [1, 2]), (4, [1, 2, 4]), (6, [1, 2, 4, 6])])
+def test_threads_worth_trying(cores, threads, monkeypatch):
+    assert device.thread_counts(cores) == threads
+    monkeypatch.setattr(device, "physical_cores", lambda: cores)
+    assert device.thread_counts() == threads

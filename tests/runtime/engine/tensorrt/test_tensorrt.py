@@ -22,7 +22,7 @@ from runtime.engine import open_engine
 from runtime.engine.tensorrt import build as tensorrt_build
 from runtime.engine.tensorrt import engine as engine_module
 from runtime.engine.tensorrt.cache import CacheError, EngineCache
-from runtime.engine.tensorrt.child import Child, Limits, ask
+from runtime.engine.tensorrt.child import Builder, Limits, ask
 from runtime.engine.tensorrt.cuda import Cuda, CudaError
 from runtime.engine.tensorrt.engine import BuildOptions, TensorrtEngine
 from runtime.errors import InputError
@@ -32,7 +32,7 @@ from tests.runtime.engine.tensorrt.fake import FakeCuda
 onnx = pytest.importorskip("onnx")
 
 GENERATIONS = tuple(fake_tensorrt.VERSIONS)
-FAKE_CHILD = Child((sys.executable, fake_tensorrt.__file__.replace(".py", "_child.py")))
+FAKE_CHILD = fake_tensorrt.__file__.replace(".py", "_child.py")
 
 
 @pytest.fixture(autouse=True)
@@ -480,9 +480,9 @@ def test_no_driver(bundle, monkeypatch):
 def with_child(bundle, generation="10", mode="", seconds=60.0, rss_bytes=4 << 30, **changes):
     """An engine whose child is real and whose library is not."""
     environment = {"FAKE_TENSORRT_GENERATION": generation, "FAKE_TENSORRT": mode}
-    child = Child(FAKE_CHILD.command, environment)
+    builder = Builder((FAKE_CHILD,), environment=environment)
     options = BuildOptions(max_batch=4, limits=Limits(seconds, rss_bytes))
-    return TensorrtEngine(bundle, options=options, open_cuda=FakeCuda, child=child, **changes)
+    return TensorrtEngine(bundle, options=options, open_cuda=FakeCuda, builder=builder, **changes)
 
 
 @pytest.mark.parametrize(
@@ -542,7 +542,7 @@ def test_a_machine_short_of_memory_builds_nothing(tmp_path):
         tmp_path,
         BuildOptions().request("probe"),
         limits=Limits(spare_bytes=1 << 60),
-        child=Child((sys.executable, "-c", "import time; time.sleep(30)")),
+        builder=Builder(("-c", "import time; time.sleep(30)")),
     )
     assert not told["ok"]
     assert re.fullmatch("the machine had only [0-9]+ MB of memory left", told["reason"])

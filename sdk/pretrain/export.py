@@ -10,12 +10,15 @@ import numpy as np
 
 from runtime.bundle import Bundle, Manifest
 from runtime.recording import Recording
-from runtime.specs import Modality, Normalise, Signal, WindowSpec
+from runtime.specs import Modality, Signal, WindowSpec
 from runtime.window import labelled_windows
 from sdk.datasets import dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
-from sdk.pretrain.loop import PretrainPlan
-from sdk.pretrain.study import Task, make_method
+from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.probe import classifier_of
+from sdk.pretrain.registry import create_method
+from sdk.pretrain.study import checkpoint_of
+from sdk.pretrain.views import normalised, statistics
 
 _GOLDEN_PER_CLASS = 2
 
@@ -32,6 +35,10 @@ def export_run(
         path: the bundle to write.
         dataset: its name, for provenance.
         index: which of the report's runs.
+
+    Raises:
+        InputError: the run's checkpoint is not there, or is another model's.
+        ParityError: the exported graph does not answer as the model does.
     """
     from exporters import export_bundle
 
@@ -40,8 +47,10 @@ def export_run(
     train, _ = split_by_subject(list(recordings), run["test_subjects"])
     windows = labelled_windows(train, task.signal, task.window, task.labels)
     plan = PretrainPlan(**{**report["plan"], "seed": run["seed"]})
-    method = make_method(plan, task, windows)
-    load_checkpoint(runs / f"{run['split']}-seed{run['seed']}.safetensors", method)
+    method = create_method(plan, task)
+    load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
+    normalise = statistics(windows.samples)
+    classifier = classifier_of(method, task, normalised(windows.samples, normalise), windows.labels)
     info = dataset_info(dataset)
     rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
     manifest = Manifest(
@@ -49,21 +58,20 @@ def export_run(
         signal=task.signal,
         window=task.window,
         labels=task.labels,
-        normalise=Normalise(tuple(method.mean.tolist()), tuple(method.std.tolist())),
+        normalise=normalise,
         provenance={
-            "method": "supervised",
+            "method": plan.method,
             "plan": report["plan"] | {"seed": run["seed"]},
             "data": {"name": info.name, "title": info.title, "licence": info.licence, "citation": info.citation},
             "placement": info.placement,
             "unseen_people": {key: run[key] for key in ("test_subjects", "n", "accuracy", "macro_f1")},
         },
     )
-    classifier = method.classifier
     golden = windows.samples[np.concatenate(rows)]
     return export_bundle(path, classifier.encoder, classifier.head, manifest, golden, training=True)
 
 
-def _task(raw: dict[str, Any]) -> Task:
+def _task(raw: dict[str, Any]) -> StudyTask:
     """The task as a report holds it."""
     modalities = (Modality(**{**m, "channels": tuple(m["channels"])}) for m in raw["signal"]["modalities"])
-    return Task(Signal(tuple(modalities)), WindowSpec(**raw["window"]), tuple(raw["labels"]))
+    return StudyTask(Signal(tuple(modalities)), WindowSpec(**raw["window"]), tuple(raw["labels"]))

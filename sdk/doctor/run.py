@@ -6,15 +6,18 @@ import datetime
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runtime.errors import SensedgeError
+from runtime.errors import BundleError, TrustError
 from sdk.doctor.clocks import Wall, clocks, speed
 from sdk.doctor.devices import meters, nodes
 from sdk.doctor.finding import NOTE, PROBLEM, Finding
 from sdk.doctor.host import Host
 from sdk.doctor.libraries import NEEDED, libraries, system
 from sdk.doctor.machine import board, room
+
+if TYPE_CHECKING:
+    from runtime import Bundle
 
 KIND, SCHEMA = "sensedge doctor", 1
 SHIPPED = Path(__file__).parents[1] / "demo" / "data" / "walk.bundle"
@@ -46,7 +49,11 @@ class Diagnosis:
 
 
 def examine(
-    host: Host | None = None, path: str | Path | None = None, tell: Callable[[Finding], None] = lambda finding: None
+    host: Host | None = None,
+    path: str | Path | None = None,
+    tell: Callable[[Finding], None] = lambda finding: None,
+    *,
+    opener: Callable[[Path], Bundle] | None = None,
 ) -> Diagnosis:
     """Look at everything.
 
@@ -54,17 +61,21 @@ def examine(
         host: None: this machine.
         path: folder of a bundle whose golden windows are run; None: the one that the package carries.
         tell: is given each finding as it is made.
+        opener: opens the bundle at `path`, once the libraries are known to work; None: `Bundle.open`.
+
+    Raises:
+        TrustError: `opener` refused the bundle; what was found before it has been told.
     """
     host = host or Host()
     taken_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     findings = []
-    for finding in _all(host, Path(path) if path is not None else None):
+    for finding in _all(host, Path(path) if path is not None else None, opener):
         findings.append(finding)
         tell(finding)
     return Diagnosis(taken_at, host.to_dict(), tuple(findings))
 
 
-def _all(host: Host, path: Path | None) -> Iterator[Finding]:
+def _all(host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None) -> Iterator[Finding]:
     wall = Wall()
     yield from board(host)
     yield from system(host)
@@ -77,7 +88,7 @@ def _all(host: Host, path: Path | None) -> Iterator[Finding]:
         told = f"not run, since {', '.join(broken)} does not work"
         yield Finding("engines", PROBLEM, told, "Mend the libraries above first.")
     else:
-        yield from _bundle(host, path)
+        yield from _bundle(host, path, opener)
     yield from clocks(host, wall)  # last: they had time to run apart
 
 
@@ -92,13 +103,15 @@ def _broken(findings: Iterable[Finding]) -> Any:
     return list(dict.fromkeys(names))
 
 
-def _bundle(host: Host, path: Path | None) -> Iterator[Finding]:
+def _bundle(host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None) -> Iterator[Finding]:
     from runtime import Bundle
     from sdk.doctor.engines import engines, threads
 
     try:
-        bundle = Bundle.open(SHIPPED if path is None else path)
-    except SensedgeError as error:
+        bundle = Bundle.open(SHIPPED) if path is None else (opener or Bundle.open)(path)
+    except TrustError:
+        raise
+    except BundleError as error:
         where = f"expected {error.expected}, got {error.got}"
         yield Finding("bundle", PROBLEM, f"{error.where}: {where}", error.fix)
         return

@@ -30,13 +30,13 @@ from torch import Tensor, nn
 
 from exporters.offsets import initializer_offsets, layer_name
 from exporters.parity import TOLERANCE, check_parity, graph_inputs
-from exporters.progress import ShowProgress, silent
 from exporters.simplify import LEAST_OPSET, TORCH_OPSET, lower, operators, serialised, simplify
 from exporters.spectrogram import SpectrogramImages
 from exporters.training import with_training
 from runtime.bundle import Bundle, Golden, Manifest, write_bundle
 from runtime.bundle.contents import Head, TensorSpec
 from runtime.errors import InputError
+from runtime.progress import ShowProgress, silent
 
 OPSET = LEAST_OPSET  # what TensorRT 8.5 (JetPack 5) reads
 _STEPS = 5  # that progress counts, and one per training graph

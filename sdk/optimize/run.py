@@ -35,6 +35,7 @@ from runtime.engine.auto.choice import (
 from runtime.engine.auto.faster import TimeRatio, compare, race
 from runtime.engine.inputs import Inputs
 from runtime.errors import InputError
+from runtime.progress import ShowProgress, silent
 from runtime.specs import FLOAT32
 from runtime.window import LabelledWindows
 from sdk.meters import Meter, NoMeter, measure
@@ -102,7 +103,7 @@ def optimize(
     limits: Limits | None = None,
     meter: Meter | None = None,
     table: Mapping[str, EngineKind] = ENGINES,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    progress: ShowProgress = silent,
 ) -> Optimized:
     """Measure the candidates and keep the best.
 

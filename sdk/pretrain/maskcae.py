@@ -1,7 +1,7 @@
-"""MaskCAE's network for pretraining: the FCN sees some patches of a window, a decoder fills in all of it.
+"""MaskCAE: the FCN sees some patches of a window, a decoder fills in all of it, and only what was hidden counts.
 
 Paper: "MaskCAE: Masked Convolutional AutoEncoder via Sensor Data Reconstruction for Self-Supervised Human Activity
-Recognition", section III and equations 1 and 2; sizes as in the released code. 3,756,385 parameters, whatever the
+Recognition", section III and equations 1 to 3; sizes as in the released code. 3,756,385 parameters, whatever the
 windows: encoder 54,560, projections 87,008, norms 480, tokens 240, decoder 3,614,097.
 
     window -> FCN block 1 -> block 2 -> block 3 -> block 4        only what is visible: the rest is zero after every
@@ -11,8 +11,14 @@ windows: encoder 54,560, projections 87,008, norms 480, tokens 240, decoder 3,61
                  |             |           |          |
     out <- 1x1 <(+)- stage 4 <(+)- stage 3 <(+)- stage 2 <- stage 1      each doubles the time and halves the width
 
-A patch is 16 steps of one sensor channel. The stages' kernels are 5 x 5, so here the sensor channels meet. Which
-patches are visible is drawn by `random_patches`; the loss is the method's business.
+A patch is 16 steps of one sensor channel. The stages' kernels are 5 x 5, so here the sensor channels meet. The loss is
+the mean over the hidden patches p of all windows, each normalised by itself:
+
+    L = mean_p  1/16 sum_t (z_pt - out_pt)^2        z_pt = (x_pt - mean_t x_pt) / sqrt(var_t x_pt + 1e-6)
+
+The variance is that of a sample (divided by 15), and x is the padded window: steps that only repeat its ends count too.
+Equation 3 says neither, nor that patches are normalised one by one; the released code does so. It trains with LAMB for
+1000 epochs of 512 windows; here the loop is everybody's, with AdamW.
 """
 
 from __future__ import annotations
@@ -24,7 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.errors import InputError
 from sdk.encoders import FCN
+from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.registry import Method, Needs, register_method
 
 PATCH_SAMPLES = 16
 MASKED = 0.3  # share of the patches that is hidden
@@ -32,6 +41,42 @@ _ENCODER_WIDTHS = (128, 64, 32, 16)  # from the smallest map to the largest
 _DECODER_WIDTHS = (256, 128, 64, 32, 16)
 _PROJECTION_STEPS = (1, 5, 5, 5)
 _FIRST_STD = 0.02
+_LEAST_VARIANCE = 1e-6  # of a patch, so that a constant one has a target too
+
+
+class MaskCAE(Method):
+    """The masked autoencoder and its loss; the FCN is what is kept.
+
+    Args:
+        length_samples: rows of a window.
+        n_channels: columns of a window.
+    """
+
+    def __init__(self, length_samples: int, n_channels: int) -> None:
+        super().__init__()
+        self.net = MaskedAutoencoder(length_samples, n_channels)
+        self.encoders = (self.net.encoder,)
+        self.classifier = None
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """The loss of normalised windows (n, length_samples, n_channels), with patches hidden anew at every call."""
+        visible = random_patches(len(windows), self.net.patches).to(windows.device)
+        padded = self.net.encoder.padded(windows).squeeze(1)
+        return hidden_error(self.net(windows, visible), padded, visible)
+
+
+def hidden_error(found: Tensor, windows: Tensor, visible: Tensor) -> Tensor:
+    """The mean squared error over the hidden patches, each against its own z-score: L above.
+
+    Args:
+        found: the reconstruction, shape (n, patches in time x 16, n_channels).
+        windows: padded, of the same shape.
+        visible: one truth value per patch, shape (n, patches in time, n_channels).
+    """
+    found, windows = (torch.unflatten(t, 1, (-1, PATCH_SAMPLES)) for t in (found, windows))
+    variance, mean = torch.var_mean(windows, dim=2, keepdim=True)
+    target = (windows - mean) / (variance + _LEAST_VARIANCE).sqrt()
+    return (found - target).square().mean(2)[~visible].mean()
 
 
 class MaskedAutoencoder(nn.Module):
@@ -161,3 +206,16 @@ def _initialise(layer: nn.Module) -> None:
         return
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+@register_method(
+    "maskcae",
+    "MaskCAE: Masked Convolutional AutoEncoder via Sensor Data Reconstruction",
+    Needs(labels=False),
+    PretrainPlan(encoder="fcn"),
+)
+def maskcae(plan: PretrainPlan, task: StudyTask) -> MaskCAE:
+    """With the FCN of table I, whose maps the decoder mirrors."""
+    if plan.encoder != "fcn":
+        raise InputError("method maskcae", expected="encoder fcn", got=plan.encoder, fix="Leave the encoder out.")
+    return MaskCAE(task.window.length_samples, len(task.signal.channel_names))

@@ -1,11 +1,17 @@
-"""MaskCAE's network: its published size, and that nothing which is hidden can be seen."""
+"""MaskCAE: its published size, that nothing which is hidden can be seen, and its loss against the equation in loops."""
+
+import dataclasses
+import math
 
 import pytest
 import torch
+from pretrain_small import PLAN, TASK
 from torch import nn
 
+from runtime.errors import InputError
 from sdk.encoders import create_encoder
-from sdk.pretrain.autoencoder import MaskedAutoencoder, random_patches, visible_norm
+from sdk.pretrain import create_method
+from sdk.pretrain.maskcae import MaskCAE, MaskedAutoencoder, hidden_error, random_patches, visible_norm
 
 
 def count(module):
@@ -87,3 +93,70 @@ def test_as_many_patches_are_hidden_as_in_the_released_code(patches, hidden):
     assert {int(n) for n in (~visible).sum(dim=(1, 2))} == {hidden}
     share = (~visible).float().mean(0)
     assert (share - hidden / (patches[0] * patches[1])).abs().max() < 0.12  # every patch as often as any other
+
+
+# --- the loss
+
+
+def by_loops(found, windows, visible):
+    """The docstring's L in plain numbers: found and windows (n, steps, channels), visible (n, patches, channels)."""
+    errors = []
+    for out, window, seen in zip(found.tolist(), windows.tolist(), visible.tolist(), strict=True):
+        for patch, channels in enumerate(seen):
+            for channel, is_seen in enumerate(channels):
+                if is_seen:
+                    continue
+                steps = range(16 * patch, 16 * patch + 16)
+                x = [window[t][channel] for t in steps]
+                mean = sum(x) / 16
+                variance = sum((value - mean) ** 2 for value in x) / 15
+                z = [(value - mean) / math.sqrt(variance + 1e-6) for value in x]
+                errors.append(sum((z[i] - out[t][channel]) ** 2 for i, t in enumerate(steps)) / 16)
+    return sum(errors) / len(errors)
+
+
+@pytest.mark.parametrize(("length", "n_channels"), [(32, 1), (30, 6), (48, 3)])
+def test_the_loss_is_the_equation(length, n_channels):
+    torch.manual_seed(1)
+    method = MaskCAE(length, n_channels).double()
+    windows = 3 * torch.randn(5, length, n_channels, dtype=torch.float64) + 2
+    windows[0, :, 0] = 7.0  # a still sensor: its target is 0, not 0 / 0
+    state = torch.get_rng_state()
+    loss = method(windows).item()
+    torch.set_rng_state(state)
+    visible = random_patches(5, method.net.patches)
+    padding = torch.nn.functional.pad(windows.transpose(1, 2), method.net.encoder._padding, mode="replicate")
+    expected = by_loops(method.net(windows, visible), padding.transpose(1, 2), visible)
+    assert abs(loss - expected) < 1e-10
+    assert method.net.patches[0] * 16 == padding.shape[2]
+
+
+def test_only_hidden_patches_count():
+    torch.manual_seed(2)
+    found, windows = torch.randn(2, 4, 32, 3, dtype=torch.float64)
+    visible = random_patches(4, (2, 3))
+    loss = hidden_error(found, windows, visible)
+    assert abs(loss.item() - by_loops(found, windows, visible)) < 1e-10
+    shown = visible.repeat_interleave(16, 1)
+    assert hidden_error(torch.where(shown, 100.0, found), windows, visible) == loss
+    assert hidden_error(torch.where(shown, found, 100.0), windows, visible) > 10 * loss
+
+
+def test_a_perfect_reconstruction_costs_nothing_and_units_do_not_matter():
+    torch.manual_seed(3)
+    windows, visible = torch.randn(4, 32, 3, dtype=torch.float64), random_patches(4, (2, 3))
+    patches = windows.reshape(4, 2, 16, 3)
+    z = ((patches - patches.mean(2, keepdim=True)) / patches.std(2, keepdim=True)).reshape(4, 32, 3)
+    assert hidden_error(z, windows, visible) < 1e-10
+    assert hidden_error(z, 40 * windows - 9, visible) < 1e-10
+
+
+def test_other_patches_are_hidden_at_every_call():
+    torch.manual_seed(4)
+    method, windows = MaskCAE(32, 3).eval(), torch.randn(6, 32, 3)
+    assert method(windows) != method(windows)
+
+
+def test_another_encoder_is_refused():
+    with pytest.raises(InputError, match=r"method maskcae: expected encoder fcn, got hart. Leave the encoder out."):
+        create_method(dataclasses.replace(PLAN, method="maskcae", encoder="hart"), TASK)

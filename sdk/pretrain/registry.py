@@ -1,0 +1,129 @@
+"""The registry: a method is a name, a paper, the kind of data that it needs, and a function, in one file.
+
+A method is a module; calling it with a batch gives the loss. The batch has, in this order:
+
+    windows (n, length_samples, n_channels)    all columns; for a method of several modalities, a tensor for each
+    labels (n,)                                for a method that needs them
+
+Windows are normalised. Views, masks and the like the method draws by itself from torch's generator of the CPU, whose
+state a checkpoint keeps: a run that was cut off draws on where it stopped.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from runtime.errors import InputError
+from sdk.encoders import Classifier
+from sdk.pretrain.plan import PretrainPlan, StudyTask
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The kind of data that a method needs."""
+
+    labels: bool = False  # class indices come last in the batch
+    modalities: int = 1  # 1: all columns in one tensor; more: at least so many, with a tensor and an encoder for each
+    views: int = 1  # how many views of the same window its loss compares
+
+    def __str__(self) -> str:
+        parts = ["labels" if self.labels else "no labels"]
+        if self.modalities > 1:
+            parts.append(f"{self.modalities} modalities or more")
+        if self.views > 1:
+            parts.append(f"{self.views} views")
+        return ", ".join(parts)
+
+
+class Method(nn.Module):
+    """What a factory makes: `forward(*batch)` is the loss, and two attributes say what is kept."""
+
+    encoders: tuple[nn.Module, ...]  # windows to features, one per tensor of windows in the batch
+    classifier: Classifier | None  # the encoder with the head that the loss trained; None: a probe is fitted
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What is known of a method before it is made."""
+
+    name: str
+    paper: str
+    needs: Needs
+    plan: PretrainPlan  # its defaults
+    factory: Callable[[PretrainPlan, StudyTask], Method]
+
+
+Factory = TypeVar("Factory", bound=Callable[[PretrainPlan, StudyTask], Method])
+_ENTRIES: dict[str, MethodInfo] = {}
+
+
+def register_method(
+    name: str, paper: str, needs: Needs, plan: PretrainPlan | None = None
+) -> Callable[[Factory], Factory]:
+    """Register `factory(plan, task)` under a name that is not taken.
+
+    Args:
+        name: a new one.
+        paper: where it is described.
+        needs: the kind of data.
+        plan: its defaults; None: the common ones.
+
+    Raises:
+        InputError: the name is taken.
+    """
+
+    def register(factory: Factory) -> Factory:
+        if name in _ENTRIES:
+            raise InputError(f"method {name!r}", expected="a new name", got="one that is taken", fix="Choose another.")
+        _ENTRIES[name] = MethodInfo(name, paper, needs, replace(plan or PretrainPlan(), method=name), factory)
+        return factory
+
+    return register
+
+
+def list_methods() -> list[str]:
+    """The registered names, sorted."""
+    return sorted(_ENTRIES)
+
+
+def method_info(name: str) -> MethodInfo:
+    """What is known of a registered method.
+
+    Raises:
+        InputError: an unknown name; the message has the near ones.
+    """
+    if name not in _ENTRIES:
+        near = difflib.get_close_matches(name, _ENTRIES) or list_methods()
+        raise InputError(
+            "method", expected="a registered name", got=repr(name), fix=f"Did you mean {' or '.join(near)}?"
+        )
+    return _ENTRIES[name]
+
+
+def create_method(plan: PretrainPlan, task: StudyTask) -> Method:
+    """Make the plan's method with fresh weights, drawn from the plan's seed.
+
+    Raises:
+        InputError: an unknown method, or one that needs another signal or another encoder.
+    """
+    info = method_info(plan.method)
+    if (found := len(task.signal.modalities)) < info.needs.modalities:
+        raise InputError(
+            f"method {info.name}",
+            expected=f"a signal of {info.needs.modalities} modalities or more",
+            got=found,
+            fix="Name more modalities, or choose another method.",
+        )
+    torch.manual_seed(plan.seed)
+    method = info.factory(plan, task)
+    # The CPU's convolutions of narrow kernels run twice as fast on this layout; results differ by rounding only.
+    for layer in method.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method

@@ -1,0 +1,124 @@
+"""Every process that we start, from a folder full of files that a child must not import, on paths relative to it."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from commands_tools import DATA, ROOT
+
+from exporters.tensorrt import gate
+from runtime import Bundle
+from runtime.engine.auto.measure import Candidate
+from runtime.engine.auto.trial import measure_apart
+from runtime.engine.tensorrt.child import ask
+from runtime.engine.tensorrt.engine import BuildOptions
+from runtime.errors import MissingError
+from sdk.demo.__main__ import _profile as profile_of_the_demo
+from sdk.doctor.host import import_ending, spinning
+from sdk.meters import open_meter
+from sdk.profile import ProfileOptions, profile
+
+TRAPS = (
+    *("sdk", "runtime", "exporters", "numpy", "onnxruntime", "psutil", "tensorrt", "tensorrt_rtx"),
+    *("sitecustomize", "usercustomize", "json", "typing", "dataclasses", "signal", "select", "tempfile", "pathlib"),
+)
+PATH = Path("walk.bundle")
+
+
+@pytest.fixture
+def traps(tmp_path, monkeypatch):
+    """A folder of files that write down who imported them, which is the current one and on every way to a path."""
+    log = tmp_path / "log"
+    folder = tmp_path / "traps"
+    folder.mkdir()
+    for name in TRAPS:
+        (folder / f"{name}.py").write_text(f"open({str(log)!r}, 'a').write(__name__ + '\\n'); raise SystemExit('trap')")
+    shutil.copytree(DATA / "walk.bundle", folder / PATH)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", ".", f"../{folder.name}")))
+    monkeypatch.setattr(sys, "path", [*sys.path, "", ".", str(folder)])  # behind all else: this process is not to fall
+    code = f"for name in {TRAPS!r}:\n try: __import__(name)\n except SystemExit: pass"
+    subprocess.run([sys.executable, "-S", "-c", code], check=True)
+    assert log.read_text().split() == list(TRAPS)  # they work
+    log.write_text("")
+    return log
+
+
+def in_a_profile():
+    report = profile(PATH, ProfileOptions(5, sweeps=("batch",)), meter=open_meter("none"))
+    assert report.n_windows == 5
+    assert len(report.sweeps["batch"]) == 6
+
+
+def in_a_trial():
+    (found,) = measure_apart(Bundle.open(PATH), [Candidate("onnxruntime")], budget_s=0.01)
+    assert (found.dropped, found.labels_agree) == ("", 1)
+
+
+def in_a_builder():
+    folder = Path("request")
+    folder.mkdir()
+    told = ask(folder, BuildOptions().request("probe", library="tensorrt_rtx"))
+    assert told["reason"] == "ModuleNotFoundError: No module named 'tensorrt_rtx'"
+
+
+def in_the_gate():
+    (Path("bin")).mkdir()
+    Path("bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    Path("bin/python").chmod(0o755)
+    os.environ[gate.PYTHON] = "bin/python"
+    with pytest.raises(MissingError, match="tensorrt_rtx and numpy, got none in /"):
+        gate.find_python()
+
+
+def in_the_doctor():
+    assert import_ending("numpy") == import_ending("json") == ""
+
+
+def in_the_doctors_spin():
+    assert spinning(PATH)["ours_cpu_s"] > 0
+
+
+def in_the_demo():
+    told = json.loads(profile_of_the_demo(PATH, Namespace(windows=5, json=True)))
+    assert told["deadline"]["hops"] == 5
+
+
+STARTERS = {
+    "sdk/profile/parent.py": in_a_profile,
+    "runtime/engine/auto/trial.py": in_a_trial,
+    "runtime/engine/tensorrt/child.py": in_a_builder,
+    "exporters/tensorrt/gate.py": in_the_gate,
+    "sdk/doctor/host.py": in_the_doctor,
+    "sdk/doctor/host.py, spin": in_the_doctors_spin,
+    "sdk/demo/__main__.py": in_the_demo,
+}
+
+
+@pytest.mark.parametrize("start", STARTERS.values(), ids=STARTERS)
+def test_nothing_of_the_folder_is_imported(start, traps, monkeypatch):
+    monkeypatch.setenv(gate.PYTHON, "")
+    start()
+    assert traps.read_text() == ""
+
+
+def test_these_are_all_that_start_a_process():
+    """`Child(...)` is written seven times; `subprocess` is for it, and for the firmware's own tool."""
+    calls, imports = [], []
+    for file in sorted(path for package in ("runtime", "sdk", "exporters") for path in (ROOT / package).rglob("*.py")):
+        name = str(file.relative_to(ROOT))
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Child":
+                calls.append(name)
+            if isinstance(node, ast.Import) and "subprocess" in [alias.name for alias in node.names]:
+                imports.append(name)
+    assert calls == sorted(name.partition(",")[0] for name in STARTERS)
+    assert len(calls) == 7
+    assert imports == ["runtime/process/child.py", "sdk/meters/firmware.py"]

@@ -1,0 +1,74 @@
+"""A problem of seconds: people who move slowly or fast."""
+
+import numpy as np
+import torch
+
+from runtime.recording import Recording
+from runtime.specs import Modality, Signal, WindowSpec
+from runtime.window import LabelledWindows
+from sdk.pretrain import PretrainPlan, StudyTask, create_method, fit, method_info
+from sdk.pretrain.probe import classifier_of, predict
+from sdk.pretrain.views import batch_of, normalised, statistics
+
+SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y", "z"), 20.0),))
+TASK = StudyTask(SIGNAL, WindowSpec(32, 32), ("slow", "fast"))
+PLAN = PretrainPlan(epochs=4, batch=16, seed=5)
+
+
+def waves(label, n, rng):
+    """Samples of one person who moves slowly or fast: the frequency is the label, phase and offset are not."""
+    t = np.arange(n) / 20
+    hz = (0.8, 4.0)[label]
+    columns = [np.sin(2 * np.pi * (hz * t + rng.random())) for _ in range(3)]
+    return (np.stack(columns, 1) + rng.normal(0, 0.1, (n, 3))).astype(np.float32)
+
+
+def people(n, samples=320):
+    rng = np.random.default_rng(n)
+    return [
+        Recording(
+            waves(label, samples, rng),
+            SIGNAL.channel_names,
+            20.0,
+            labels=np.full(samples, label, np.int16),
+            label_names=("slow", "fast"),
+            subject=str(person),
+        )
+        for person in range(1, n + 1)
+        for label in (0, 1)
+    ]
+
+
+def data(n=48):
+    rng = np.random.default_rng(n)
+    labels = np.arange(n) % 2
+    samples = np.stack([waves(label, 32, rng) for label in labels])
+    return LabelledWindows(samples, labels, np.zeros(n), np.zeros(n, np.int64))
+
+
+def batch(windows, plan=PLAN, task=TASK):
+    """The tensors of all windows that the plan's method takes."""
+    samples = normalised(windows.samples, statistics(windows.samples))
+    return batch_of(method_info(plan.method).needs, task, samples, windows.labels)
+
+
+def train(plan=PLAN, **options):
+    """A method trained on `data()`, and its losses."""
+    method = create_method(plan, TASK)
+    return method, fit(method, batch(data(), plan), plan, **options)
+
+
+def predicted(method, samples):
+    """Classes of windows that a method trained on `data()` has not seen, in the units of the signal."""
+    windows = data()
+    normalise = statistics(windows.samples)
+    classifier = classifier_of(method, TASK, normalised(windows.samples, normalise), windows.labels)
+    return predict(classifier, normalised(samples, normalise))
+
+
+def state(method):
+    return {name: tensor.clone() for name, tensor in method.state_dict().items()}
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

@@ -1,0 +1,360 @@
+"""Every registered method: it learns, it resumes to the bit, and what it leaves runs on a device."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from pretrain_small import SIGNAL, TASK, batch, data, people, predicted, same, state, train
+from torch import nn
+
+from exporters import export_bundle
+from runtime import Bundle, Modality, Signal, open_engine
+from runtime.bundle import Manifest
+from runtime.errors import InputError
+from sdk.encoders import create_encoder
+from sdk.finetune import FinetunePlan, LabelledSet, finetune
+from sdk.pretrain import (
+    Method,
+    Needs,
+    PretrainPlan,
+    Split,
+    Supervised,
+    create_method,
+    export_run,
+    fit,
+    list_methods,
+    maskcae,
+    method_info,
+    register_method,
+    registry,
+    run_study,
+)
+from sdk.pretrain.__main__ import main
+from sdk.pretrain.probe import classifier_of, in_batches, predict, with_probe
+from sdk.pretrain.views import SideBySide, batch_of, normalised, statistics
+
+SMALL = {
+    "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},
+    "supervised": {"epochs": 4},
+}  # enough to see that it learns
+every = pytest.mark.parametrize("name", SMALL)
+
+
+def plan_of(name, **changes):
+    return dataclasses.replace(method_info(name).plan, **({"batch": 16, "seed": 5} | SMALL[name] | changes))
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    """MaskCAE's decoder has 3.6 million weights; a narrow one of the same parts takes a hundredth of the time."""
+    monkeypatch.setattr(maskcae, "_DECODER_WIDTHS", (32, 16, 16, 8, 8))
+
+
+def test_all_are_found():
+    assert list_methods() == sorted(SMALL)
+
+
+@every
+def test_it_learns(name):
+    method, losses = train(plan_of(name))
+    assert losses[-1] < 0.85 * losses[0]
+    unseen = data(50)
+    assert (predicted(method, unseen.samples) == unseen.labels).mean() > 0.9
+
+
+@every
+def test_the_seed_decides_and_another_differs(name):
+    plan = plan_of(name, epochs=1)
+    (first, losses), (again, same_losses) = train(plan), train(plan)
+    assert same(state(first), state(again))
+    assert losses == same_losses
+    other, _ = train(dataclasses.replace(plan, seed=6))
+    assert not same(state(first), state(other))
+
+
+class PowerCutError(Exception):
+    pass
+
+
+@every
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name, tmp_path):
+    def cut(epoch, loss):
+        if epoch == 2:
+            raise PowerCutError
+
+    plan = plan_of(name, epochs=3)
+    whole, losses = train(plan)
+    with pytest.raises(PowerCutError):
+        train(plan, checkpoint=tmp_path / "a", report=cut)
+    torch.rand(7)  # the process that goes on has used torch's generator otherwise
+    resumed, all_losses = train(plan, checkpoint=tmp_path / "a")
+    assert all_losses == losses
+    assert same(state(resumed), state(whole))
+
+
+@every
+def test_what_it_keeps_is_its_own(name):
+    method = create_method(plan_of(name), TASK)
+    assert len(method.encoders) == method_info(name).needs.modalities
+    own = {id(parameter) for parameter in method.parameters()}
+    kept = {id(parameter) for encoder in method.encoders for parameter in encoder.parameters()}
+    assert kept
+    assert kept <= own
+    assert method.classifier is None or method.classifier.encoder is method.encoders[0]
+    before, loss = state(method), method(*(tensor[:16] for tensor in batch(data(), plan_of(name))))
+    assert loss.shape == ()
+    loss.backward()
+    assert all(p.grad is not None and p.grad.any() for e in method.encoders for p in e.parameters() if p.ndim > 1)
+    assert same({n: t for n, t in before.items() if "running" not in n and "batches" not in n}, parameters(method))
+
+
+def parameters(method):
+    return {n: t for n, t in state(method).items() if "running" not in n and "batches" not in n}
+
+
+@every
+def test_a_study_and_its_bundle(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
+    recordings, plan = people(3), plan_of(name, epochs=2)
+    report = run_study(recordings, TASK, plan, [Split("test", ("3",))], 1, tmp_path)
+    assert report["plan"]["method"] == name
+    assert report["runs"][0]["accuracy"] > 0.9
+    path = tmp_path / "small.bundle"
+    export_run(recordings, report, tmp_path, path, "waves")
+    bundle = Bundle.open(path)
+    assert bundle.manifest.provenance["method"] == bundle.manifest.provenance["plan"]["method"] == name
+    unseen = data(20)
+    engine = open_engine(bundle)
+    found = engine.run(unseen.samples).argmax(1)
+    engine.close()
+    assert (found == unseen.labels).mean() > 0.9
+    # a run that is finished is neither trained nor scored otherwise when asked for again
+    assert run_study(recordings, TASK, plan, [Split("test", ("3",))], 1, tmp_path) == report
+
+
+class Data:
+    """What is known of the data set."""
+
+    name = title = licence = citation = placement = "waves"
+
+
+# --- the registry
+
+
+def test_an_unknown_name_gets_the_near_ones():
+    with pytest.raises(InputError, match=r"method: expected a registered name, got 'maskcea'. Did you mean maskcae\?"):
+        method_info("maskcea")
+    with pytest.raises(InputError, match=r"got 'zzz'. Did you mean maskcae or supervised\?"):
+        create_method(PretrainPlan(method="zzz"), TASK)
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(InputError, match=r"method 'maskcae': expected a new name, got one that is taken"):
+        register_method("maskcae", "", Needs())(lambda plan, task: None)
+
+
+def test_the_defaults_of_a_method_name_it():
+    assert [method_info(name).plan.method for name in list_methods()] == list_methods()
+    assert method_info("supervised").plan == PretrainPlan()
+
+
+@pytest.mark.parametrize(
+    ("needs", "text"),
+    [
+        (Needs(), "no labels"),
+        (Needs(labels=True), "labels"),
+        (Needs(modalities=2, views=2), "no labels, 2 modalities or more, 2 views"),
+    ],
+)
+def test_needs_in_words(needs, text):
+    assert str(needs) == text
+
+
+def test_list_says_what_each_needs(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--list"])
+    assert left.value.code == 0
+    blocks = capsys.readouterr().out.strip().split("\n\n")
+    assert [block.split("\n")[0] for block in blocks] == list_methods()
+    for block, info in zip(blocks, map(method_info, list_methods()), strict=True):
+        assert f"needs    {info.needs}\n" in block
+        assert info.paper in block
+        assert f"encoder {info.plan.encoder}, {info.plan.epochs} epochs" in block
+
+
+def test_the_command_takes_a_method(tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def study(recordings, task, plan, splits, n_seeds, out, **more):
+        asked["plan"] = plan
+        run = {"split": "test", "seed": 0, "n": 2, "accuracy": 1.0, "macro_f1": 1.0, "confusion": [[1, 0], [0, 1]]}
+        return {"runs": [run], "summary": {}, "task": {"labels": ["a", "b"]}}
+
+    monkeypatch.setattr("sdk.pretrain.__main__.run_study", study)
+    monkeypatch.setattr("sdk.pretrain.__main__.load_dataset", lambda name, folder: [])
+    base = ["motionsense", "--out", str(tmp_path), "--test", "1", "--threads", str(torch.get_num_threads())]
+    assert main(base) == 0
+    assert asked["plan"] == PretrainPlan()
+    assert main([*base, "--method", "maskcae", "--epochs", "3", "--lr", "0.01"]) == 0
+    assert asked["plan"] == PretrainPlan("fcn", epochs=3, learning_rate=0.01, method="maskcae")
+    assert main([*base, "--encoder", "hart", "--batch", "7"]) == 0
+    assert asked["plan"] == PretrainPlan("hart", batch=7)
+    capsys.readouterr()
+    assert main([*base, "--method", "mascae"]) == 2
+    assert "Did you mean maskcae?" in capsys.readouterr().err
+
+
+# --- any number of tensors
+
+
+class Sum(Method):
+    """Its loss asks that the tensors' rows belong together."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.seen = []
+
+    def forward(self, *batch):
+        assert all(torch.equal(tensor.reshape(len(tensor), -1)[:, 0].float(), batch[0].float()) for tensor in batch)
+        self.seen.append(len(batch))
+        return self.weight.square().sum()
+
+
+@pytest.mark.parametrize("n_tensors", [1, 2, 5])
+def test_any_number_of_tensors(n_tensors):
+    method, rows = Sum(), torch.arange(10)
+    tensors = [rows, rows[:, None].float(), rows.repeat(3, 2, 1).permute(2, 0, 1), rows, rows.double()]
+    losses = fit(method, tensors[:n_tensors], PretrainPlan(epochs=3, batch=4))
+    assert len(losses) == 3
+    assert method.seen == [n_tensors] * 9
+
+
+@pytest.mark.parametrize(("lengths", "text"), [((3, 4), r"\[3, 4\]"), ((), r"\[\]")])
+def test_tensors_of_several_lengths_are_refused(lengths, text):
+    with pytest.raises(InputError, match=rf"tensors: expected one or more of the same length, got {text}. Cut them"):
+        fit(Sum(), [torch.zeros(n) for n in lengths], PretrainPlan())
+
+
+def test_dropout_too_goes_on_where_it_stopped(tmp_path):
+    def cut(epoch, loss):
+        raise PowerCutError
+
+    plan = PretrainPlan("cnn-transformer", epochs=2, batch=16)
+    whole, losses = train(plan)
+    with pytest.raises(PowerCutError):
+        train(plan, checkpoint=tmp_path / "a", report=cut)
+    torch.rand(7)
+    resumed, all_losses = train(plan, checkpoint=tmp_path / "a")
+    assert all_losses == losses
+    assert same(state(resumed), state(whole))
+
+
+# --- several modalities
+
+
+MODALITIES = (Modality("acc", "m/s^2", ("x", "y"), 20.0), Modality("gyro", "rad/s", ("z",), 20.0))
+TWO = dataclasses.replace(TASK, signal=Signal(MODALITIES))
+
+
+class Agreement(Method):
+    """Two encoders whose features are to agree."""
+
+    def __init__(self, task):
+        super().__init__()
+        self.first, self.second = (create_encoder("fcn", *shape) for shape in task.shapes)
+        self.match = nn.Linear(self.first.n_features, self.second.n_features)
+        self.encoders, self.classifier = (self.first, self.second), None
+
+    def forward(self, first, second):
+        return (self.match(self.first(first)) - self.second(second)).square().mean()
+
+
+@pytest.fixture
+def agreement(monkeypatch):
+    """A method of two modalities, registered for one test."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    register_method("agreement", "none", Needs(modalities=2, views=1))(lambda plan, task: Agreement(task))
+    return PretrainPlan(method="agreement", epochs=1, batch=16)
+
+
+def test_a_method_of_two_modalities_gets_a_tensor_for_each(agreement):
+    windows = data()
+    first, second = batch(windows, agreement, TWO)
+    samples = normalised(windows.samples, statistics(windows.samples))
+    assert torch.equal(torch.cat([first, second], 2), samples)
+    assert (first.shape, second.shape) == ((48, 32, 2), (48, 32, 1))
+    labelled = batch_of(Needs(labels=True, modalities=2), TWO, samples, windows.labels)
+    assert torch.equal(labelled[2], torch.from_numpy(windows.labels))
+    assert len(labelled) == 3
+
+
+def test_its_encoders_are_scored_and_exported_side_by_side(agreement, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
+    recordings = [dataclasses.replace(person, channels=TWO.signal.channel_names) for person in people(3)]
+    report = run_study(recordings, TWO, agreement, [Split("test", ("3",))], 1, tmp_path)
+    assert report["runs"][0]["accuracy"] > 0.9
+    export_run(recordings, report, tmp_path, tmp_path / "two.bundle", "waves")
+    found = open_engine(Bundle.open(tmp_path / "two.bundle")).run(data(20).samples).argmax(1)
+    assert (found == data(20).labels).mean() > 0.9
+
+
+def test_side_by_side_is_each_by_itself(agreement):
+    method = create_method(agreement, TWO).eval()
+    windows = torch.randn(4, 32, 3)
+    joined = SideBySide(method.encoders, TWO.shapes).eval()
+    expected = torch.cat([method.first(windows[:, :, :2]), method.second(windows[:, :, 2:])], 1)
+    assert torch.equal(joined(windows), expected)
+    assert joined.n_features == expected.shape[1]
+
+
+def test_a_signal_of_one_modality_is_refused(agreement):
+    with pytest.raises(InputError, match=r"method agreement: expected a signal of 2 modalities or more, got 1. Name"):
+        create_method(agreement, TASK)
+
+
+# --- the probe
+
+
+def test_a_probe_leaves_the_encoder_alone():
+    encoder, windows = create_encoder("fcn", 32, 3), data()
+    samples = normalised(windows.samples, statistics(windows.samples))
+    before = state(encoder)
+    probed = with_probe(encoder, samples, windows.labels, 2)
+    assert probed.encoder is encoder
+    assert same(before, state(encoder))
+    assert (predict(probed, samples) == windows.labels).all()
+
+
+def test_a_probe_is_the_head_that_a_device_finds(tmp_path):
+    """The same labels, once through torch, once through a bundle, its engine and `sdk.finetune`."""
+    windows = data()
+    normalise = statistics(windows.samples)
+    samples = normalised(windows.samples, normalise)
+    torch.manual_seed(0)
+    encoder = create_encoder("fcn", 32, 3).eval()
+    probed = with_probe(encoder, samples, windows.labels, 2)
+    manifest = Manifest("small", SIGNAL, TASK.window, TASK.labels, normalise, provenance={"method": "random weights"})
+    untrained = Supervised(create_method(PretrainPlan("fcn"), TASK).classifier).classifier.head
+    bundle = export_bundle(tmp_path / "small.bundle", encoder, untrained, manifest, windows.samples[:4])
+    labelled = LabelledSet(windows.samples, windows.labels, np.ones(len(windows.labels)))
+    plan = FinetunePlan(anchor="zero", l2=1e-3)
+    adapted, report = finetune(bundle, labelled, plan)
+    assert report.accepted
+    for name, parameter in (("head.weight", probed.head.weight), ("head.bias", probed.head.bias)):
+        np.testing.assert_allclose(adapted.tensor(name), parameter.detach().numpy(), rtol=1e-3, atol=1e-5)
+    logits = in_batches(probed, samples).numpy()
+    np.testing.assert_allclose(open_engine(adapted).run(windows.samples), logits, rtol=1e-3, atol=1e-4)
+
+
+def test_a_method_with_a_head_is_not_probed():
+    method = create_method(PretrainPlan(), TASK)
+    windows = data()
+    assert classifier_of(method, TASK, torch.from_numpy(windows.samples), windows.labels) is method.classifier
+
+
+def test_the_report_is_json(tmp_path):
+    report = run_study(people(2), TASK, plan_of("maskcae", epochs=1), [Split("test", ("2",))], 1, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(report))
