@@ -47,20 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(argv, "python -m sdk.datasets", HELP, EXAMPLES, add_arguments, run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """List, describe, download or check; the exit code."""
-    commands: dict[str, Callable[[argparse.Namespace], int]] = {
-        "list": _list,
-        "info": _info,
-        "get": _get,
-        "check": _check,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-        return commands[arguments.command](arguments)
-
-
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """What is done, and with which data set."""
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -79,6 +65,20 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
                 "--data", metavar="DIR", type=Path, required=name == "get", help="the folder that holds the archives"
             )
         command.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, describe, download or check; the exit code."""
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list,
+        "info": _info,
+        "get": _get,
+        "check": _check,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        return commands[arguments.command](arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -10,9 +10,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from tests.commands.tools import ROOT, environment
 
 from runtime import __version__
-from tests.commands.tools import ROOT, environment
 
 BASE = ("numpy", "onnxruntime", "psutil")  # setup.cfg: install_requires
 LIMIT_BYTES = 3_000_000
@@ -141,9 +141,14 @@ def test_the_demo_runs(outside, tmp_path):
 
 
 def test_the_command_is_installed(outside, tmp_path):
+    """And does not take files of the folder that it is called in for packages."""
+    for name in ("runtime", "sdk", "exporters", "numpy", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user was imported')\n")
     command = outside.parent / "sensedge"
     assert "usage: sensedge COMMAND" in run(command, "--help", cwd=tmp_path, env=plain_environment())
-    assert "usage: sensedge profile" in run(command, "profile", "--help", cwd=tmp_path, env=plain_environment())
+    for name in ("profile", "keys"):
+        assert f"usage: sensedge {name}" in run(command, name, "--help", cwd=tmp_path, env=plain_environment())
+    assert f"sensedge {__version__} (Python " in run(command, "--version", cwd=tmp_path, env=plain_environment())
 
 
 def test_what_needs_torch_says_how_to_get_it(outside, tmp_path):
