@@ -57,7 +57,11 @@ def _sample(person: str) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Open, stream, adapt, measure; the exit code."""
+    """Open, stream, adapt, measure; the exit code.
+
+    Raises:
+        InputError: no such person, no windows, or a folder to keep that is there already.
+    """
     person = arguments.person or _people()[0]
     if person not in _people():
         raise InputError("--person", expected=f"one of {', '.join(_people())}", got=person, fix="Choose one of them.")

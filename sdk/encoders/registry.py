@@ -40,11 +40,11 @@ class EncoderInfo:
     factory: Callable[..., nn.Module]  # of the numbers of a shape
 
 
-Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+EncoderFactory = TypeVar("EncoderFactory", bound=Callable[..., nn.Module])
 _ENTRIES: dict[str, EncoderInfo] = {}
 
 
-def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[[Factory], Factory]:
+def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[[EncoderFactory], EncoderFactory]:
     """Register `factory(*shape)` under a name that is not taken.
 
     Args:
@@ -56,7 +56,7 @@ def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[
         InputError: the name is taken.
     """
 
-    def register(factory: Factory) -> Factory:
+    def register(factory: EncoderFactory) -> EncoderFactory:
         if name in _ENTRIES:
             raise InputError(f"encoder {name!r}", expected="a new name", got="one that is taken", fix="Choose another.")
         _ENTRIES[name] = EncoderInfo(name, paper, shape, factory)

@@ -8,8 +8,11 @@ from tests.rooms import House
 
 # Names that stand in several files all the same, and why.
 KNOWN = {
-    "Child": "a child process at work: one builds an engine, the other is profiled",
-    "Comparison": "",
+    "Limits": "what an engine's builder may take, and what `optimize` asks of a candidate: neither leaves its room",
+    "Report": "a profile as read from JSON, in all three files",
+    "Shape": "a tuple of integers in both; a training graph's have -k for k times the batch",
+    "Split": "both public: a window into its modalities (sdk.encoders), people into trained and tested (sdk.pretrain)",
+    "Values": "an array of float64 numbers in both",
 }
 
 

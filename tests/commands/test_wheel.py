@@ -10,9 +10,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from tests.commands.tools import ROOT, environment
 
 from runtime import __version__
+from tests.commands.tools import ROOT, environment
 
 BASE = ("numpy", "onnxruntime", "psutil")  # setup.cfg: install_requires
 LIMIT_BYTES = 3_000_000
