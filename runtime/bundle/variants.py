@@ -47,7 +47,7 @@ def write_tensors(
             if place.scale_offset is None:
                 _put(data, place.offset, _cast(values, place))
             else:
-                integers, scales = quantize(values, place.axis, spec.int8_limit)
+                integers, scales = quantise(values, place.axis, spec.int8_limit)
                 _put(data, place.offset, integers)
                 _put(data, place.scale_offset, scales)
 
@@ -58,7 +58,7 @@ def sources(place: VariantTensor) -> set[str]:
     return {place.name, *((norm.weight, norm.bias) if norm is not None else ())} - {""}
 
 
-def quantize(values: NDArray[np.float32], axis: int | None, limit: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantise(values: NDArray[np.float32], axis: int | None, limit: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Symmetric int8: round(values / scale) to the nearest, halves to the even, with scale = max |values| / limit.
 
     Args:

@@ -23,10 +23,10 @@ CAPACITY_WINDOWS = 4
 class Buffer:
     """The newest rows of one clock, with what there is to say of them, and the stretches that wait for room."""
 
-    def __init__(self, length: int, hop: int, channels: int, counters: Counters) -> None:
+    def __init__(self, length: int, hop: int, n_channels: int, counters: Counters) -> None:
         self.length, self.hop, self._counters = length, hop, counters
         self.used = 0  # place after the last row that a window held
-        self._rows = np.zeros((length * CAPACITY_WINDOWS, channels), np.float32)
+        self._rows = np.zeros((length * CAPACITY_WINDOWS, n_channels), np.float32)
         self._flags = np.zeros(len(self._rows), np.uint8)
         self._places = np.zeros(len(self._rows), np.float64)
         self._steps = np.arange(length) - (length - 1) / 2

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import InputError
+from runtime.specs import FLOAT32
 
 SWEEPS = ("threads", "engines", "batch")
 WINDOWS = 10_000
@@ -25,7 +26,7 @@ class ProfileOptions:
     windows: int = WINDOWS  # predictions to be measured, over all runs
     runs: int | None = None  # processes; None: 10, fewer for few windows; one in real time
     engine: str = "onnxruntime"
-    precision: str = "float32"
+    precision: str = FLOAT32
     threads: int = 1
     cap_s: float = CAP_S  # of measuring, over all runs: no window is begun after it
     deadline_s: float | None = None  # None: a hop
