@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks._bench import Options, Result, interleave, ratio
 from runtime import Bundle, Prediction, Quality, Recorder, Store, Window
 from runtime.recorder import days_of
-from runtime.recorder.writer import Row, StoreWriter
+from runtime.recorder.writer import StoreRow, StoreWriter
 
 SHIPPED = Path(__file__).parent.parent / "sdk" / "demo" / "data" / "walk.bundle"
 EPOCH_S, DAY_S, BATCH = 1_700_000_000, 86400, 4096
@@ -49,10 +49,10 @@ def _prediction(k: int, start_s: float, span_s: float, labels: tuple[str, ...]) 
     return Prediction(labels[best], 0.9, probabilities, start_s, start_s + span_s, quality, 0.0, 0.0, 0.0)
 
 
-def _rows(n: int, manifest_s: float, labels: tuple[str, ...]) -> Iterator[list[Row]]:
+def _rows(n: int, manifest_s: float, labels: tuple[str, ...]) -> Iterator[list[StoreRow]]:
     for begin in range(0, n, BATCH):
         yield [
-            Row((EPOCH_S + k) * 1_000_000, _prediction(k, k, manifest_s, labels))
+            StoreRow((EPOCH_S + k) * 1_000_000, _prediction(k, k, manifest_s, labels))
             for k in range(begin, min(begin + BATCH, n))
         ]
 
@@ -130,10 +130,10 @@ def _writing(bundle: Bundle, folder: Path, days: float, result: Result) -> None:
         at -= at % hop
         return Window(signal[at : at + length], k * manifest.hop_s, k * manifest.hop_s + manifest.window_s, at)
 
-    def row(k: int) -> Row:
+    def row(k: int) -> StoreRow:
         cut = window(k)
         prediction = _prediction(k, cut.start_s, manifest.window_s, manifest.labels)
-        return Row(round((EPOCH_S + cut.start_s) * 1e6), prediction, cut.row, cut.samples.tobytes())
+        return StoreRow(round((EPOCH_S + cut.start_s) * 1e6), prediction, cut.row, cut.samples.tobytes())
 
     per_commit = int(10 / manifest.hop_s)
     writer = StoreWriter(folder / "day.db", bundle, full_mb)

@@ -45,7 +45,7 @@ class ParityError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ParityRow:
     """One output of one engine on one kind of windows."""
 
     engine: str
@@ -59,11 +59,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What was compared."""
+    """What was compared, and how far it was off."""
 
     precision: str
     tolerance: float | None  # of `relative`; None: there is none for this precision
-    rows: tuple[Comparison, ...]
+    rows: tuple[ParityRow, ...]
     missing: Mapping[str, str]  # engines that are not here, or that failed, and why
 
     @property
@@ -72,7 +72,7 @@ class ParityReport:
         return {name: _worst(row.relative for row in self.rows if row.output == name) for name in _OUTPUTS}
 
     @property
-    def off(self) -> tuple[Comparison, ...]:
+    def off(self) -> tuple[ParityRow, ...]:
         """What is beyond the tolerance."""
         return tuple(row for row in self.rows if self.tolerance is not None and not row.relative <= self.tolerance)
 
@@ -177,7 +177,7 @@ def parity_of_engines(
     names = engines if engines is not None else [status.name for status in statuses if status.available]
     progress(0, len(names), "the reference")
     truths = _truths(bundle)
-    rows: list[Comparison] = []
+    rows: list[ParityRow] = []
     for done, name in enumerate(names):
         progress(done, len(names), name)
         try:
@@ -193,15 +193,22 @@ def parity_of_engines(
     return ParityReport(precision, TOLERANCES.get(precision) if tolerance is None else tolerance, tuple(rows), missing)
 
 
-def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: Answers) -> Iterator[Comparison]:
-    """One engine on one kind of windows, at several batch sizes."""
+def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: Answers) -> Iterator[ParityRow]:
+    """One engine on one kind of windows, at several batch sizes.
+
+    Args:
+        engine: that answers.
+        windows: their kind, for the report.
+        inputs: shape (n, ...), as the engine takes them.
+        truth: the answers to expect, by output, each of shape (n, ...).
+    """
     for name, batch in ((name, batch) for name in _OUTPUTS for batch in _BATCHES):
         expected = truth[name]
         found = np.concatenate([engine.run(part, name) for part in _batches(inputs, batch)])
         error = float(np.abs(found - expected).max())
         agree = float((found.argmax(1) == expected.argmax(1)).mean()) if name == "logits" else None
         relative = error / max(float(np.abs(expected).max()), _TINY)
-        yield Comparison(engine.name, windows, batch, name, error, relative, agree)
+        yield ParityRow(engine.name, windows, batch, name, error, relative, agree)
 
 
 def _truths(bundle: Bundle) -> dict[str, tuple[NDArray[np.float32], Answers]]:
@@ -224,14 +231,19 @@ def _reference(bundle: Bundle, inputs: NDArray[np.float32]) -> Answers:
 
 
 def random_windows(manifest: Manifest) -> NDArray[np.float32]:
-    """Noise with the mean and the deviation of each channel."""
+    """Noise with the mean and the deviation of each channel, shape (n, *window_shape)."""
     mean, std = manifest.spread(manifest.normalise.mean), manifest.spread(manifest.normalise.std)
     noise = np.random.default_rng(0).normal(mean, std, (_RANDOM_WINDOWS, *manifest.window_shape))
     return noise.astype(np.float32)
 
 
 def graph_inputs(manifest: Manifest, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the graph takes for these windows: themselves or the images that the runtime draws of them."""
+    """What the graph takes for these windows: themselves or the images that the runtime draws of them.
+
+    Args:
+        manifest: with the spectrogram, if there is one.
+        windows: shape (n, length_samples, n_channels).
+    """
     return Spectrogram(manifest).images(windows) if manifest.input_name == "images" else windows
 
 

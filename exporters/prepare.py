@@ -143,7 +143,7 @@ def _store(ready: Prepared) -> None:
 
 
 def set_initializer(graph: GraphProto, name: str, values: NDArray[np.generic]) -> None:
-    """Add an initializer, raw, or replace the one of this name."""
+    """Add an initializer of any shape, raw, or replace the one of this name."""
     tensor = numpy_helper.from_array(np.asarray(values), name)
     for old in graph.initializer:
         if old.name == name:

@@ -73,7 +73,7 @@ class SpectrogramImages(nn.Module):
             self.register_buffer(name, torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else int)))
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Draw."""
+        """Draw windows (n, length_samples, n_channels) as images (n, 3, height_px, width_px)."""
         pieces = windows.transpose(1, 2).index_select(1, self.channels).index_select(2, self.rows)
         pieces = pieces.reshape(-1, 3, len(self.rows) // self.spec.n_fft, self.spec.n_fft)
         cells = self._scaled(self._power(pieces))

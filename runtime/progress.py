@@ -16,4 +16,4 @@ ShowProgress = Callable[[int, int, str], None]  # steps done, steps in all, what
 
 
 def silent(done: int, total: int, text: str) -> None:
-    """Tell nobody."""
+    """Tell nobody how far it is."""

@@ -42,7 +42,11 @@ _NPZ = (  # array, kinds of its dtype, numbers of axes, in words
 
 @dataclass(frozen=True)
 class Recording:
-    """Samples of one person in one go, in the order of `channels`."""
+    """Samples of one person in one go, in the order of `channels`.
+
+    Raises:
+        InputError: shapes, names, labels or a rate that do not fit; the message names which.
+    """
 
     samples: NDArray[np.float32]  # shape (n_samples, n_channels), in the units of the signal
     channels: tuple[str, ...]  # names of the columns, such as "acc_x"
@@ -149,7 +153,16 @@ class Recording:
 
 
 def check_finite(samples: NDArray[np.floating[Any]], channels: tuple[str, ...], where: str) -> None:
-    """Raise an InputError that names the first sample which is NaN or infinite."""
+    """Refuse samples that are NaN or infinite.
+
+    Args:
+        samples: shape (n_samples, n_channels).
+        channels: names of the columns.
+        where: for the message.
+
+    Raises:
+        InputError: names the first such sample.
+    """
     good = np.isfinite(samples)
     if not good.all():
         row, column = (int(i) for i in np.argwhere(~good)[0])

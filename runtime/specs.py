@@ -8,8 +8,8 @@
     EventRule, Delay   how predictions become events, and how late they then come
     BASE, FLOAT32      the version and the precision that every bundle has
 
-The machines that follow these words are `runtime.window`, `runtime.spectrogram`,
-`runtime.events`; `runtime.bundle.manifest` writes them down. Every field outside its range is a `BundleError`.
+The machines that follow these words are `runtime.window`, `runtime.spectrogram` and `runtime.events`;
+`runtime.bundle.manifest` writes them down.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ _Unit: TypeAlias = Literal["s", "ns"]
 
 @dataclass(frozen=True)
 class Modality:
-    """One sensor: its channels share a clock, a rate and a unit."""
+    """One sensor: its channels share a clock, a rate and a unit.
+
+    Raises:
+        BundleError: no channel, or a rate or a full scale that is not above 0.
+    """
 
     name: str  # "acc", "gyro", ...
     unit: str  # SI where there is one: "m/s^2", "rad/s", "uT"
@@ -45,13 +49,10 @@ class Modality:
 
     def __post_init__(self) -> None:
         scale = 1.0 if self.full_scale is None else self.full_scale
-        if not self.channels or not 1e-9 < self.rate_hz < 1e9 or not 0 < scale < math.inf:
-            raise BundleError(
-                f"modality {self.name!r}",
-                expected="at least one channel, a rate above 0 Hz (and below 1 GHz) and a full scale above 0",
-                got=f"{len(self.channels)} channels at {self.rate_hz} Hz, full scale {self.full_scale}",
-                fix="Correct `signal` in the manifest.",
-            )
+        good = len(self.channels) > 0 and 1e-9 < self.rate_hz < 1e9 and 0 < scale < math.inf
+        expected = "at least one channel, a rate above 0 Hz (and below 1 GHz) and a full scale above 0"
+        got = f"{len(self.channels)} channels at {self.rate_hz} Hz, full scale {self.full_scale}"
+        require(BundleError, (f"modality {self.name!r}", got, expected, good), fix="Correct `signal` in the manifest.")
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,19 @@ class Signal:
 
     Modalities of one rate lie side by side: a row holds the channels of all of them. Where rates differ there are no
     common rows, and a window is flat: the rows of the first modality, one after the other, then those of the second.
+
+    Raises:
+        BundleError: no modality, or a name that stands twice.
     """
 
     modalities: tuple[Modality, ...]
 
     def __post_init__(self) -> None:
         names = self.channel_names
-        if not names or len(set(names)) != len(names) or len({m.name for m in self.modalities}) != len(self.modalities):
-            raise BundleError(
-                "signal",
-                expected="at least one modality, with names of modalities and of channels that differ",
-                got=f"the channels {', '.join(names) or 'none'}",
-                fix="Name each modality and each channel once.",
-            )
+        once = len(set(names)) == len(names) and len({m.name for m in self.modalities}) == len(self.modalities)
+        expected = "at least one modality, with names of modalities and of channels that differ"
+        got, fix = f"the channels {', '.join(names) or 'none'}", "Name each modality and each channel once."
+        require(BundleError, ("signal", got, expected, bool(names) and once), fix=fix)
 
     @property
     def rate_hz(self) -> float:
@@ -103,19 +104,20 @@ class Signal:
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """How a signal is cut: `length_samples` rows per window, a new window every `hop_samples` rows."""
+    """How a signal is cut: `length_samples` rows per window, a new window every `hop_samples` rows.
+
+    Raises:
+        BundleError: a length or a hop below 1 sample.
+    """
 
     length_samples: int
     hop_samples: int
 
     def __post_init__(self) -> None:
-        if self.length_samples < 1 or self.hop_samples < 1:
-            raise BundleError(
-                "window",
-                expected="a length and a hop of at least 1 sample",
-                got=f"length {self.length_samples}, hop {self.hop_samples}",
-                fix="Correct `window` in the manifest.",
-            )
+        good = self.length_samples >= 1 and self.hop_samples >= 1
+        expected = "a length and a hop of at least 1 sample"
+        got = f"length {self.length_samples}, hop {self.hop_samples}"
+        require(BundleError, ("window", got, expected, good), fix="Correct `window` in the manifest.")
 
     @classmethod
     def from_seconds(cls, length_s: float, hop_s: float, rate_hz: float) -> WindowSpec:
@@ -144,6 +146,9 @@ class ClockSpec:
     """What is done about time stamps that are late, uneven or missing.
 
     The manifest has one; a `Stream` may be given another, as these are facts of the sensor and its wire as well.
+
+    Raises:
+        BundleError: a field outside its range.
     """
 
     gap: _Gap = "split"
@@ -164,13 +169,10 @@ class ClockSpec:
             word, known = getattr(self, name), get_args(words)
             expected = f"{name} as one of {', '.join(known)}"
             require(BundleError, ("clock", f"{name} {word}", expected, word in known), fix="Correct `clock`.")
-        if not all(math.isfinite(number) and number >= 0 for number in numbers) or self.least_real > 1:
-            raise BundleError(
-                "clock",
-                expected="times of at least 0 seconds and least_real from 0 to 1",
-                got=", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self)),
-                fix="Correct `clock`.",
-            )
+        good = all(math.isfinite(number) and number >= 0 for number in numbers) and self.least_real <= 1
+        expected = "times of at least 0 seconds and least_real from 0 to 1"
+        got = ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self))
+        require(BundleError, ("clock", got, expected, good), fix="Correct `clock`.")
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,9 @@ class SpectrogramSpec:
     """How three channels of a window become the red, green and blue of an image (IMG2IMU, section III-A).
 
     `runtime.spectrogram` computes it and its docstring holds the definition; docs/spectrogram.md has the formulas.
+
+    Raises:
+        BundleError: a field outside its range.
     """
 
     n_fft: int  # rows per column of the spectrogram
@@ -207,7 +212,7 @@ class SpectrogramSpec:
     in_graph: bool = False  # True: the graph takes windows and draws; False: it takes images
 
     def __post_init__(self) -> None:
-        width, height = self.width_px, self.height_px
+        width, height, spread = self.width_px, self.height_px, all(1e-6 < std < math.inf for std in self.std)
         require(
             BundleError,
             ("n_fft", self.n_fft, "at least 2", self.n_fft >= 2),
@@ -222,12 +227,7 @@ class SpectrogramSpec:
             ("resize", self.resize, "bilinear", self.resize == "bilinear"),
             ("low_frequencies", self.low_frequencies, "bottom or top", self.low_frequencies in ("bottom", "top")),
             ("mean", self.mean, "three finite numbers", len(self.mean) == 3 and all(map(math.isfinite, self.mean))),
-            (
-                "std",
-                self.std,
-                "three numbers above 1e-6",
-                len(self.std) == 3 and all(1e-6 < s < math.inf for s in self.std),
-            ),
+            ("std", self.std, "three numbers above 1e-6", len(self.std) == 3 and spread),
             fix="Correct `spectrogram` in the manifest.",
         )
 

@@ -46,7 +46,7 @@ class Taps(NamedTuple):
 
 
 def hann(n: int) -> NDArray[np.float64]:
-    """The periodic Hann window of n values, divided by its sum: a sine of amplitude a then has the power (a / 2)^2."""
+    """The periodic Hann window, shape (n,), divided by its sum: a sine of amplitude a then has the power (a / 2)^2."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
     scaled: NDArray[np.float64] = window / window.sum()
     return scaled

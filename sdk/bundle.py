@@ -32,16 +32,17 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Pack or unpack; the exit code."""
     from runtime.bundle import pack, unpack
+    from runtime.specs import BASE
 
     if arguments.what == "pack":
-        open_bundle(arguments.source, "base", trust=arguments.trust)
+        open_bundle(arguments.source, BASE, trust=arguments.trust)
         print(pack(arguments.source, arguments.to))
         return DONE
     from runtime.bundle import Trust
 
     trust = None if arguments.trust is None else Trust.of(arguments.trust)
     bundle = unpack(arguments.source, arguments.to, trust=trust)
-    open_bundle(arguments.to, "base", trust=arguments.trust)
+    open_bundle(arguments.to, BASE, trust=arguments.trust)
     print(f"{arguments.to}: {bundle.manifest.name}")
     return DONE
 

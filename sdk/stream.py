@@ -93,7 +93,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Stream until the source ends; the exit code."""
+    """Stream until the source ends; the exit code.
+
+    Raises:
+        InputError: `--max-mb` without `--record`.
+    """
     from runtime import InputError, open_engine
     from runtime.play import play
     from runtime.sinks import open_sink

@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add what the command takes."""
     p.add_argument("bundle", type=Path, help="the folder to add to")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     add_trust(p)

@@ -26,7 +26,7 @@ _GOLDEN = "golden"
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add what the command takes."""
     p.add_argument("bundle", type=Path, help="the folder to add to")
     p.add_argument(
         "--calibration",

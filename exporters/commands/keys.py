@@ -35,7 +35,12 @@ def add_passphrase(p: argparse.ArgumentParser) -> None:
 
 
 def passphrase_of(arguments: argparse.Namespace, *, twice: bool = False) -> bytes | None:
-    """The passphrase that was given, if any."""
+    """The passphrase that was given, if any.
+
+    Raises:
+        BundleError: the file cannot be read.
+        InputError: the two that were typed differ.
+    """
     from runtime.files.atomic import read_file
 
     if arguments.passphrase_file is not None:

@@ -49,7 +49,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and say what came out."""
+    """Export, and say what came out.
+
+    Raises:
+        MissingError: torch, onnx or onnxscript is not installed.
+    """
     manifest, windows = _manifest(arguments.manifest), _windows(arguments.windows)
     try:
         import torch  # noqa: F401

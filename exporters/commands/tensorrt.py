@@ -21,7 +21,7 @@ EXAMPLES = """\
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
-    """What it takes."""
+    """Add what the command takes."""
     p.add_argument("bundle", type=Path, help="the folder of the bundle")
     p.add_argument(
         "--check", action="store_true", help="ask TensorRT for RTX on this machine; its engines are not kept"

@@ -21,7 +21,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Add them, and say what each costs."""
+    """Add them, and say what each costs.
+
+    Raises:
+        MissingError: onnx is not installed.
+    """
     from runtime.errors import MissingError
     from runtime.specs import BASE
 

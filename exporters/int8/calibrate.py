@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from runtime.bundle.graph_bytes import with_output
 from runtime.engine.ort import open_session
 
-Method = Literal["minmax", "percentile", "entropy"]
-METHODS: Final[tuple[Method, ...]] = get_args(Method)
+RangeMethod = Literal["minmax", "percentile", "entropy"]
+RANGE_METHODS: Final[tuple[RangeMethod, ...]] = get_args(RangeMethod)
 BINS = 2048
 _STEPS = 128  # integers of one sign, with 0
 _BATCH = 16
 
 
 def value_ranges(
-    model: bytes, inputs: NDArray[np.float32], names: Sequence[str], method: Method, percentile: float
+    model: bytes, inputs: NDArray[np.float32], names: Sequence[str], method: RangeMethod, percentile: float
 ) -> dict[str, float]:
     """The range of values inside a graph; 0 for one that is always 0.
 
@@ -69,7 +69,7 @@ def percentile_range(counts: NDArray[np.int64], largest: float, percentile: floa
     """The upper edge of the bin in which so many percent are reached.
 
     Args:
-        counts: histogram of absolute values between 0 and `largest`.
+        counts: shape (n_bins,), histogram of absolute values between 0 and `largest`.
         largest: of the absolute values.
         percentile: 0 to 100.
     """
@@ -85,7 +85,7 @@ def entropy_range(counts: NDArray[np.int64], largest: float, steps: int = _STEPS
     and each step is spread evenly over those of its bins that are not empty.
 
     Args:
-        counts: histogram of absolute values between 0 and `largest`.
+        counts: shape (n_bins,), histogram of absolute values between 0 and `largest`.
         largest: of the absolute values.
         steps: integers of one sign.
     """

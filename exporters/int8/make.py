@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.int8.calibrate import METHODS, Method, value_ranges
+from exporters.int8.calibrate import RANGE_METHODS, RangeMethod, value_ranges
 from exporters.int8.processor import needs_reduced_range
 from exporters.int8.qdq import Layer, insert_pairs, layers_of, tensors_of
-from exporters.int8.sensitivity import Choice, choose_layers
+from exporters.int8.sensitivity import LayerChoice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
 from exporters.variants import Variant
 from runtime.bundle import Manifest
@@ -30,9 +30,13 @@ _REDUCED_LIMIT = 63  # of 7 bits
 
 @dataclass(frozen=True)
 class Int8Options:
-    """How to quantise."""
+    """How a model is quantised, and how good the result must be.
 
-    method: Method = "percentile"
+    Raises:
+        InputError: names the first field that is outside its range.
+    """
+
+    method: RangeMethod = "percentile"
     percentile: float = 99.99  # for the method of this name
     weights_only: bool = False  # activations stay in float: a small file, no calibration, float arithmetic
     reduce_range: bool | None = None  # weights of 7 bits; None: where this machine's processor needs it
@@ -43,7 +47,7 @@ class Int8Options:
     def __post_init__(self) -> None:
         require(
             InputError,
-            ("method", self.method, " or ".join(METHODS), self.method in METHODS),
+            ("method", self.method, " or ".join(RANGE_METHODS), self.method in RANGE_METHODS),
             ("percentile", self.percentile, "a number above 50, at most 100", 50 < self.percentile <= 100),
             ("tolerance", self.tolerance, "a number above 0", self.tolerance > 0),
             ("agreement", self.agreement, "a share from 0 to 1", 0 <= self.agreement <= 1),
@@ -134,7 +138,7 @@ def _logits(model: bytes, inputs: NDArray[np.float32], batch: int = 16) -> NDArr
     )
 
 
-def _record(options: Int8Options, choice: Choice, windows: NDArray[np.float32], data: str) -> dict[str, object]:
+def _record(options: Int8Options, choice: LayerChoice, windows: NDArray[np.float32], data: str) -> dict[str, object]:
     """What the manifest keeps of how the variant was made."""
     return {
         "calibration": {"data": data, "windows": len(windows), "sha256": hashlib.sha256(windows.tobytes()).hexdigest()},

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from exporters.prepare import Prepared, attribute, set_initializer, uses
-from runtime.bundle.variants import INT8_LIMIT, quantize
+from runtime.bundle.variants import INT8_LIMIT, quantise
 
 _OPERATORS = ("Conv", "Gemm", "MatMul")
 
@@ -106,7 +106,7 @@ def insert_pairs(ready: Prepared, layers: Collection[Layer], ranges: Mapping[str
 def _weight(ready: Prepared, layer: Layer, limit: int) -> NodeProto:
     """The weight as int8 with its scales, and the node that gives it back as float."""
     name, scale = layer.name, f"{layer.name}:scale"
-    integers, scales = quantize(ready.values[name], layer.axis, limit)
+    integers, scales = quantise(ready.values[name], layer.axis, limit)
     set_initializer(ready.graph, name, integers)
     set_initializer(ready.graph, scale, scales)
     zero = _zero(ready, scales.shape)

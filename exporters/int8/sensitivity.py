@@ -22,7 +22,7 @@ ALONE_WINDOWS = 32  # enough to order the layers by
 
 
 @dataclass(frozen=True)
-class Choice:
+class LayerChoice:
     """What was found; the errors are of the calibration windows."""
 
     layers: tuple[Layer, ...]  # in int8
@@ -45,7 +45,7 @@ def logits_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> f
 
 
 def agreement_of(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Share of windows with the same label."""
+    """Share of windows with the same label, from two logits of shape (n, n_classes)."""
     return float((found.argmax(1) == expected.argmax(1)).mean())
 
 
@@ -56,13 +56,13 @@ def choose_layers(
     tolerance: float,
     agreement: float,
     progress: ShowProgress = silent,
-) -> Choice:
+) -> LayerChoice:
     """Leave the most sensitive layers in float until the rest is good enough.
 
     Args:
         layers: that can be int8.
         trial: the logits of the calibration windows with some of the layers in int8; of every so-manieth window.
-        expected: the float32 model's.
+        expected: the float32 model's logits, shape (n, n_classes).
         tolerance: of `logits_error`.
         agreement: least share of windows with the float32 model's label.
         progress: told steps done, steps in all at most, and what is tried.
@@ -98,7 +98,7 @@ def choose_layers(
             fix="Calibrate with real windows of all classes, allow more (--tolerance, --agreement), or take fp16.",
         )
     left = tuple(layer.name for layer in layers if layer not in kept)
-    return Choice(tuple(kept), left, alone, logits_error(found, expected), agreement_of(found, expected))
+    return LayerChoice(tuple(kept), left, alone, logits_error(found, expected), agreement_of(found, expected))
 
 
 def _in_order(layers: Sequence[Layer], some: Sequence[Layer]) -> list[Layer]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, refuse, rule
 from exporters.training.graph import Laid, plainly
 
 
 @rule("Softmax")
-def _softmax(task: Task) -> tuple[Laid, Pull]:
+def _softmax(case: Case) -> tuple[Laid, Pullback]:
     """Dx = y (dy - sum(dy y))."""
-    graph, x = task.graph, task.given(0)
-    at = x.order.index(task.attributes.get("axis", -1) % len(x.order))
+    graph, x = case.graph, case.given(0)
+    at = x.order.index(case.attributes.get("axis", -1) % len(x.order))
     y = graph.unary("Softmax", x.tensor, axis=at)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
@@ -25,37 +25,37 @@ def _softmax(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("LayerNormalization")
-def _layer_norm(task: Task) -> tuple[Laid, Pull]:
+def _layer_norm(case: Case) -> tuple[Laid, Pullback]:
     """Y = gamma h + beta with h = (x - mean) / deviation.
 
     With g = gamma dy: dx = (g - mean(g) - h mean(g h)) / deviation.
     """
-    graph = task.graph
-    x = graph.arrange(task.given(0))
+    graph = case.graph
+    x = graph.arrange(case.given(0))
     last = len(x.shape) - 1
-    if task.attributes.get("axis", -1) % (last + 1) != last:
-        raise refuse(task, "normalisation over the last axis", task.attributes["axis"])
-    gamma = graph.arrange(task.given(1))
-    given = task.optional(2)
+    if case.attributes.get("axis", -1) % (last + 1) != last:
+        raise refuse(case, "normalisation over the last axis", case.attributes["axis"])
+    gamma = graph.arrange(case.given(1))
+    given = case.optional(2)
     rows = (*x.shape[:-1], 1)
     inputs = (x, gamma, graph.arrange(given)) if given else (x, gamma)
-    epsilon = task.attributes.get("epsilon", 1e-5)
-    y, mean, inverse = graph.emit_many(task.op, *inputs, shapes=(x.shape, rows, rows), axis=-1, epsilon=epsilon)
+    epsilon = case.attributes.get("epsilon", 1e-5)
+    y, mean, inverse = graph.emit_many(case.op, *inputs, shapes=(x.shape, rows, rows), axis=-1, epsilon=epsilon)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         d = graph.arrange(dy)
         h = graph.multiply(graph.subtract(x, mean), inverse)
         dx = d_gamma = d_beta = None
-        if task.wanted(0):
+        if case.wanted(0):
             g = graph.multiply(d, gamma)
             part = graph.constant(1 / x.shape[last])
             mean_g = graph.multiply(graph.sum(g, [last], keep=True), part)
             mean_gh = graph.multiply(graph.sum(graph.multiply(g, h), [last], keep=True), part)
             rest = graph.subtract(graph.subtract(g, mean_g), graph.multiply(h, mean_gh))
             dx = plainly(graph.multiply(rest, inverse))
-        if task.wanted(1):
+        if case.wanted(1):
             d_gamma = plainly(graph.sum(graph.multiply(d, h), range(last)))
-        if task.wanted(2):
+        if case.wanted(2):
             d_beta = plainly(graph.sum(d, range(last)))
         return [dx, d_gamma, d_beta]
 
@@ -63,9 +63,9 @@ def _layer_norm(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("Gelu")
-def _gelu(task: Task) -> tuple[Laid, Pull]:
+def _gelu(case: Case) -> tuple[Laid, Pullback]:
     """Y = x P(x) with P(x) = (1 + erf(x / sqrt 2)) / 2; its slope is P(x) + x exp(-x^2 / 2) / sqrt(2 pi)."""
-    graph, x = task.graph, task.given(0)
+    graph, x = case.graph, case.given(0)
     scaled = graph.multiply(x.tensor, graph.constant(math.sqrt(0.5)))
     half = graph.constant(0.5)
     share = graph.add(graph.multiply(graph.unary("Erf", scaled), half), half)

@@ -11,25 +11,25 @@ from collections.abc import Mapping, Sequence
 
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from exporters.training.differentiate import Pull, Task, refuse
+from exporters.training.differentiate import Case, Pullback, refuse
 from exporters.training.graph import OPSET, Graph, Laid, Shape, Tensor, plainly
 
 _CURE = "Train from a later layer, add a rule to exporters.training, or: pip install onnx-ad"
 
 
-def borrowed(task: Task) -> tuple[Laid, Pull]:
+def borrowed(case: Case) -> tuple[Laid, Pullback]:
     """The rule of any operator that onnx-ad knows.
 
     Raises:
         InputError: it is not installed, or does not know the operator either.
     """
-    graph = task.graph
-    inputs = [graph.arrange(value) if value else None for value in task.inputs]
-    if task.shape is None:
-        raise refuse(task, "a shape that was seen", None)
-    y = graph.emit(task.op, *inputs, shape=task.shape, **task.attributes)
-    wanted = [i for i, want in enumerate(task.wants) if want]
-    backward = _reversed(task, inputs, y, wanted) if wanted else None
+    graph = case.graph
+    inputs = [graph.arrange(value) if value else None for value in case.inputs]
+    if case.shape is None:
+        raise refuse(case, "a shape that was seen", None)
+    y = graph.emit(case.op, *inputs, shape=case.shape, **case.attributes)
+    wanted = [i for i, want in enumerate(case.wants) if want]
+    backward = _reversed(case, inputs, y, wanted) if wanted else None
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         assert backward is not None
@@ -45,17 +45,17 @@ def borrowed(task: Task) -> tuple[Laid, Pull]:
     return plainly(y), pull
 
 
-def _reversed(task: Task, inputs: Sequence[Tensor | None], y: Tensor, wanted: Sequence[int]) -> GraphProto:
+def _reversed(case: Case, inputs: Sequence[Tensor | None], y: Tensor, wanted: Sequence[int]) -> GraphProto:
     """The operator's own graph, differentiated: x0, x1, ..., adj_y -> adj_x0, ..."""
     try:
         import onnx_ad
     except ImportError:
-        raise refuse(task, "an operator with a rule", task.op, _CURE) from None
+        raise refuse(case, "an operator with a rule", case.op, _CURE) from None
     variable = {i: tensor for i, tensor in enumerate(inputs) if tensor and tensor.value is None}
     known = [numpy_helper.from_array(t.value, f"x{i}") for i, t in enumerate(inputs) if t and t.value is not None]
     names = [f"x{i}" if tensor else "" for i, tensor in enumerate(inputs)]
     own = helper.make_graph(
-        [helper.make_node(task.op, names, ["y"], **task.attributes)],
+        [helper.make_node(case.op, names, ["y"], **case.attributes)],
         "own",
         [_info(f"x{i}", tensor) for i, tensor in variable.items()],
         [_info("y", y)],
@@ -65,7 +65,7 @@ def _reversed(task: Task, inputs: Sequence[Tensor | None], y: Tensor, wanted: Se
     try:
         reversed_model: ModelProto = onnx_ad.reverse(model, inputs=[f"x{i}" for i in wanted], layout="onnx")
     except (onnx_ad.UnsupportedOperator, NotImplementedError) as error:
-        raise refuse(task, "an operator that has a rule, here or in onnx-ad", error, _CURE) from error
+        raise refuse(case, "an operator that has a rule, here or in onnx-ad", error, _CURE) from error
     return reversed_model.graph
 
 

@@ -65,7 +65,11 @@ def read(model: bytes, manifest: Manifest) -> Forward:
 
 
 def build(forward: Forward, manifest: Manifest, layer: int) -> TrainingGraph:
-    """`training_graph` of a model that has been read."""
+    """`training_graph` of a model that has been read.
+
+    Raises:
+        InputError: the model has no such layer, or an operator without a rule.
+    """
     layers = sorted({spec.layer for spec in manifest.tensors})
     if layer not in layers:
         raise InputError("layer", expected=f"one of {layers}", got=layer, fix="See the manifest's tensors.")

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, refuse, rule
 from exporters.training.elementwise import relu_gradient
 from exporters.training.geometry import Geometry, maps_order
 from exporters.training.graph import Graph, Laid, Shape, Tensor, plainly
@@ -33,27 +33,27 @@ _COLUMNS_LIMIT = 1 << 17  # numbers per window above which the columns of a conv
 
 
 @rule("ConvBlock")
-def _block(task: Task) -> tuple[Laid, Pull]:
-    graph, x, weight = task.graph, task.given(0), _Folded(task)
-    conv = Geometry.of(task, task.attributes["conv"], weight.matrix.shape[2:])
+def _block(case: Case) -> tuple[Laid, Pullback]:
+    graph, x, weight = case.graph, case.given(0), _Folded(case)
+    conv = Geometry.of(case, case.attributes["conv"], weight.matrix.shape[2:])
     z, pull_pool = convolve(graph, x, weight.matrix, conv), None
-    if task.attributes["pool"] is not None:
-        z, pull_pool = max_pool(task, z, task.attributes["pool"])
+    if case.attributes["pool"] is not None:
+        z, pull_pool = max_pool(case, z, case.attributes["pool"])
     y, order = z.tensor, z.order
     if weight.bias is not None:
         y = graph.add(y, along_channels(graph, weight.bias, order))
-    if task.attributes["relu"]:
+    if case.attributes["relu"]:
         y = graph.unary("Relu", y)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         d = Laid(graph.arrange(dy, order), order)
-        if task.attributes["relu"]:
+        if case.attributes["relu"]:
             d = Laid(relu_gradient(graph, y, d.tensor), order)
         d_bias = graph.sum(d.tensor, [i for i, axis in enumerate(order) if axis != 1])
         if pull_pool is not None:
             d = pull_pool(d)
-        dx = convolve_back(graph, d, weight.matrix, conv, x.shape) if task.wanted(0) else None
-        d_weight = correlate(graph, x, d, weight.matrix.shape, conv) if any(task.wants[1:]) else None
+        dx = convolve_back(graph, d, weight.matrix, conv, x.shape) if case.wanted(0) else None
+        d_weight = correlate(graph, x, d, weight.matrix.shape, conv) if any(case.wants[1:]) else None
         return [dx, *weight.pull(d_weight, d_bias)]
 
     return Laid(y, order), pull
@@ -67,20 +67,20 @@ def along_channels(graph: Graph, vector: Tensor, order: Sequence[int]) -> Tensor
 class _Folded:
     """Weight and bias of a block with the normalisation folded in."""
 
-    def __init__(self, task: Task) -> None:
-        graph = self._graph = task.graph
-        self._task = task
-        self._weight = graph.arrange(task.given(1))
-        bias = task.optional(2)
+    def __init__(self, case: Case) -> None:
+        graph = self._graph = case.graph
+        self._case = case
+        self._weight = graph.arrange(case.given(1))
+        bias = case.optional(2)
         self._bias = graph.arrange(bias) if bias and not _is_zero(bias) else None
         self.matrix, self.bias = self._weight, self._bias
-        self._norm = task.attributes["epsilon"] is not None
+        self._norm = case.attributes["epsilon"] is not None
         if self._norm:
-            gamma, beta = graph.arrange(task.given(3)), graph.arrange(task.given(4))
-            self._inverse = graph.constant(1 / np.sqrt(task.known(6) + task.attributes["epsilon"]))
+            gamma, beta = graph.arrange(case.given(3)), graph.arrange(case.given(4))
+            self._inverse = graph.constant(1 / np.sqrt(case.known(6) + case.attributes["epsilon"]))
             self._scale = graph.multiply(gamma, self._inverse)
-            zero = graph.constant(np.zeros_like(task.known(5)))
-            self._centred = graph.subtract(self._bias or zero, graph.constant(task.known(5)))
+            zero = graph.constant(np.zeros_like(case.known(5)))
+            self._centred = graph.subtract(self._bias or zero, graph.constant(case.known(5)))
             self.matrix = graph.multiply(self._weight, self._column(self._scale))
             self.bias = graph.add(graph.multiply(self._centred, self._scale), beta)
 
@@ -100,7 +100,7 @@ class _Folded:
             d_gamma = graph.multiply(total, self._inverse)
         parts = [d_weight, d_own_bias, d_gamma, d_bias if self._norm else None]
         return [
-            Laid(part, tuple(range(len(part.shape)))) if part is not None and self._task.wanted(i + 1) else None
+            Laid(part, tuple(range(len(part.shape)))) if part is not None and self._case.wanted(i + 1) else None
             for i, part in enumerate(parts)
         ]
 
@@ -110,13 +110,13 @@ def _is_zero(value: Laid) -> bool:
 
 
 @rule("BatchNormalization")
-def _batch_norm(task: Task) -> tuple[Laid, Pull]:
+def _batch_norm(case: Case) -> tuple[Laid, Pullback]:
     """Batch normalisation with frozen statistics that follows no convolution: a scale and a shift per channel."""
-    graph, x = task.graph, task.given(0)
-    if task.attributes.get("training_mode", 0):
-        raise refuse(task, "frozen statistics", "an export of a module that is being trained")
-    gamma, beta, mean = (graph.arrange(task.given(i)) for i in (1, 2, 3))
-    inverse = graph.constant(1 / np.sqrt(task.known(4) + task.attributes.get("epsilon", 1e-5)))
+    graph, x = case.graph, case.given(0)
+    if case.attributes.get("training_mode", 0):
+        raise refuse(case, "frozen statistics", "an export of a module that is being trained")
+    gamma, beta, mean = (graph.arrange(case.given(i)) for i in (1, 2, 3))
+    inverse = graph.constant(1 / np.sqrt(case.known(4) + case.attributes.get("epsilon", 1e-5)))
     scale = along_channels(graph, graph.multiply(gamma, inverse), x.order)
     centred = graph.subtract(x.tensor, along_channels(graph, mean, x.order))
     y = graph.add(graph.multiply(centred, scale), along_channels(graph, beta, x.order))
@@ -125,11 +125,11 @@ def _batch_norm(task: Task) -> tuple[Laid, Pull]:
         d = graph.arrange(dy, x.order)
         others = [i for i, axis in enumerate(x.order) if axis != 1]
         dx = d_gamma = d_beta = None
-        if task.wanted(0):
+        if case.wanted(0):
             dx = Laid(graph.multiply(d, scale), x.order)
-        if task.wanted(1):
+        if case.wanted(1):
             d_gamma = Laid(graph.multiply(graph.sum(graph.multiply(d, centred), others), inverse), (0,))
-        if task.wanted(2):
+        if case.wanted(2):
             d_beta = Laid(graph.sum(d, others), (0,))
         return [dx, d_gamma, d_beta]
 
@@ -238,15 +238,15 @@ def _product(graph: Graph, d: Tensor, columns: Tensor, conv: Geometry) -> Tensor
 
 
 @rule("AveragePool")
-def _average_pool(task: Task) -> tuple[Laid, Pull]:
+def _average_pool(case: Case) -> tuple[Laid, Pullback]:
     """The mean of what a kernel sees: a depthwise convolution with one number, divided by how many entries it sees."""
-    graph, x = task.graph, task.given(0)
-    pool = Geometry.of(task, task.attributes, tuple(task.attributes["kernel_shape"]))
-    if task.attributes.get("ceil_mode", 0):
-        raise refuse(task, "a pool that ends within its input", "ceil_mode")
+    graph, x = case.graph, case.given(0)
+    pool = Geometry.of(case, case.attributes, tuple(case.attributes["kernel_shape"]))
+    if case.attributes.get("ceil_mode", 0):
+        raise refuse(case, "a pool that ends within its input", "ceil_mode")
     pool = replace(pool, groups=x.shape[1])
     weight = graph.constant(np.ones((x.shape[1], 1, *pool.kernel)))
-    counts = _seen(pool, x.shape[2:], bool(task.attributes.get("count_include_pad", 0)))
+    counts = _seen(pool, x.shape[2:], bool(case.attributes.get("count_include_pad", 0)))
     share = plainly(graph.constant(1 / counts[None, None]))
     y = convolve(graph, x, weight, pool)
 

@@ -20,7 +20,7 @@ from runtime.errors import InputError
 
 
 @dataclass(frozen=True)
-class Piece:
+class SliceGradient:
     """A gradient that is 0 but for a run of entries along one axis."""
 
     inner: Laid
@@ -29,7 +29,7 @@ class Piece:
     size: int  # of the whole axis
 
     def whole(self, graph: Graph) -> Laid:
-        """With the zeros."""
+        """The gradient of the whole axis: zeros before and after the run."""
         at = self.inner.order.index(self.axis)
         after = self.size - self.begin - self.length
         return Laid(graph.pad(self.inner.tensor, at, self.begin, after), self.inner.order)
@@ -40,11 +40,11 @@ class Piece:
         return self.inner.shape[self.axis]
 
 
-Pull = Callable[[Laid], Sequence[Laid | Piece | None]]
+Pullback = Callable[[Laid], Sequence[Laid | SliceGradient | None]]
 
 
 @dataclass(frozen=True)
-class Task:
+class Case:
     """A step with all that a rule must know of it."""
 
     graph: Graph
@@ -56,7 +56,11 @@ class Task:
     output: str = field(default="", compare=False)  # name, for messages
 
     def given(self, index: int) -> Laid:
-        """An input that cannot be missing."""
+        """An input that cannot be missing.
+
+        Raises:
+            InputError: it is missing.
+        """
         value = self.inputs[index]
         if value is None:
             raise refuse(self, f"input {index}", "none")
@@ -71,14 +75,18 @@ class Task:
         return index < len(self.wants) and self.wants[index]
 
     def known(self, index: int) -> Any:
-        """The contents of an input that must not depend on windows or parameters."""
+        """The contents of an input that must not depend on windows or parameters.
+
+        Raises:
+            InputError: they do depend on them.
+        """
         value = self.given(index).tensor.value
         if value is None:
             raise refuse(self, f"an input {index} that does not depend on the windows", "one that does")
         return value
 
 
-Rule = Callable[[Task], tuple[Laid, Pull]]
+Rule = Callable[[Case], tuple[Laid, Pullback]]
 _RULES: dict[str, Rule] = {}
 
 
@@ -95,10 +103,10 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def refuse(task: Task, expected: str, got: object, fix: str = "") -> InputError:
+def refuse(case: Case, expected: str, got: object, fix: str = "") -> InputError:
     """The error of a rule that does not cover a case."""
     return InputError(
-        f"training graph: {task.op} that makes {task.output}",
+        f"training graph: {case.op} that makes {case.output}",
         expected=expected,
         got=got,
         fix=fix or "Train from a later layer, or add the case to exporters.training.",
@@ -120,7 +128,7 @@ class Tape:
         self.values: dict[str, Laid] = dict(values)
         self._graph = graph
         self._wanted = set(wanted)
-        self._pulls: list[tuple[Step, Pull]] = []
+        self._pulls: list[tuple[Step, Pullback]] = []
 
     def forward(self, step: Step, shape: Shape | None) -> None:
         """Emit a step.
@@ -130,15 +138,15 @@ class Tape:
         """
         inputs = tuple(self.values.get(name) for name in step.inputs)
         wants = tuple(name in self._wanted for name in step.inputs)
-        task = Task(self._graph, step.op, inputs, wants, step.attributes, shape, step.output)
-        self.values[step.output], pull = _RULES.get(step.op, self._otherwise)(task)
+        case = Case(self._graph, step.op, inputs, wants, step.attributes, shape, step.output)
+        self.values[step.output], pull = _RULES.get(step.op, self._otherwise)(case)
         if any(wants):
             self._wanted.add(step.output)
             self._pulls.append((step, pull))
 
     def back(self, name: str, gradient: Laid) -> dict[str, Laid]:
         """Gradients of all that was wanted and has one, given that of the value `name`."""
-        found: dict[str, list[Laid | Piece]] = {name: [gradient]}
+        found: dict[str, list[Laid | SliceGradient]] = {name: [gradient]}
         for step, pull in reversed(self._pulls):
             if step.output in found:
                 total = add_up(self._graph, found.pop(step.output), self.values[step.output])
@@ -148,26 +156,26 @@ class Tape:
         return {name: add_up(self._graph, parts, self.values[name]) for name, parts in found.items()}
 
 
-def add_up(graph: Graph, parts: Sequence[Laid | Piece], value: Laid) -> Laid:
+def add_up(graph: Graph, parts: Sequence[Laid | SliceGradient], value: Laid) -> Laid:
     """The sum of several gradients, laid as the value is when there are more than one."""
     parts = _joined(graph, parts, value)
-    whole = [part.whole(graph) if isinstance(part, Piece) else part for part in parts]
+    whole = [part.whole(graph) if isinstance(part, SliceGradient) else part for part in parts]
     if len(whole) == 1:
         return whole[0]
     return Laid(graph.total([graph.arrange(part, value.order) for part in whole]), value.order)
 
 
-def _joined(graph: Graph, parts: Sequence[Laid | Piece], value: Laid) -> Sequence[Laid | Piece]:
+def _joined(graph: Graph, parts: Sequence[Laid | SliceGradient], value: Laid) -> Sequence[Laid | SliceGradient]:
     """The parts, with the pieces that lie end to end as one: so what was split costs a Concat on the way back."""
-    pieces = sorted((part for part in parts if isinstance(part, Piece)), key=lambda piece: piece.begin)
+    pieces = sorted((part for part in parts if isinstance(part, SliceGradient)), key=lambda piece: piece.begin)
     if len({piece.axis for piece in pieces}) != 1 or [piece.begin for piece in pieces] != _ends(pieces)[:-1]:
         return parts
     axis, begin, size = pieces[0].axis, pieces[0].begin, pieces[0].size
     tensors = [graph.arrange(piece.inner, value.order) for piece in pieces]
-    joined = Piece(Laid(graph.concat(tensors, value.order.index(axis)), value.order), axis, begin, size)
+    joined = SliceGradient(Laid(graph.concat(tensors, value.order.index(axis)), value.order), axis, begin, size)
     return [*(part for part in parts if isinstance(part, Laid)), joined]
 
 
-def _ends(pieces: Sequence[Piece]) -> list[int]:
+def _ends(pieces: Sequence[SliceGradient]) -> list[int]:
     """Where each would begin if it began where the one before ends, and where the last one ends."""
     return list(itertools.accumulate((piece.length for piece in pieces), initial=pieces[0].begin))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, refuse, rule
 from exporters.training.graph import Graph, Laid, Tensor, plainly
 
 
 @rule("Relu")
-def _relu(task: Task) -> tuple[Laid, Pull]:
-    graph, x = task.graph, task.given(0)
+def _relu(case: Case) -> tuple[Laid, Pullback]:
+    graph, x = case.graph, case.given(0)
     y = graph.unary("Relu", x.tensor)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
@@ -26,10 +26,10 @@ def relu_gradient(graph: Graph, y: Tensor, dy: Tensor) -> Tensor:
 
 
 @rule("Sigmoid", "Tanh", "Exp", "Sqrt", "Softplus")
-def _by_output(task: Task) -> tuple[Laid, Pull]:
+def _by_output(case: Case) -> tuple[Laid, Pullback]:
     """Functions whose slope follows from their value y."""
-    graph, x = task.graph, task.given(0)
-    y = graph.unary(task.op, x.tensor)
+    graph, x = case.graph, case.given(0)
+    y = graph.unary(case.op, x.tensor)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         slope = {
@@ -38,27 +38,27 @@ def _by_output(task: Task) -> tuple[Laid, Pull]:
             "Exp": lambda: y,
             "Sqrt": lambda: graph.divide(graph.constant(0.5), y),
             "Softplus": lambda: graph.unary("Sigmoid", x.tensor),
-        }[task.op]()
+        }[case.op]()
         return [Laid(graph.multiply(graph.arrange(dy, x.order), slope), x.order)]
 
     return Laid(y, x.order), pull
 
 
 def one_minus(graph: Graph, a: Tensor) -> Tensor:
-    """1 - a."""
+    """Emit 1 - a, element by element."""
     return graph.subtract(graph.constant(1.0), a)
 
 
 @rule("Neg")
-def _neg(task: Task) -> tuple[Laid, Pull]:
-    graph, x = task.graph, task.given(0)
+def _neg(case: Case) -> tuple[Laid, Pullback]:
+    graph, x = case.graph, case.given(0)
     return Laid(graph.unary("Neg", x.tensor), x.order), lambda dy: [Laid(graph.unary("Neg", dy.tensor), dy.order)]
 
 
 @rule("LeakyRelu")
-def _leaky_relu(task: Task) -> tuple[Laid, Pull]:
-    graph, x = task.graph, task.given(0)
-    alpha = task.attributes.get("alpha", 0.01)
+def _leaky_relu(case: Case) -> tuple[Laid, Pullback]:
+    graph, x = case.graph, case.given(0)
+    alpha = case.attributes.get("alpha", 0.01)
     y = graph.unary("LeakyRelu", x.tensor, alpha=alpha)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
@@ -70,8 +70,8 @@ def _leaky_relu(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("Erf")
-def _erf(task: Task) -> tuple[Laid, Pull]:
-    graph, x = task.graph, task.given(0)
+def _erf(case: Case) -> tuple[Laid, Pullback]:
+    graph, x = case.graph, case.given(0)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         bell = graph.unary("Exp", graph.unary("Neg", graph.multiply(x.tensor, x.tensor)))
@@ -82,9 +82,9 @@ def _erf(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("Silu")
-def _silu(task: Task) -> tuple[Laid, Pull]:
+def _silu(case: Case) -> tuple[Laid, Pullback]:
     """Y = x s with s = sigmoid(x); its slope is s + y (1 - s)."""
-    graph, x = task.graph, task.given(0)
+    graph, x = case.graph, case.given(0)
     s = graph.unary("Sigmoid", x.tensor)
     y = graph.multiply(x.tensor, s)
 
@@ -96,29 +96,29 @@ def _silu(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("Add", "Sub", "Mul", "Div")
-def _binary(task: Task) -> tuple[Laid, Pull]:
-    graph = task.graph
-    left, right = task.given(0), task.given(1)
+def _binary(case: Case) -> tuple[Laid, Pullback]:
+    graph = case.graph
+    left, right = case.given(0), case.given(1)
     order = _common_order(left, right)
     a, b = _align(graph, left, order), _align(graph, right, order)
-    compute = {"Add": graph.add, "Sub": graph.subtract, "Mul": graph.multiply, "Div": graph.divide}[task.op]
+    compute = {"Add": graph.add, "Sub": graph.subtract, "Mul": graph.multiply, "Div": graph.divide}[case.op]
     y = compute(a, b)
 
     def to_left(d: Tensor) -> Tensor:
-        return d if task.op in ("Add", "Sub") else compute(d, b)
+        return d if case.op in ("Add", "Sub") else compute(d, b)
 
     def to_right(d: Tensor) -> Tensor:
-        if task.op == "Add":
+        if case.op == "Add":
             return d
-        if task.op == "Mul":
+        if case.op == "Mul":
             return graph.multiply(d, a)
-        return graph.unary("Neg", d if task.op == "Sub" else graph.divide(graph.multiply(d, y), b))
+        return graph.unary("Neg", d if case.op == "Sub" else graph.divide(graph.multiply(d, y), b))
 
     def pull(dy: Laid) -> Sequence[Laid | None]:
         d = graph.arrange(dy, order)
         return [
             reduced(graph, part(d), source, order) if wanted else None
-            for part, source, wanted in zip((to_left, to_right), (left, right), task.wants, strict=True)
+            for part, source, wanted in zip((to_left, to_right), (left, right), case.wants, strict=True)
         ]
 
     return Laid(y, order), pull
@@ -156,12 +156,12 @@ def reduced(graph: Graph, d: Tensor, source: Laid, order: tuple[int, ...]) -> La
 
 
 @rule("Pow")
-def _pow(task: Task) -> tuple[Laid, Pull]:
+def _pow(case: Case) -> tuple[Laid, Pullback]:
     """Powers with a known exponent."""
-    graph, x = task.graph, task.given(0)
-    exponent = task.known(1)
-    if exponent.size != 1 or task.wanted(1):
-        raise refuse(task, "one known exponent", exponent)
+    graph, x = case.graph, case.given(0)
+    exponent = case.known(1)
+    if exponent.size != 1 or case.wanted(1):
+        raise refuse(case, "one known exponent", exponent)
     power = float(exponent.reshape(()))
 
     def pull(dy: Laid) -> Sequence[Laid | None]:

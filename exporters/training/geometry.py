@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporters.training.differentiate import Task, refuse
+from exporters.training.differentiate import Case, refuse
 from exporters.training.graph import Laid, Shape
 
 
 def maps_order(value: Laid) -> tuple[int, ...]:
-    """Channels, space, batch."""
+    """The order of axes of feature maps: channels, space, batch."""
     return (*range(1, len(value.order)), 0)
 
 
@@ -27,12 +27,16 @@ class Geometry:
     groups: int = 1
 
     @classmethod
-    def of(cls, task: Task, attributes: Mapping[str, Any], kernel: Shape) -> Geometry:
-        """Read an operator's attributes."""
+    def of(cls, case: Case, attributes: Mapping[str, Any], kernel: Shape) -> Geometry:
+        """Read an operator's attributes.
+
+        Raises:
+            InputError: padding that is given by a word.
+        """
         rank = len(kernel)
         padding = attributes.get("auto_pad", b"NOTSET").decode()
         if padding not in ("NOTSET", "VALID"):
-            raise refuse(task, "padding in numbers", padding)
+            raise refuse(case, "padding in numbers", padding)
         pads = attributes.get("pads", [0] * (2 * rank))
         ones = [1] * rank
         return cls(

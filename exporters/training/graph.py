@@ -101,15 +101,15 @@ class Graph:
         return self._binary("Add", np.add, a, b)
 
     def subtract(self, a: Tensor, b: Tensor) -> Tensor:
-        """A - b."""
+        """Emit a - b, element by element, with broadcasting."""
         return self._binary("Sub", np.subtract, a, b)
 
     def multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        """A * b."""
+        """Emit a * b, element by element, with broadcasting."""
         return self._binary("Mul", np.multiply, a, b)
 
     def divide(self, a: Tensor, b: Tensor) -> Tensor:
-        """A / b."""
+        """Emit a / b, element by element, with broadcasting."""
         return self._binary("Div", np.divide, a, b)
 
     def greater(self, a: Tensor, b: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ class Graph:
         return self.emit("Concat", *parts, shape=shape, axis=axis)
 
     def gather(self, a: Tensor, axis: int, indices: NDArray[np.int64]) -> Tensor:
-        """Entries by their places along an axis, which becomes the axes of `indices`."""
+        """Entries by their places along an axis, in whose stead the axes of `indices`, of any shape, come."""
         shape = (*a.shape[:axis], *indices.shape, *a.shape[axis + 1 :])
         return self.emit("Gather", a, self.constant(indices, np.int64), shape=shape, axis=axis)
 

@@ -12,19 +12,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, refuse, rule
 from exporters.training.graph import Laid
 
 
 @rule("Gemm")
-def _gemm(task: Task) -> tuple[Laid, Pull]:
-    attributes = task.attributes
+def _gemm(case: Case) -> tuple[Laid, Pullback]:
+    attributes = case.attributes
     if attributes.get("transA", 0) or any(attributes.get(name, 1.0) != 1.0 for name in ("alpha", "beta")):
-        raise refuse(task, "x @ W + b or x @ W^T + b", dict(attributes))
-    weight = task.given(1)
+        raise refuse(case, "x @ W + b or x @ W^T + b", dict(attributes))
+    weight = case.given(1)
     if not attributes.get("transB", 0):
-        return _linear(task, weight)
-    y, pull = _linear(task, _swapped(weight))
+        return _linear(case, weight)
+    y, pull = _linear(case, _swapped(weight))
 
     def pull_swapped(dy: Laid) -> Sequence[Laid | None]:
         dx, d_weight, d_bias = pull(dy)
@@ -38,14 +38,14 @@ def _swapped(matrix: Laid) -> Laid:
 
 
 @rule("Linear", "MatMul")
-def _matmul(task: Task) -> tuple[Laid, Pull]:
-    weight = task.given(1)
-    return _linear(task, weight) if len(weight.order) == 2 else _stacked(task)
+def _matmul(case: Case) -> tuple[Laid, Pullback]:
+    weight = case.given(1)
+    return _linear(case, weight) if len(weight.order) == 2 else _stacked(case)
 
 
-def _linear(task: Task, weight: Laid) -> tuple[Laid, Callable[[Laid], Sequence[Laid | None]]]:
+def _linear(case: Case, weight: Laid) -> tuple[Laid, Callable[[Laid], Sequence[Laid | None]]]:
     """X (..., inputs) @ weight (inputs, outputs) + bias."""
-    graph, x = task.graph, task.given(0)
+    graph, x = case.graph, case.given(0)
     last = len(x.order) - 1
     columns = last > 0 and x.order[0] == last
     order = x.order if columns or x.order[-1] == last else tuple(range(last + 1))
@@ -55,7 +55,7 @@ def _linear(task: Task, weight: Laid) -> tuple[Laid, Callable[[Laid], Sequence[L
     flat = graph.reshape(tensor, (inputs, n) if columns else (n, inputs))
     outward = weight.order == (1, 0)  # the weight lies as (outputs, inputs)
     w = weight.tensor
-    given = task.optional(2)
+    given = case.optional(2)
     bias = graph.arrange(given) if given else None
     if columns:
         column = graph.reshape(bias, (outputs, 1)) if bias else None
@@ -67,12 +67,12 @@ def _linear(task: Task, weight: Laid) -> tuple[Laid, Callable[[Laid], Sequence[L
     def pull(dy: Laid) -> Sequence[Laid | None]:
         d = graph.reshape(graph.arrange(dy, order), (outputs, n) if columns else (n, outputs))
         dx = dw = db = None
-        if task.wanted(0):
+        if case.wanted(0):
             dx = graph.gemm(w, d, ta=outward) if columns else graph.gemm(d, w, tb=not outward)
-        if task.wanted(1):
+        if case.wanted(1):
             pair = (d, flat) if outward else (flat, d)
             dw = graph.gemm(*pair, ta=not columns, tb=columns)
-        if task.wanted(2):
+        if case.wanted(2):
             db = graph.sum(d, [1 if columns else 0])
         return [
             Laid(graph.reshape(dx, tensor.shape), order) if dx else None,
@@ -83,11 +83,11 @@ def _linear(task: Task, weight: Laid) -> tuple[Laid, Callable[[Laid], Sequence[L
     return Laid(graph.reshape(y, shape), order), pull
 
 
-def _stacked(task: Task) -> tuple[Laid, Pull]:
+def _stacked(case: Case) -> tuple[Laid, Pullback]:
     """Stacks of matrices, one product per pair."""
-    graph, left, right = task.graph, task.given(0), task.given(1)
-    if left.shape[:-2] != right.shape[:-2] or task.op != "MatMul":
-        raise refuse(task, "two stacks of as many matrices", f"{left.shape} and {right.shape}")
+    graph, left, right = case.graph, case.given(0), case.given(1)
+    if left.shape[:-2] != right.shape[:-2] or case.op != "MatMul":
+        raise refuse(case, "two stacks of as many matrices", f"{left.shape} and {right.shape}")
     rank = len(left.order)
     swapped = (*range(rank - 2), rank - 1, rank - 2)
     y = graph.matmul(graph.arrange(left), graph.arrange(right))
@@ -96,8 +96,8 @@ def _stacked(task: Task) -> tuple[Laid, Pull]:
         d = graph.arrange(dy)
         plain = tuple(range(rank))
         return [
-            Laid(graph.matmul(d, graph.arrange(right, swapped)), plain) if task.wanted(0) else None,
-            Laid(graph.matmul(graph.arrange(left, swapped), d), plain) if task.wanted(1) else None,
+            Laid(graph.matmul(d, graph.arrange(right, swapped)), plain) if case.wanted(0) else None,
+            Laid(graph.matmul(graph.arrange(left, swapped), d), plain) if case.wanted(1) else None,
         ]
 
     return Laid(y, tuple(range(rank))), pull

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from exporters.training.differentiate import Piece, Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, SliceGradient, refuse, rule
 from exporters.training.elementwise import reduced
 from exporters.training.graph import Graph, Laid, Shape, broadcast, plainly
 
@@ -15,20 +15,20 @@ _TO_THE_END = 1 << 31  # what exporters write for the end of a slice that has no
 
 
 @rule("Transpose")
-def _transpose(task: Task) -> tuple[Laid, Pull]:
+def _transpose(case: Case) -> tuple[Laid, Pullback]:
     """Nothing moves: only the order is another."""
-    x = task.given(0)
-    perm = task.attributes.get("perm", [*reversed(range(len(x.order)))])
+    x = case.given(0)
+    perm = case.attributes.get("perm", [*reversed(range(len(x.order)))])
     y = Laid(x.tensor, tuple(perm.index(axis) for axis in x.order))
     return y, lambda dy: [Laid(dy.tensor, tuple(perm[axis] for axis in dy.order))]
 
 
 @rule("Reshape", "Flatten", "Unsqueeze", "Squeeze")
-def _reshape(task: Task) -> tuple[Laid, Pull]:
-    x = task.given(0)
-    if task.shape is None:
-        raise refuse(task, "a shape that was seen", "none")
-    return relaid(task.graph, x, task.shape), lambda dy: [relaid(task.graph, dy, x.shape)]
+def _reshape(case: Case) -> tuple[Laid, Pullback]:
+    x = case.given(0)
+    if case.shape is None:
+        raise refuse(case, "a shape that was seen", "none")
+    return relaid(case.graph, x, case.shape), lambda dy: [relaid(case.graph, dy, x.shape)]
 
 
 def relaid(graph: Graph, value: Laid, shape: Shape) -> Laid:
@@ -73,11 +73,11 @@ def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
 
 
 @rule("Expand")
-def _expand(task: Task) -> tuple[Laid, Pull]:
-    graph, x = task.graph, task.given(0)
-    shape = task.shape
+def _expand(case: Case) -> tuple[Laid, Pullback]:
+    graph, x = case.graph, case.given(0)
+    shape = case.shape
     if shape is None or any(dim < 0 for dim in shape[: -len(x.shape)]):
-        raise refuse(task, "sizes that do not depend on the batch", shape)
+        raise refuse(case, "sizes that do not depend on the batch", shape)
     plain = graph.arrange(x)
     target = graph.constant([max(dim, 1) for dim in shape], np.int64)  # 1 leaves an axis as it is
     y = graph.emit("Expand", plain, target, shape=broadcast(plain.shape, shape))
@@ -89,12 +89,12 @@ def _expand(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("Concat")
-def _concat(task: Task) -> tuple[Laid, Pull]:
-    graph = task.graph
-    parts = [task.given(i) for i in range(len(task.inputs))]
+def _concat(case: Case) -> tuple[Laid, Pullback]:
+    graph = case.graph
+    parts = [case.given(i) for i in range(len(case.inputs))]
     variable = [part for part in parts if part.tensor.value is None] or parts
     order = variable[0].order
-    axis = order.index(task.attributes["axis"] % len(order))
+    axis = order.index(case.attributes["axis"] % len(order))
     tensors = [graph.arrange(part, order) for part in parts]
     y = graph.concat(tensors, axis)
 
@@ -106,71 +106,71 @@ def _concat(task: Task) -> tuple[Laid, Pull]:
 
 
 @rule("Part")
-def _part(task: Task) -> tuple[Laid, Pull]:
+def _part(case: Case) -> tuple[Laid, Pullback]:
     """The entries from `begin` on along an axis; see forward."""
-    x, take = task.given(0), task.attributes
-    y, pull_slice = _cut_out(task, x, take["axis"] % len(x.order), take["begin"], take["length"])
+    x, take = case.given(0), case.attributes
+    y, pull_slice = _cut_out(case, x, take["axis"] % len(x.order), take["begin"], take["length"])
     return y, lambda dy: [pull_slice(dy)]
 
 
 @rule("Last")
-def _last(task: Task) -> tuple[Laid, Pull]:
+def _last(case: Case) -> tuple[Laid, Pullback]:
     """The last step of a recurrent layer's (steps, directions, batch, units)."""
-    x = task.given(0)
-    y, pull_slice = _cut_out(task, x, 0, x.shape[0] - 1, 1)
-    return relaid(task.graph, y, y.shape[1:]), lambda dy: [pull_slice(relaid(task.graph, dy, y.shape))]
+    x = case.given(0)
+    y, pull_slice = _cut_out(case, x, 0, x.shape[0] - 1, 1)
+    return relaid(case.graph, y, y.shape[1:]), lambda dy: [pull_slice(relaid(case.graph, dy, y.shape))]
 
 
 @rule("Gather")
-def _gather(task: Task) -> tuple[Laid, Pull]:
+def _gather(case: Case) -> tuple[Laid, Pullback]:
     """One entry, or a run of entries, along an axis."""
-    x, places = task.given(0), task.known(1)
-    axis = task.attributes.get("axis", 0) % len(x.order)
+    x, places = case.given(0), case.known(1)
+    axis = case.attributes.get("axis", 0) % len(x.order)
     indices = [int(place) % x.shape[axis] for place in np.reshape(places, -1)]
     if indices != [*range(indices[0], indices[0] + len(indices))]:
-        raise refuse(task, "indices in a row", indices)
-    y, pull_slice = _cut_out(task, x, axis, indices[0], len(indices))
+        raise refuse(case, "indices in a row", indices)
+    y, pull_slice = _cut_out(case, x, axis, indices[0], len(indices))
     shape = (*x.shape[:axis], *np.shape(places), *x.shape[axis + 1 :])
-    return relaid(task.graph, y, shape), lambda dy: [pull_slice(relaid(task.graph, dy, y.shape))]
+    return relaid(case.graph, y, shape), lambda dy: [pull_slice(relaid(case.graph, dy, y.shape))]
 
 
 @rule("Slice")
-def _slice(task: Task) -> tuple[Laid, Pull]:
+def _slice(case: Case) -> tuple[Laid, Pullback]:
     """A slice along any axes, with any steps."""
-    y = task.given(0)
-    starts, ends = task.known(1), task.known(2)
-    axes = task.known(3) if task.optional(3) else range(len(starts))
-    steps = task.known(4) if task.optional(4) else [1] * len(starts)
+    y = case.given(0)
+    starts, ends = case.known(1), case.known(2)
+    axes = case.known(3) if case.optional(3) else range(len(starts))
+    steps = case.known(4) if case.optional(4) else [1] * len(starts)
     pulls = []
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         at = int(axis) % len(y.order)
         if (start, step) == (0, 1) and end >= _TO_THE_END:
             continue
         places = range(y.shape[at])[slice(int(start), int(end) if int(end) > -(2**31) else None, int(step))]
-        y, pull_one = _cut_out(task, y, at, places.start, len(places), places.step)
+        y, pull_one = _cut_out(case, y, at, places.start, len(places), places.step)
         pulls.append(pull_one)
 
-    def pull(dy: Laid) -> Sequence[Laid | Piece | None]:
+    def pull(dy: Laid) -> Sequence[Laid | SliceGradient | None]:
         for pull_one in reversed(pulls[1:]):
             part = pull_one(dy)
-            dy = part.whole(task.graph) if isinstance(part, Piece) else part
+            dy = part.whole(case.graph) if isinstance(part, SliceGradient) else part
         return [pulls[0](dy) if pulls else dy]
 
     return y, pull
 
 
 def _cut_out(
-    task: Task, x: Laid, axis: int, begin: int, length: int, step: int = 1
-) -> tuple[Laid, Callable[[Laid], Laid | Piece]]:
+    case: Case, x: Laid, axis: int, begin: int, length: int, step: int = 1
+) -> tuple[Laid, Callable[[Laid], Laid | SliceGradient]]:
     """Some entries along an axis of the model; the gradient is 0 elsewhere."""
-    graph, at = task.graph, x.order.index(axis)
+    graph, at = case.graph, x.order.index(axis)
     size = x.tensor.shape[at]
     if size < 0:
-        raise refuse(task, "an axis that is not the batch", axis)
+        raise refuse(case, "an axis that is not the batch", axis)
 
-    def pull(dy: Laid) -> Laid | Piece:
+    def pull(dy: Laid) -> Laid | SliceGradient:
         if step == 1:
-            return Piece(dy, axis, begin, size)
+            return SliceGradient(dy, axis, begin, size)
         places = np.full(size, length, np.int64)  # `length` is the place of a row of zeros
         places[range(begin, begin + length * step, step)] = range(length)
         d = graph.pad(graph.arrange(dy, x.order), at, 0, 1)
@@ -180,15 +180,15 @@ def _cut_out(
 
 
 @rule("Pad")
-def _pad(task: Task) -> tuple[Laid, Pull]:
+def _pad(case: Case) -> tuple[Laid, Pullback]:
     """Padding with a constant or with the values at the ends."""
-    graph, x = task.graph, task.given(0)
-    mode = task.attributes.get("mode", b"constant").decode()
-    value = float(np.reshape(task.known(2), ())) if task.optional(2) else 0.0
-    pads = task.known(1).tolist()
-    axes = task.known(3).tolist() if task.optional(3) else [*range(len(x.order))]
+    graph, x = case.graph, case.given(0)
+    mode = case.attributes.get("mode", b"constant").decode()
+    value = float(np.reshape(case.known(2), ())) if case.optional(2) else 0.0
+    pads = case.known(1).tolist()
+    axes = case.known(3).tolist() if case.optional(3) else [*range(len(x.order))]
     if mode not in ("constant", "edge"):
-        raise refuse(task, "padding by a constant or by the edge", mode)
+        raise refuse(case, "padding by a constant or by the edge", mode)
     y, pulls = x, []
     for i, axis in enumerate(axes):
         before, after = pads[i], pads[len(axes) + i]
@@ -230,21 +230,21 @@ def _pad_one(
 
 
 @rule("ReduceMean", "ReduceSum", "GlobalAveragePool")
-def _reduce_axes(task: Task) -> tuple[Laid, Pull]:
+def _reduce_axes(case: Case) -> tuple[Laid, Pullback]:
     """Sums and means over axes other than the batch."""
-    graph, x = task.graph, task.given(0)
+    graph, x = case.graph, case.given(0)
     rank = len(x.order)
-    if task.op == "GlobalAveragePool":
+    if case.op == "GlobalAveragePool":
         axes, keep = [*range(2, rank)], True
     else:
-        axes = [int(axis) % rank for axis in task.known(1)] if task.optional(1) else [*range(rank)]
-        keep = bool(task.attributes.get("keepdims", 1))
+        axes = [int(axis) % rank for axis in case.known(1)] if case.optional(1) else [*range(rank)]
+        keep = bool(case.attributes.get("keepdims", 1))
     if any(x.shape[axis] < 0 for axis in axes):
-        raise refuse(task, "axes other than the batch", axes)
+        raise refuse(case, "axes other than the batch", axes)
     at = [x.order.index(axis) for axis in axes]
     total = graph.sum(x.tensor, at, keep=True)
-    factor = graph.constant(1.0 if task.op == "ReduceSum" else 1 / math.prod(x.shape[axis] for axis in axes))
-    wide = Laid(total if task.op == "ReduceSum" else graph.multiply(total, factor), x.order)
+    factor = graph.constant(1.0 if case.op == "ReduceSum" else 1 / math.prod(x.shape[axis] for axis in axes))
+    wide = Laid(total if case.op == "ReduceSum" else graph.multiply(total, factor), x.order)
     short = tuple(dim for axis, dim in enumerate(x.shape) if axis not in axes)
 
     def pull(dy: Laid) -> Sequence[Laid | None]:

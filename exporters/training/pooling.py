@@ -15,29 +15,33 @@ from typing import Any
 
 from onnx import TensorProto
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, refuse, rule
 from exporters.training.geometry import Geometry, maps_order
 from exporters.training.graph import Graph, Laid, Tensor
 
 
 @rule("MaxPool")
-def _pool(task: Task) -> tuple[Laid, Pull]:
-    y, pull = max_pool(task, task.given(0), task.attributes)
+def _pool(case: Case) -> tuple[Laid, Pullback]:
+    y, pull = max_pool(case, case.given(0), case.attributes)
     return y, lambda dy: [pull(dy)]
 
 
-def max_pool(task: Task, value: Laid, attributes: Mapping[str, Any]) -> tuple[Laid, Callable[[Laid], Laid]]:
-    """The largest along each axis in turn, the last axis first: so ties go to the first in the order of torch."""
-    graph, order = task.graph, maps_order(value)
-    pool = Geometry.of(task, attributes, tuple(attributes["kernel_shape"]))
+def max_pool(case: Case, value: Laid, attributes: Mapping[str, Any]) -> tuple[Laid, Callable[[Laid], Laid]]:
+    """The largest along each axis in turn, the last axis first: so ties go to the first in the order of torch.
+
+    Raises:
+        InputError: a pool with dilation, or one whose output was not seen.
+    """
+    graph, order = case.graph, maps_order(value)
+    pool = Geometry.of(case, attributes, tuple(attributes["kernel_shape"]))
     if any(dilation != 1 for dilation in pool.dilations):
-        raise refuse(task, "a pool without dilation", pool.dilations)
-    if task.shape is None:
-        raise refuse(task, "a shape that was seen", None)
+        raise refuse(case, "a pool without dilation", pool.dilations)
+    if case.shape is None:
+        raise refuse(case, "a shape that was seen", None)
     x, pulls = graph.arrange(value, order), []
     for axis in reversed(range(len(pool.kernel))):
         if not pool.trivial(axis):
-            place = (pool.kernel[axis], pool.strides[axis], pool.before[axis], task.shape[2 + axis])
+            place = (pool.kernel[axis], pool.strides[axis], pool.before[axis], case.shape[2 + axis])
             x, pull_axis = _max_along(graph, x, axis + 1, *place)
             pulls.append(pull_axis)
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exporters.training.differentiate import Pull, Task, refuse, rule
+from exporters.training.differentiate import Case, Pullback, refuse, rule
 from exporters.training.elementwise import one_minus
 from exporters.training.graph import Graph, Laid, Tensor, plainly
 
@@ -81,31 +81,31 @@ class _Gradients:
     bias: Tensor  # (2 * gates * units,)
 
 
-Way = Callable[[Tensor], _Gradients]  # back, from the gradient of all hidden states
+WayBack = Callable[[Tensor], _Gradients]  # back, from the gradient of all hidden states
 
 
 @rule("LSTM")
-def _lstm(task: Task) -> tuple[Laid, Pull]:
-    return _recurrent(task, _lstm_way)
+def _lstm(case: Case) -> tuple[Laid, Pullback]:
+    return _recurrent(case, _lstm_way)
 
 
 @rule("GRU")
-def _gru(task: Task) -> tuple[Laid, Pull]:
-    if not task.attributes.get("linear_before_reset", 0):
-        raise refuse(task, "linear_before_reset", 0)
-    return _recurrent(task, _gru_way)
+def _gru(case: Case) -> tuple[Laid, Pullback]:
+    if not case.attributes.get("linear_before_reset", 0):
+        raise refuse(case, "linear_before_reset", 0)
+    return _recurrent(case, _gru_way)
 
 
-def _recurrent(task: Task, way: Callable[[_Layer], Way]) -> tuple[Laid, Pull]:
+def _recurrent(case: Case, way: Callable[[_Layer], WayBack]) -> tuple[Laid, Pullback]:
     """What both have in common: the operator itself, one direction after the other."""
-    graph = task.graph
-    _check(task)
-    x, w, r, bias = (graph.arrange(task.given(i)) for i in range(4))
-    directions = _DIRECTIONS[task.attributes.get("direction", b"forward")]
+    graph = case.graph
+    _check(case)
+    x, w, r, bias = (graph.arrange(case.given(i)) for i in range(4))
+    directions = _DIRECTIONS[case.attributes.get("direction", b"forward")]
     steps, batch, _ = x.shape
     units = r.shape[2]
-    kept = {name: task.attributes[name] for name in _KNOWN if name in task.attributes}
-    y = graph.emit(task.op, x, w, r, bias, shape=(steps, len(directions), batch, units), **kept)
+    kept = {name: case.attributes[name] for name in _KNOWN if name in case.attributes}
+    y = graph.emit(case.op, x, w, r, bias, shape=(steps, len(directions), batch, units), **kept)
     layers = [_direction(graph, (x, w, r, bias, y), i, backward) for i, backward in enumerate(directions)]
     ways = [way(layer) for layer in layers]
 
@@ -117,19 +117,19 @@ def _recurrent(task: Task, way: Callable[[_Layer], Way]) -> tuple[Laid, Pull]:
             graph.concat([graph.reshape(part, (1, *part.shape)) for part in parts], 0)
             for parts in zip(*((g.w, g.r, g.bias) for g in found), strict=True)
         ]
-        return [plainly(part) if task.wanted(i) else None for i, part in enumerate([dx, *stacks])]
+        return [plainly(part) if case.wanted(i) else None for i, part in enumerate([dx, *stacks])]
 
     return plainly(y), pull
 
 
-def _check(task: Task) -> None:
-    unknown = {name for name, value in task.attributes.items() if value and name not in _KNOWN}
-    if unknown or task.attributes.get("layout", 0):
-        raise refuse(task, "the default functions and layout", sorted(unknown) or "layout 1")
+def _check(case: Case) -> None:
+    unknown = {name for name, value in case.attributes.items() if value and name not in _KNOWN}
+    if unknown or case.attributes.get("layout", 0):
+        raise refuse(case, "the default functions and layout", sorted(unknown) or "layout 1")
     for i, name in ((4, "sequence lengths"), (5, "first state"), (6, "first cell"), (7, "peepholes")):
-        value = task.optional(i)
+        value = case.optional(i)
         if value is not None and (value.tensor.value is None or value.tensor.value.any()):
-            raise refuse(task, f"no {name}", "some")
+            raise refuse(case, f"no {name}", "some")
 
 
 def _direction(graph: Graph, tensors: tuple[Tensor, ...], i: int, backward: bool) -> _Layer:
@@ -151,7 +151,7 @@ def _direction(graph: Graph, tensors: tuple[Tensor, ...], i: int, backward: bool
     )
 
 
-def _lstm_way(layer: _Layer) -> Way:
+def _lstm_way(layer: _Layer) -> WayBack:
     """Everything that the way back multiplies by; then, given dy, the way back."""
     graph = layer.graph
     i, o, f, g = layer.gates(graph.add(layer.input_part(), layer.state_part()))
@@ -201,7 +201,7 @@ def _cells(layer: _Layer, f: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
     return cells, graph.pad(inner, 0, 0 if layer.backward else 1, 1 if layer.backward else 0)
 
 
-def _gru_way(layer: _Layer) -> Way:
+def _gru_way(layer: _Layer) -> WayBack:
     """The same for a GRU, whose candidate n sees the state through the reset gate r."""
     graph = layer.graph
     z_in, r_in, n_in = layer.gates(layer.input_part())

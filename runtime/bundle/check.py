@@ -37,7 +37,11 @@ def read(path: Path, name: str, limit_bytes: int = LARGEST_FILE_BYTES) -> bytes:
 
 
 def read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
-    """A file, compared with its size and hash every time: it may have changed since the bundle was opened."""
+    """A file, compared with its size and hash every time: it may have changed since the bundle was opened.
+
+    Raises:
+        BundleError: another size or another hash than the manifest's, or it is not there.
+    """
     spec, where = manifest.files[name], path / name
     size = where.stat().st_size if where.is_file() else spec.bytes
     data = read(path, name) if size == spec.bytes else b""
@@ -50,7 +54,11 @@ def read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
 
 
 def check_listed(where: object, manifest: Manifest) -> None:
-    """Make sure that a manifest lists the files of a bundle and nothing else, so that no path leads outside."""
+    """Make sure that a manifest lists the files of a bundle and nothing else, so that no path leads outside.
+
+    Raises:
+        BundleError: a file too many or too few.
+    """
     graphs = (*(spec.file for spec in manifest.training), *(spec.file for spec in manifest.variants))
     expected = (*FILES, *graphs)
     if sorted(manifest.files) != sorted(expected):
@@ -81,7 +89,17 @@ def _check_graph(where: Path, data: bytes) -> None:
 
 
 def check_tensors(path: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]], model: bytes) -> None:
-    """The manifest's list, weights.safetensors and the bytes inside model.onnx must tell the same."""
+    """The manifest's list, weights.safetensors and the bytes inside model.onnx must tell the same.
+
+    Args:
+        path: the bundle's folder, for messages.
+        manifest: with the name, the shape and the place of each trainable tensor.
+        tensors: what weights.safetensors holds, by name; each must have the shape that the manifest gives it.
+        model: the bytes of model.onnx.
+
+    Raises:
+        BundleError: names the first tensor that differs, or a head that does not fit the labels.
+    """
     for spec in manifest.tensors:
         tensor = tensors.get(spec.name)
         if tensor is None or tensor.shape != spec.shape:

@@ -38,7 +38,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """A graph that gives loss and gradient for the tensors of one layer and of all later ones."""
+    """A graph that gives loss and gradient for the tensors of one layer and of all later ones.
+
+    Raises:
+        BundleError: a layer or a file name that no training graph has.
+    """
 
     layer: int  # the first that is trained
     file: str  # train/NN.onnx, NN being the layer
@@ -93,7 +97,11 @@ class VariantTensor:
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """The model in another precision: the same input and outputs, float32, under the same names."""
+    """The model in another precision: the same input and outputs, float32, under the same names.
+
+    Raises:
+        BundleError: a name of a precision or of a file that no variant has, or integers beyond 8 bits.
+    """
 
     precision: str  # "fp16", "int8", ...
     file: str  # variants/PRECISION.onnx

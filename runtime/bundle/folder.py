@@ -108,7 +108,7 @@ class Bundle:
         return cls(path, manifest, version, base, personal, trust)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
-        """A trainable tensor of the version in use."""
+        """A trainable tensor of the version in use, in the shape that the manifest gives it."""
         return self.personal_tensors.get(name, self.base_tensors[name])
 
     def model(self, precision: str = FLOAT32) -> bytes:
@@ -165,7 +165,11 @@ class Bundle:
         return read_whole(self.path, self.manifest, name)
 
     def golden(self) -> Golden:
-        """The golden windows with the base model's answers."""
+        """The golden windows with the base model's answers.
+
+        Raises:
+            BundleError: the file is not the one that was written, or its arrays have other shapes.
+        """
         from runtime.files.npz import read_stored  # not before: a stream starts without it
 
         where = self.path / "golden.npz"
@@ -265,7 +269,7 @@ def write_bundle(
         path: the folder to make.
         manifest: complete but for `files`, which is filled in here.
         model: the ONNX graph.
-        tensors: the trainable tensors, by name.
+        tensors: the trainable tensors, by name, each in the shape that the manifest gives it.
         golden: windows with the answers of the module that was exported.
         training: the graphs that manifest.training speaks of, by their file; None: there are none.
 

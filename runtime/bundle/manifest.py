@@ -43,7 +43,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a device must know to feed a model and to read its answers."""
+    """All that a device must know to feed a model and to read its answers.
+
+    Raises:
+        BundleError: parts that do not fit one another, such as means for other channels than the signal has.
+    """
 
     name: str
     signal: Signal

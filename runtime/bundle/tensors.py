@@ -30,7 +30,7 @@ _FIX = "Restore the file from where it came."
 
 
 def dump_tensors(tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The file's bytes for these arrays, in sorted order of their names."""
+    """The file's bytes for these arrays of any shapes, in sorted order of their names."""
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     blocks, position = [], 0
     for name in sorted(tensors):
@@ -48,12 +48,18 @@ def dump_tensors(tensors: Mapping[str, NDArray[np.float32]], metadata: Mapping[s
 
 
 def load_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read every array of a file; what is raised is what `parse_tensors` raises, and where there is no such file."""
+    """Read every array of a file, by name, each in the shape that its header gives.
+
+    Raises:
+        BundleError: as `parse_tensors`, and where there is no such file.
+    """
     return parse_tensors(read_file(path, "a safetensors file", _FIX), path)
 
 
 def parse_tensors(data: bytes, where: Path) -> dict[str, NDArray[np.float32]]:
-    """The arrays in a file's bytes. They are views of `data`: a header cannot make them take more memory than that.
+    """The arrays in a file's bytes, by name, each in the shape that its header gives.
+
+    They are views of `data`: a header cannot make them take more memory than that.
 
     Raises:
         BundleError: not in the format, another dtype than F32, arrays that do not lie one after the other and fill the

@@ -48,7 +48,11 @@ _WHO = "Use it only if you know who changed it; whoever vouches for it signs it 
 
 @dataclass(frozen=True)
 class Trust:
-    """What a bundle must be to be opened: signed by one of `keys`, and more where it is asked for."""
+    """What a bundle must be to be opened: signed by one of `keys`, and more where it is asked for.
+
+    Raises:
+        InputError: no key, or one that is not 32 bytes long.
+    """
 
     keys: tuple[bytes, ...]  # Ed25519 public keys, 32 bytes each
     name: str | None = None  # of the manifest; None: any bundle of these signers will do
@@ -213,7 +217,11 @@ def missing() -> MissingError:
 
 
 def verifies(key: bytes, signature: bytes, manifest: bytes) -> bool:
-    """Whether a signature over a manifest is that of a key."""
+    """Whether a signature over a manifest is that of a key.
+
+    Raises:
+        MissingError: cryptography is not installed.
+    """
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

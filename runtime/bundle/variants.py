@@ -34,7 +34,7 @@ def write_tensors(
     Args:
         data: the variant's file; changed in place.
         spec: where they lie.
-        tensors: all trainable tensors, by name.
+        tensors: all trainable tensors, by name, each in the shape that the manifest gives it.
         model: the bytes of model.onnx.
         only: names; what does not depend on one of them is left as it is. None: everything is written.
 
@@ -47,7 +47,7 @@ def write_tensors(
             if place.scale_offset is None:
                 _put(data, place.offset, _cast(values, place))
             else:
-                integers, scales = quantize(values, place.axis, spec.int8_limit)
+                integers, scales = quantise(values, place.axis, spec.int8_limit)
                 _put(data, place.offset, integers)
                 _put(data, place.scale_offset, scales)
 
@@ -58,7 +58,7 @@ def sources(place: VariantTensor) -> set[str]:
     return {place.name, *((norm.weight, norm.bias) if norm is not None else ())} - {""}
 
 
-def quantize(values: NDArray[np.float32], axis: int | None, limit: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantise(values: NDArray[np.float32], axis: int | None, limit: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Symmetric int8: round(values / scale) to the nearest, halves to the even, with scale = max |values| / limit.
 
     Args:
@@ -79,7 +79,16 @@ def quantize(values: NDArray[np.float32], axis: int | None, limit: int) -> tuple
 
 
 def folded(place: VariantTensor, tensors: _Tensors, model: bytes) -> NDArray[np.float32]:
-    """What belongs at a place before it is cast: the tensor, or weight or bias of a convolution with its norm."""
+    """What belongs at a place before it is cast: the tensor, or weight or bias of a convolution with its norm.
+
+    Args:
+        place: in the variant's file.
+        tensors: all trainable tensors, by name.
+        model: the bytes of model.onnx, which hold the norm's mean and variance.
+
+    Returns:
+        As it lies in the file: the tensor's shape, its two axes swapped where the place is `transposed`.
+    """
     norm = place.norm
     if norm is None:
         values = tensors[place.name]

@@ -34,7 +34,11 @@ def versions_of(path: Path) -> list[str]:
 
 
 def current_version(path: Path) -> str:
-    """The version in use, by name, without opening it."""
+    """The version in use, by name, without opening it.
+
+    Raises:
+        BundleError: personal/current cannot be read, or holds no name of a version.
+    """
     try:
         (path / "personal" / "current").stat()
         version = read(path, "personal/current", _CURRENT_LIMIT_BYTES).decode("utf-8", "replace").strip()
@@ -55,7 +59,7 @@ def current_version(path: Path) -> str:
 
 
 def load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a personal version, by name.
+    """The tensors of a personal version, by name, each in the shape that the manifest gives it.
 
     Raises:
         BundleError: no such version, one that was made for another base, or one that is not whole.

@@ -134,7 +134,19 @@ def engines_here(table: Mapping[str, EngineKind] = ENGINES) -> tuple[EngineStatu
 def open_of(
     table: Mapping[str, EngineKind], bundle: Bundle, engine: str, *, threads: int = 1, precision: str = FLOAT32
 ) -> Engine:
-    """`open_engine` with a table of one's own, in which "auto" is no name."""
+    """`open_engine` with a table of one's own, in which "auto" is no name.
+
+    Args:
+        table: engines by name.
+        bundle: what is run.
+        engine: a name in the table.
+        threads: that one call may use.
+        precision: "float32", or that of a variant which the bundle holds.
+
+    Raises:
+        InputError: no such engine, or no thread at all.
+        MissingError: the engine's library is not installed.
+    """
     if engine not in table:
         raise InputError(
             "engine", expected=f"one of {', '.join((*table, AUTO))}", got=repr(engine), fix="Choose one of these."

@@ -75,7 +75,16 @@ def open_session(
 
 
 def run_to(bundle: Bundle, name: str, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Windows to a value inside the graph; what follows it is not computed."""
+    """A function from windows to a value inside the graph; what follows that value is not computed.
+
+    Args:
+        bundle: in the version in use.
+        name: of the value, as the graph has it.
+        threads: that one call may use.
+
+    Returns:
+        A function from windows, shape (n, *window_shape), to the value, shape (n, ...).
+    """
     model, inputs = with_output(bundle.model(), name), Inputs(bundle.manifest)
     session = open_session(model, bundle.path / "model.onnx", options=session_options(threads))
 
@@ -158,6 +167,6 @@ class OrtEngine:
         self.run(self._inputs.zeros())
 
     def close(self) -> None:
-        """Drop the session."""
+        """Drop the session and its memory; the engine cannot be used afterwards."""
         self._bindings.clear()
         del self._session, self._run_logits

@@ -21,7 +21,7 @@ _MOST_ARRAYS = 16
 
 
 def read_stored(data: bytes, where: Path) -> dict[str, NDArray[np.float32]]:
-    """Arrays by name.
+    """Arrays by name, each in the shape that its header gives.
 
     Args:
         data: what `numpy.savez` wrote.

@@ -131,8 +131,8 @@ class HubCore:
 
         Args:
             name: of the stream.
-            samples: as of `Stream.push`.
-            t: as of `Stream.push`.
+            samples: shape (n, n_channels), as of `Stream.push`.
+            t: shape (n,), as of `Stream.push`.
             modality: as of `Stream.push`.
             now_s: on any clock, the same for all calls.
 
@@ -305,7 +305,7 @@ class HubCore:
             self._closed = True
 
     def drop_all(self) -> None:
-        """Drop what waits."""
+        """Drop the windows that wait for the engine, of every stream."""
         with self._lock:
             for source in list(self._turns):
                 self._drop(source)

@@ -34,7 +34,7 @@ from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
 from runtime.errors import InputError, require
 from runtime.recorder.schema import US
-from runtime.recorder.writer import FEATURES, Row, StoreWriter
+from runtime.recorder.writer import FEATURES, StoreRow, StoreWriter
 from runtime.specs import ClockSpec
 from runtime.stream import Prediction, Stream
 from runtime.window import Window
@@ -110,7 +110,7 @@ class Recorder:
         self._writer = StoreWriter(self.path, self.bundle, max_mb, max_days, durable=durable, live=epoch is None)
         self._engine = open_engine(self.bundle) if keep == "features" else None  # of the recorder's own thread
         self._wake = threading.Condition()
-        self._pending: list[Row] = []
+        self._pending: list[StoreRow] = []
         self._pending_bytes = 0
         self._asked = self._answered = 0  # rounds of writing
         self._closing, self._said, self._trouble = False, False, ""
@@ -151,7 +151,7 @@ class Recorder:
             return
         self.counters.clock_set += begins
         data = b"" if window is None or self._keep == "predictions" else window.samples.tobytes()
-        row = Row(round(start_s * US), prediction, 0 if window is None else window.row, data, begins)
+        row = StoreRow(round(start_s * US), prediction, 0 if window is None else window.row, data, begins)
         with self._wake:
             room = self._pending_bytes + row.n_bytes <= _PENDING_BYTES and len(self._pending) < _PENDING_ROWS
             if self._closing or not room:
@@ -217,7 +217,7 @@ class Recorder:
         many = len(self._pending) >= _MANY_ROWS and not self._trouble
         return many or self._closing or self._asked > self._answered
 
-    def _commit(self, rows: list[Row]) -> list[Row]:
+    def _commit(self, rows: list[StoreRow]) -> list[StoreRow]:
         """Write rows, some at a time; those that could not be written are given back."""
         rows = [self._with_features(row) for row in rows] if self._engine is not None else rows
         while rows:
@@ -242,7 +242,7 @@ class Recorder:
             _log.warning(f"%s: {text}", self.path, error)
         self._said = True
 
-    def _with_features(self, row: Row) -> Row:
+    def _with_features(self, row: StoreRow) -> StoreRow:
         if self._engine is None or not row.data or row.place == FEATURES:  # it may come back after a failure
             return row
         window = np.frombuffer(row.data, np.float32).reshape(1, *self.bundle.manifest.window_shape)

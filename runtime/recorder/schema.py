@@ -67,7 +67,11 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
-    """Raise an InputError for a file that is no store, or one of a later format."""
+    """Refuse a file that is no store, or one of a later format.
+
+    Raises:
+        InputError: it is one of these.
+    """
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise never_written(path)
     found = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]

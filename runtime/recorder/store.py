@@ -114,11 +114,15 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; nothing can be read afterwards."""
         self._db.close()
 
     def check_fits(self, manifest: Manifest) -> None:
-        """Raise an InputError if a model of this manifest does not take the windows of this store."""
+        """Refuse a manifest whose model does not take the windows of this store.
+
+        Raises:
+            InputError: names what differs.
+        """
         for name, wanted in facts(manifest).items():
             if self._facts[name] != wanted:
                 raise InputError(

@@ -36,7 +36,7 @@ _WRONG_US = 86400 * US  # rows that lie so far behind the one that is recorded n
 FEATURES = -1  # as a row's place: its data are features
 
 
-class Row(NamedTuple):
+class StoreRow(NamedTuple):
     """One window on its way into the store."""
 
     at: int  # its start, microseconds since 1970
@@ -57,6 +57,9 @@ class StoreWriter:
     Args:
         path, bundle, max_mb, max_days, durable: as of `Recorder`.
         live: rows come at their time; what lies far behind them is of a clock that was wrong, and goes first.
+
+    Raises:
+        InputError: `max_mb` is too little, there is no such folder, or the file is no store of this model's windows.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class StoreWriter:
             raise InputError("max_mb", expected=f"at least {least_mb:g}", got=max_mb, fix="Give more room.")
         self._stride = 4 * len(bundle.manifest.signal.channel_names) if bundle.manifest.signal.is_even else 0
         self.removed = 0  # rows that went, oldest first
-        self._last: Row | None = None
+        self._last: StoreRow | None = None
         self._run = 0
         self._db = self._open(self.path, durable)
         self._file = _identity(self.path)
@@ -148,7 +151,7 @@ class StoreWriter:
             names = {name: key for key, name in db.execute("SELECT id, name FROM labels")}
         return model, names
 
-    def fitting(self, rows: Sequence[Row]) -> int:
+    def fitting(self, rows: Sequence[StoreRow]) -> int:
         """How many of the first rows make one transaction; at least one."""
         total = 0
         for n, row in enumerate(rows):
@@ -157,7 +160,7 @@ class StoreWriter:
                 return n
         return len(rows)
 
-    def commit(self, rows: Sequence[Row]) -> None:
+    def commit(self, rows: Sequence[StoreRow]) -> None:
         """Write rows in one transaction, after making room for them.
 
         Raises:
@@ -207,7 +210,7 @@ class StoreWriter:
             [(*key, n) for key, n in quarters.items()],
         )
 
-    def _taken(self, rows: Sequence[Row]) -> set[int]:
+    def _taken(self, rows: Sequence[StoreRow]) -> set[int]:
         """Keys that are in use where these rows go; a clock that was set back makes some."""
         span = min(row.at for row in rows), max(row.at for row in rows) + len(rows)
         return {at for (at,) in self._db.execute("SELECT at FROM predictions WHERE at BETWEEN ? AND ?", span)}
@@ -219,7 +222,7 @@ class StoreWriter:
         self._db.execute("REPLACE INTO meta VALUES ('run', ?)", (str(run),))
         return run
 
-    def _shared(self, last: Row | None, row: Row) -> int:
+    def _shared(self, last: StoreRow | None, row: StoreRow) -> int:
         """How many rows of samples the window before has too: it must have them bit for bit."""
         if last is None or not self._stride or not last.data:
             return 0

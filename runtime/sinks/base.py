@@ -19,7 +19,7 @@ class SinkCounters:
 
 
 class Sink(Protocol):
-    """Where predictions go."""
+    """What predictions are written to; a context manager."""
 
     counters: SinkCounters
 

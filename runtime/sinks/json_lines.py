@@ -30,7 +30,11 @@ class JsonLinesSink:
 
     @classmethod
     def from_url(cls, rest: str, options: Options) -> JsonLinesSink:
-        """`jsonl:FILE`, `jsonl:-`."""
+        """A sink from what follows the scheme of `jsonl:FILE` or `jsonl:-`.
+
+        Raises:
+            InputError: no file is named, or there are options.
+        """
         options.done()
         if not rest:
             raise InputError("jsonl", expected="a file", got="none", fix="Write jsonl:FILE, or jsonl:- for stdout.")

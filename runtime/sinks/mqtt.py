@@ -35,6 +35,9 @@ class MQTTSink:
         broker: where, which topic, who we are.
         queue: predictions that are kept while the broker is away or slow.
         backoff: how to connect again.
+
+    Raises:
+        InputError: a queue of less than one prediction, or a topic with a wildcard.
     """
 
     def __init__(self, broker: Broker, *, queue: int = _QUEUE, backoff: Backoff | None = None) -> None:
@@ -55,7 +58,10 @@ class MQTTSink:
 
     @classmethod
     def from_url(cls, rest: str, options: Options) -> MQTTSink:
-        """`mqtt://[user@]host[:port]/topic?queue=1024&client_id=...`, `mqtts://...?ca=...`."""
+        """A sink from what follows the scheme of a URL.
+
+        `mqtt://[user@]host[:port]/topic?queue=1024&client_id=...`, `mqtts://...?ca=...`.
+        """
         queue = options.whole("queue", _QUEUE)
         return cls(Broker.from_url(rest, options), queue=queue)
 
@@ -94,7 +100,7 @@ class MQTTSink:
             self.counters.written += 1
 
     def write(self, prediction: Prediction) -> None:
-        """Queue a prediction."""
+        """Queue a prediction, in place of the oldest where the queue is full; never waits."""
         with self._lock:
             if len(self._waiting) >= self._limit:
                 self._waiting.popleft()

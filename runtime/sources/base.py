@@ -88,7 +88,7 @@ class Connection(Protocol):
     """One life of a live source."""
 
     def read(self, wait_s: float) -> Sequence[Batch] | None:
-        """What has come, after waiting at most so long; None: it has ended for good.
+        """Batches that have come, after waiting at most so many seconds; None: it has ended for good.
 
         Raises:
             OSError: it died.
@@ -118,11 +118,11 @@ class Stop:
         self._set = False
 
     def set(self) -> None:
-        """For good."""
+        """Set the flag; nothing clears it again."""
         self._set = True
 
     def is_set(self) -> bool:
-        """Whether it is."""
+        """Whether the flag has been set."""
         return self._set
 
     def wait(self, seconds: float) -> bool:
@@ -163,6 +163,9 @@ class Live(Stoppable):
         backoff: how to restart a connection that died; None: its death ends the stream.
         keep_all: the reader waits while the queue is full, instead of dropping the oldest.
         queue_samples: that the queue holds at most; a single batch may be longer.
+
+    Raises:
+        InputError: a queue of less than one sample.
     """
 
     def __init__(

@@ -83,7 +83,13 @@ class IIO(Live):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> IIO:
-        """`iio:mpu6050?rate=50&poll&trigger=NAME&watermark=8&root=/sys/bus/iio/devices&dev=/dev`."""
+        """A source from what follows the scheme of a URL.
+
+        `iio:mpu6050?rate=50&poll&trigger=NAME&watermark=8&root=/sys/bus/iio/devices&dev=/dev`.
+
+        Raises:
+            InputError: no device is named, or an option is unknown or out of its range.
+        """
         if not rest:
             raise InputError("iio", expected="a device", got="none", fix="Write iio:mpu6050; ls /sys/bus/iio/devices.")
         made = cls(

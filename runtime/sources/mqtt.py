@@ -28,9 +28,12 @@ class MQTTSource(LiveRows):
     Args:
         broker: where, which topic (without wildcards: samples of two sensors are not one stream), who we are.
         signal: whose channels.
-        times: unit of the times; see `Rows`. Messages without times get the time of their arrival.
+        times: unit of the times; see `RowReader`. Messages without times get the time of their arrival.
         rate_hz: samples per second, if messages have no times and it is not the signal's.
         backoff: how to connect again.
+
+    Raises:
+        InputError: a topic with a wildcard, or an unknown unit of the times.
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class MQTTSource(LiveRows):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> MQTTSource:
-        """`mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`."""
+        """A source from what follows the scheme of a URL.
+
+        `mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`.
+        """
         times, rate_hz = options.choice("t", TIMES), options.number("rate")
         return cls(Broker.from_url(rest, options), signal, times=times, rate_hz=rate_hz)
 

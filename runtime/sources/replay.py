@@ -46,7 +46,7 @@ class Replay(Paced):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> Replay:
-        """`replay:FILE?realtime&chunk=16`."""
+        """A source from what follows the scheme of `replay:FILE?realtime&chunk=16`."""
         realtime, chunk = options.flag("realtime"), options.whole("chunk", 16)
         options.done()
         return cls(rest, signal, chunk_samples=chunk, realtime=realtime)

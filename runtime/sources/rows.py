@@ -40,7 +40,7 @@ class _Parsed(NamedTuple):
     modality: str | None
 
 
-class Rows:
+class RowReader:
     """Reads lines or messages of one source, for as long as the source lives.
 
     Args:
@@ -49,6 +49,9 @@ class Rows:
         times: s, ms, us, ns: lines have a time in that unit; none: they have none; auto: the first good line tells, and
             times are seconds.
         clock: time of arrival, for lines without times; None leaves them without.
+
+    Raises:
+        InputError: an unknown unit of the times.
     """
 
     def __init__(
@@ -209,11 +212,11 @@ def _number(value: Any) -> float:
 
 
 class LiveRows(Live):
-    """A live source whose lines or messages are read by `Rows`.
+    """A live source whose lines or messages are read by `RowReader`.
 
     Args:
         connect: as of `Live`, and so `backoff` and `keep_all`.
-        signal: as of `Rows`, and so `times` and `clock`.
+        signal: as of `RowReader`, and so `times` and `clock`.
         rate_hz: samples per second, if lines have no times and it is not the signal's.
     """
 
@@ -229,7 +232,7 @@ class LiveRows(Live):
         keep_all: bool = False,
     ) -> None:
         super().__init__(connect, backoff=backoff, keep_all=keep_all)
-        self._rows, self._rate_hz = Rows(signal, self.counters, times=times, clock=clock), rate_hz
+        self._rows, self._rate_hz = RowReader(signal, self.counters, times=times, clock=clock), rate_hz
 
     @property
     def stamps(self) -> Stamps | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.errors import InputError, MissingError, SensedgeError
 from runtime.sources.base import Backoff, Batch
-from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
+from runtime.sources.rows import TIMES, Lines, LiveRows, RowReader
 from runtime.specs import Signal
 from runtime.wire.url import Options
 
@@ -29,7 +29,7 @@ class SerialLines(LiveRows):
         port: its node, "/dev/ttyUSB0". Names under /dev/serial/by-id stay the same when it is plugged in again.
         signal: whose channels.
         baud: symbols per second.
-        times: unit of the times; see `Rows`. Lines without times get the time of their arrival.
+        times: unit of the times; see `RowReader`. Lines without times get the time of their arrival.
         rate_hz: samples per second, if lines have no times and it is not the signal's.
         backoff: how to reopen a port that died.
     """
@@ -49,7 +49,11 @@ class SerialLines(LiveRows):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> SerialLines:
-        """`serial:/dev/ttyUSB0?baud=115200&t=ms`."""
+        """A source from what follows the scheme of `serial:/dev/ttyUSB0?baud=115200&t=ms`.
+
+        Raises:
+            InputError: no port is named, or an option is unknown or out of its range.
+        """
         if not rest:
             raise InputError("serial", expected="a port", got="none", fix="Write serial:/dev/ttyUSB0.")
         baud, times, rate_hz = options.whole("baud", 115200), options.choice("t", TIMES), options.number("rate")
@@ -94,7 +98,7 @@ def _told(port: str, error: OSError) -> SensedgeError:
 
 
 class _Port:
-    def __init__(self, serial: Any, rows: Rows) -> None:
+    def __init__(self, serial: Any, rows: RowReader) -> None:
         self._serial, self._rows, self._lines = serial, rows, Lines()
         self._first = True
 

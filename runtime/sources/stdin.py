@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from runtime.errors import InputError
 from runtime.sources.base import Batch
-from runtime.sources.rows import TIMES, Lines, LiveRows, Rows
+from runtime.sources.rows import TIMES, Lines, LiveRows, RowReader
 from runtime.specs import Signal
 from runtime.wire.url import Options
 
@@ -25,7 +25,7 @@ class StdinLines(LiveRows):
 
     Args:
         signal: whose channels.
-        times: unit of the times; see `Rows`.
+        times: unit of the times; see `RowReader`.
         rate_hz: samples per second, if lines have no times and it is not the signal's.
         file: a descriptor that is read instead of stdin.
     """
@@ -38,7 +38,11 @@ class StdinLines(LiveRows):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> StdinLines:
-        """`stdin?t=ms`."""
+        """A source from what follows the scheme of `stdin?t=ms`.
+
+        Raises:
+            InputError: more than options follows, or an option is unknown or out of its range.
+        """
         if rest:
             raise InputError("stdin", expected="nothing after it", got=rest, fix="Write --source stdin.")
         times, rate_hz = options.choice("t", TIMES), options.number("rate")
@@ -52,7 +56,7 @@ class StdinLines(LiveRows):
 
 
 class _Pipe:
-    def __init__(self, file: int, rows: Rows) -> None:
+    def __init__(self, file: int, rows: RowReader) -> None:
         self._file, self._rows, self._lines = file, rows, Lines()
 
     def read(self, wait_s: float) -> Sequence[Batch] | None:

@@ -44,6 +44,9 @@ class Synthetic(Paced):
         chunk_samples: per batch.
         start_s: time of the first sample.
         sleep: what waits, for tests.
+
+    Raises:
+        InputError: modalities of several rates, or batches of less than one row.
     """
 
     def __init__(
@@ -84,7 +87,13 @@ class Synthetic(Paced):
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> Synthetic:
-        """`synthetic?rate=50&seconds=60&seed=1&drift=100&jitter=0.002&gap_every=10&gap=0.5&fast`."""
+        """A source from what follows the scheme of a URL.
+
+        `synthetic?rate=50&seconds=60&seed=1&drift=100&jitter=0.002&gap_every=10&gap=0.5&fast`.
+
+        Raises:
+            InputError: more than options follows, or an option is unknown or out of its range.
+        """
         if rest:
             raise InputError("synthetic", expected="options after a ?", got=rest, fix="Write synthetic?rate=50.")
         faults = Faults(
@@ -108,7 +117,7 @@ class Synthetic(Paced):
 
     @property
     def stamps(self) -> Stamps | None:
-        """Of measurement."""
+        """Times of measurement, with the jitter and the drift of `Faults`."""
         return "measured"
 
     @property

@@ -23,10 +23,10 @@ CAPACITY_WINDOWS = 4
 class Buffer:
     """The newest rows of one clock, with what there is to say of them, and the stretches that wait for room."""
 
-    def __init__(self, length: int, hop: int, channels: int, counters: Counters) -> None:
+    def __init__(self, length: int, hop: int, n_channels: int, counters: Counters) -> None:
         self.length, self.hop, self._counters = length, hop, counters
         self.used = 0  # place after the last row that a window held
-        self._rows = np.zeros((length * CAPACITY_WINDOWS, channels), np.float32)
+        self._rows = np.zeros((length * CAPACITY_WINDOWS, n_channels), np.float32)
         self._flags = np.zeros(len(self._rows), np.uint8)
         self._places = np.zeros(len(self._rows), np.float64)
         self._steps = np.arange(length) - (length - 1) / 2
@@ -41,7 +41,12 @@ class Buffer:
         self.queue: list[Stretch] = []
 
     def append(self, rows: Rows, begin: int) -> bool:
-        """The short way for rows of which there is nothing to say; whether there was room. `begin` and on are kept."""
+        """The short way for rows of which there is nothing to say; whether there was room.
+
+        Args:
+            rows: shape (n, n_channels), the next of the grid.
+            begin: place on the grid; rows from there on are kept.
+        """
         at, n = self.end - self.base, len(rows)
         if at + n > len(self._rows):
             self._forget(begin)
@@ -130,7 +135,7 @@ class Buffer:
         return end // self.hop * span + min(end % self.hop, span)
 
     def rows(self, begin: int) -> Rows:
-        """The window that begins here; a view."""
+        """The window that begins at this place of the grid, shape (length, n_channels); a view."""
         return self._rows[begin - self.base : begin - self.base + self.length]
 
     def last(self) -> Rows:
@@ -150,7 +155,7 @@ class Buffer:
         return self._unplaced <= begin
 
     def flags(self, begin: int) -> Flags:
-        """What is to be said of each row."""
+        """What is to be said of each row of the window that begins here, shape (length,); a view."""
         self._write_flags(self.end)
         return self._flags[begin - self.base : begin - self.base + self.length]
 

@@ -59,7 +59,12 @@ class Grid:
         return (t_s - self.origin_s) * self._rate_hz
 
     def follow(self, n: int, last: Rows) -> None:
-        """So many samples were rows themselves, each right after the one before; the last of them is given."""
+        """Samples were rows themselves, each right after the one before.
+
+        Args:
+            n: so many.
+            last: the last of them, shape (1, n_channels).
+        """
         self.next += n
         self._samples += n
         self._tail = last

@@ -50,7 +50,7 @@ class Piece(NamedTuple):
         return Piece(self.t[begin:end], self.rows[begin:end], self.flags[begin:end])
 
     def at(self, which: NDArray[Any]) -> Piece:
-        """Those that a mask or a list of places chooses."""
+        """Those that a mask of shape (n,), or places of shape (k,), chooses."""
         return Piece(self.t[which], self.rows[which], self.flags[which])
 
 

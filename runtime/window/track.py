@@ -45,7 +45,7 @@ class Track:
 
     Args:
         rate_hz: rows per second that the model wants.
-        full_scale: per channel, infinite where the range of the sensor is not known.
+        full_scale: shape (n_channels,), infinite where the range of the sensor is not known.
         length: rows of a window.
         spec: what is done about an uneven clock.
         source_hz: samples per second of the source; None measures it from the first 17 time stamps.
@@ -119,7 +119,12 @@ class Track:
         return self._spec.reorder_s + (self._low_pass.delay_s if self._low_pass else 0.0)
 
     def push(self, rows: Rows, t: Times | None) -> Out:
-        """Samples in, rows of the grid and beginnings of grids out, in order."""
+        """Samples in, rows of the grid and beginnings of grids out, in order.
+
+        Args:
+            rows: shape (n, n_channels).
+            t: shape (n,), seconds; None: they follow one another at the source's rate.
+        """
         if t is None:
             source_hz = self._source_hz or self._settle(self._given_hz or self._rate_hz)
             t = np.arange(self._index, self._index + len(rows)) / source_hz
@@ -147,7 +152,12 @@ class Track:
         return self._grid.is_next(self._index / self._rate_hz)
 
     def follow(self, n: int, last: Rows) -> None:
-        """Samples took the short way of which `is_even` was true: so many, the last of them this row."""
+        """Samples took the short way of which `is_even` was true.
+
+        Args:
+            n: so many.
+            last: the last of them, shape (1, n_channels).
+        """
         self._index += n
         self._last_s = (self._index - 1) / self._rate_hz
         if self._grid is not None:

@@ -63,6 +63,9 @@ class Windower:
         source_hz: samples per second of the source, one number or one per modality; None: measured from the first 17
             time stamps, and the signal's rate without time stamps.
         views: the samples of a window may be a view, which the next push changes; for who uses them at once.
+
+    Raises:
+        InputError: a rate of the source that is not above 0.
     """
 
     def __init__(

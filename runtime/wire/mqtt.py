@@ -95,7 +95,7 @@ class Broker:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Scheme, host and port, as messages show them."""
         return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
 
     def client(self, role: str) -> Any:

@@ -112,6 +112,9 @@ def iter_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
 
     Readers of archives that are larger than memory hold one person's part at a time (HHAR: all phones, then all
     watches). Errors come when the first recording is asked for, or later.
+
+    Raises:
+        InputError: as of `load_dataset`.
     """
     from sdk.datasets import _archive
     from sdk.datasets._registry import entries_of

@@ -94,7 +94,11 @@ def iter_columns(
 def read_columns(
     data: bytes, where: str, numbers: Sequence[str], words: Sequence[str] = (), *, allow_nan: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """`iter_columns` for a file that fits into memory."""
+    """`iter_columns` for a file that fits into memory.
+
+    Returns:
+        The numbers, shape (n_rows, len(numbers)), and the words, shape (n_rows, len(words)).
+    """
     return next(
         iter_columns([data if data.endswith(b"\n") else data + b"\n"], where, numbers, words, allow_nan=allow_nan)
     )

@@ -100,7 +100,11 @@ def _recording(sensors: list[NDArray[np.float64]], labels: NDArray[np.int16], pe
 
 
 def frame_labels(archive: Archive) -> dict[str, NDArray[np.int16]]:
-    """For each person the label of every camera frame from "T pose" to the end of "walk"."""
+    """For each person the label of every camera frame from "T pose" to the end of "walk", shape (n_frames,).
+
+    Raises:
+        InputError: a file of labels lacks a movement, or is no such file.
+    """
     found = {}
     for name, content in archive.files(LABELS):
         where = f"{archive.path.name}: {name}"

@@ -84,7 +84,11 @@ def read(archive: Archive) -> Iterator[Recording]:
 
 
 def tables(archive: Archive) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
-    """The name, the person and the 54 columns of each file, NaN where a sample was lost."""
+    """The name, the person and the 54 columns of each file, shape (n, 54), NaN where a sample was lost.
+
+    Raises:
+        InputError: a file of another name, without times, or with unknown activities.
+    """
     files = archive.files("Protocol/subject*.dat", optional=["Optional/subject*.dat"])
     for name, content in files:
         where, match = f"{archive.path.name}: {name}", re.fullmatch(r"(\w+)/subject(\d+)\.dat", name)
@@ -97,7 +101,7 @@ def tables(archive: Archive) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
 
 
 def activities(table: NDArray[np.float64]) -> NDArray[np.int16]:
-    """The label of each row."""
+    """The label of each row of such a table, shape (n,), from shape (n, 54)."""
     labels = np.full(max(_ACTIVITIES) + 1, UNLABELLED, np.int16)
     labels[list(_ACTIVITIES)] = np.arange(len(_ACTIVITIES))
     return np.asarray(labels[table[:, 1].astype(int)], np.int16)

@@ -99,7 +99,17 @@ def read(archive: Archive) -> Iterator[Recording]:
 def clips(
     archive: Archive, kind: str, variable: str, shape: tuple[int | None, ...]
 ) -> Iterator[tuple[str, int, str, NDArray[Any]]]:
-    """The name, the action (from 0), the person and the array of each clip of one modality."""
+    """The name, the action (from 0), the person and the array of each clip of one modality.
+
+    Args:
+        archive: that is open.
+        kind: of the files, as their names have it.
+        variable: that holds the array.
+        shape: of each array; None where a side may have any length.
+
+    Raises:
+        InputError: a file of another name.
+    """
     for name, content in archive.files(f"a*_s*_t*_{kind}.mat"):
         where = f"{archive.path.name}: {name}"
         match = re.fullmatch(rf"(a(\d+)_s(\d+)_t\d+)_{kind}\.mat", name)

@@ -57,7 +57,11 @@ def _sample(person: str) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Open, stream, adapt, measure; the exit code."""
+    """Open, stream, adapt, measure; the exit code.
+
+    Raises:
+        InputError: no such person, no windows, or a folder to keep that is there already.
+    """
     person = arguments.person or _people()[0]
     if person not in _people():
         raise InputError("--person", expected=f"one of {', '.join(_people())}", got=person, fix="Choose one of them.")
@@ -82,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from runtime import Bundle, Replay
     from runtime.play import play
+    from runtime.specs import BASE
     from sdk import shown
     from sdk.finetune.__main__ import describe as describe_finetune
     from sdk.scores import Tally
@@ -117,7 +122,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     )
     results = {name: _adapt(path, name) for name in [person, *(p for p in _people() if p != person)]}
     report, before, after = results[person]
-    Bundle.open(path, "base").rollback(report.version)
+    Bundle.open(path, BASE).rollback(report.version)
     say("   " + describe_finetune(report).replace("\n", "\n   "))
     say(f"\n   {_ROW.format('person', 'other windows', 'macro-F1', 'adapted', '')}".rstrip())
     for name in _people():
@@ -150,11 +155,12 @@ def _adapt(path: Path, person: str) -> tuple[FinetuneReport, Scores, Scores]:
     import numpy as np
 
     from runtime import Bundle, Recording, labelled_windows
+    from runtime.specs import BASE
     from sdk.finetune import finetune, set_apart
     from sdk.meters import open_meter
     from sdk.scores import score_bundle
 
-    base = Bundle.open(path, "base")
+    base = Bundle.open(path, BASE)
     manifest = base.manifest
     recordings = [Recording.load(_sample(person))]
     windows = labelled_windows(recordings, manifest.signal, manifest.window, manifest.labels, manifest.clock)

@@ -42,7 +42,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, tell, report; the exit code."""
+    """Look, tell, report; the exit code.
+
+    Raises:
+        InputError: `--trust` without a bundle.
+    """
     from sdk.doctor.host import Host
     from sdk.doctor.raw import raw
     from sdk.doctor.run import examine

@@ -13,6 +13,9 @@ class Finding:
     """One thing that was looked at.
 
     A problem keeps something from working, or makes its answers wrong; a note is worth knowing.
+
+    Raises:
+        ValueError: another state, or a problem without its fix.
     """
 
     topic: str  # "python", "library torch", "meter rapl"

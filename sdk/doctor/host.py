@@ -105,7 +105,7 @@ class Host:
 
     @property
     def is_pi(self) -> bool:
-        """A Raspberry Pi."""
+        """Whether this is a Raspberry Pi."""
         return self.board.startswith("Raspberry Pi")
 
     @property

@@ -20,7 +20,7 @@ COOLING = "Cool it: a heat sink with a fan, and air around it."
 
 
 def board(host: Host) -> Iterator[Finding]:
-    """What it is."""
+    """Which board this is, how warm it is, and whether it was throttled."""
     found = fingerprint(host.root, gencmd=host.gencmd)
     names = [found.board or "no device tree (a PC or a virtual machine)", found.soc, found.release, found.cpu]
     cores = None if found.cores is None else f"{found.cores} cores"

@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).parents[1] / "demo" / "data" / "walk.bundle"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found."""
+    """What the doctor found on a board."""
 
     taken_at: str  # UTC, ISO 8601
     host: dict[str, Any]
@@ -33,12 +33,12 @@ class Diagnosis:
 
     @property
     def problems(self) -> int:
-        """How many."""
+        """How many findings keep something from working."""
         return sum(finding.state == PROBLEM for finding in self.findings)
 
     @property
     def notes(self) -> int:
-        """How many."""
+        """How many findings are only worth knowing."""
         return sum(finding.state == NOTE for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:

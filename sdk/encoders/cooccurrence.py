@@ -35,16 +35,16 @@ class CoOccurrence(nn.Module):
 
     Args:
         n_frames: rows of a window.
-        n_columns: three per joint: x, y, z of the first joint, then of the next.
+        n_channels: three per joint: x, y, z of the first joint, then of the next.
         widths: maps of the six convolutions.
 
     Raises:
         InputError: columns that are not three per joint, or too few frames.
     """
 
-    def __init__(self, n_frames: int, n_columns: int, widths: tuple[int, ...] = _WIDTHS) -> None:
+    def __init__(self, n_frames: int, n_channels: int, widths: tuple[int, ...] = _WIDTHS) -> None:
         super().__init__()
-        check_joints("co-occurrence", n_columns)
+        check_joints("co-occurrence", n_channels)
         points, frames = widths[1], n_frames - 2
         for _ in range(2):
             points, frames = (points - 2) // 2, (frames - 2) // 2
@@ -55,7 +55,7 @@ class CoOccurrence(nn.Module):
             raise InputError(
                 "encoder co-occurrence", expected="at least 48 frames", got=n_frames, fix="Make the windows longer."
             )
-        self.streams = nn.ModuleList(_Stream(n_columns // _AXES, *widths[:4]) for _ in ("joints", "motions"))
+        self.streams = nn.ModuleList(_Stream(n_channels // _AXES, *widths[:4]) for _ in ("joints", "motions"))
         self.fused = nn.Sequential(*(_fused(a, b) for a, b in pairwise(widths[3:])))
         self.n_features = widths[-1] * points * frames
 
@@ -68,13 +68,17 @@ class CoOccurrence(nn.Module):
         return features
 
 
-def check_joints(name: str, n_columns: int) -> None:
-    """Refuse columns that are not x, y and z of joints."""
-    if n_columns < _AXES or n_columns % _AXES:
+def check_joints(name: str, n_channels: int) -> None:
+    """Refuse columns that are not x, y and z of joints.
+
+    Raises:
+        InputError: their number is no multiple of 3.
+    """
+    if n_channels < _AXES or n_channels % _AXES:
         raise InputError(
             f"encoder {name}",
             expected="three columns per joint: x, y, z",
-            got=n_columns,
+            got=n_channels,
             fix="Give every joint its three coordinates.",
         )
 
@@ -105,6 +109,6 @@ def _fused(inputs: int, outputs: int) -> nn.Sequential:
 
 
 @register_encoder("co-occurrence", "MESEN", (50, 60))
-def co_occurrence(n_frames: int, n_columns: int) -> CoOccurrence:
+def co_occurrence(n_frames: int, n_channels: int) -> CoOccurrence:
     """Two streams of any number of joints."""
-    return CoOccurrence(n_frames, n_columns)
+    return CoOccurrence(n_frames, n_channels)

@@ -98,10 +98,10 @@ def imu_maps(length_samples: int, n_channels: int) -> Maps:
     return Maps((length_samples, n_channels), _IMU_KERNELS)
 
 
-def skeleton_maps(n_frames: int, n_columns: int) -> Maps:
+def skeleton_maps(n_frames: int, n_channels: int) -> Maps:
     """Convolutions for skeletons, windows (n, n_frames, 3 x joints): x, y, z of the first joint, then of the next."""
-    check_joints("cosmo-skeleton", n_columns)
-    return Maps((n_frames, n_columns // _AXES, _AXES), _SKELETON_KERNELS)
+    check_joints("cosmo-skeleton", n_channels)
+    return Maps((n_frames, n_channels // _AXES, _AXES), _SKELETON_KERNELS)
 
 
 class Depth(SequenceEncoder):
@@ -194,35 +194,35 @@ def cosmo_imu(length_samples: int, n_channels: int) -> Bodied:
 
 
 @register_encoder("cosmo-skeleton", "Cosmo", (40, 60))
-def cosmo_skeleton(n_frames: int, n_columns: int) -> Bodied:
+def cosmo_skeleton(n_frames: int, n_channels: int) -> Bodied:
     """Convolutions and GRU for skeletons of any joints."""
-    maps = skeleton_maps(n_frames, n_columns)
+    maps = skeleton_maps(n_frames, n_channels)
     return Bodied(maps, Recurrent(maps.sequence_shape, "gru"))
 
 
 @register_encoder("cosmo-depth", "Cosmo", (16, 112 * 112))
-def cosmo_depth(n_frames: int, n_columns: int, frame: tuple[int, int] | None = None) -> Bodied:
+def cosmo_depth(n_frames: int, n_channels: int, frame: tuple[int, int] | None = None) -> Bodied:
     """Convolutions and GRU for depth videos; frames are square unless `frame` says their height and width."""
-    side = math.isqrt(n_columns)
+    side = math.isqrt(n_channels)
     height, width = frame or (side, side)
-    _check_frame("cosmo-depth", (height, width), n_columns)
+    _check_frame("cosmo-depth", (height, width), n_channels)
     maps = Depth(n_frames, (height, width))
     return Bodied(maps, Recurrent(maps.sequence_shape, "gru", units=_SMALL_UNITS))
 
 
 @register_encoder("cosmo-radar", "Cosmo", (20, math.prod(_RADAR_FRAME)))
-def cosmo_radar(n_frames: int, n_columns: int, frame: tuple[int, int, int, int] = _RADAR_FRAME) -> Bodied:
+def cosmo_radar(n_frames: int, n_channels: int, frame: tuple[int, int, int, int] = _RADAR_FRAME) -> Bodied:
     """Convolutions and LSTM for radar frames."""
-    _check_frame("cosmo-radar", frame, n_columns)
+    _check_frame("cosmo-radar", frame, n_channels)
     maps = Radar(n_frames, frame)
     return Bodied(maps, Recurrent(maps.sequence_shape, "lstm", units=_SMALL_UNITS))
 
 
-def _check_frame(name: str, frame: tuple[int, ...], n_columns: int) -> None:
-    if math.prod(frame) != n_columns:
+def _check_frame(name: str, frame: tuple[int, ...], n_channels: int) -> None:
+    if math.prod(frame) != n_channels:
         raise InputError(
             f"encoder {name}",
             expected=f"{math.prod(frame)} columns, those of a frame of {' x '.join(map(str, frame))}",
-            got=n_columns,
+            got=n_channels,
             fix="Flatten each frame into one row; say its shape as `frame`.",
         )

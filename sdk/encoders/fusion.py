@@ -41,12 +41,12 @@ from sdk.encoders.heads import MLP, Bodied, Recurrent
 from sdk.encoders.registry import register_encoder
 from sdk.encoders.sequence import SequenceEncoder
 
-Shape = tuple[int, int]
+ModalityShape = tuple[int, int]
 _REDUCED = 1280
 _HIDDEN = (1280, 128)
 _QUALITY_SHARE = 0.8
 
-UTD_SHAPES: tuple[Shape, ...] = ((120, 6), (40, 60))  # IMU, skeleton
+UTD_SHAPES: tuple[ModalityShape, ...] = ((120, 6), (40, 60))  # IMU, skeleton
 UTD_QUALITY = (0.3, 0.7)
 
 
@@ -60,7 +60,7 @@ class Split(nn.Module):
         shape: of one window; (length_samples, all channels) if the lengths are the same, else (n_values,).
     """
 
-    def __init__(self, shapes: Sequence[Shape]) -> None:
+    def __init__(self, shapes: Sequence[ModalityShape]) -> None:
         super().__init__()
         self.shapes = tuple(shapes)
         length = self.shapes[0][0]
@@ -97,7 +97,7 @@ class AttentionFusion(SequenceEncoder):
     def __init__(
         self,
         encoders: Sequence[SequenceEncoder],
-        shapes: Sequence[Shape],
+        shapes: Sequence[ModalityShape],
         *,
         join: Literal["concatenation", "sum"] = "concatenation",
         quality: Sequence[float] | None = None,
@@ -169,7 +169,9 @@ class Projection(nn.Module):
         return functional.normalize(self.layers(features), dim=1)
 
 
-def _check(found: list[Shape], shapes: Sequence[Shape], join: str, quality: Sequence[float] | None) -> None:
+def _check(
+    found: list[ModalityShape], shapes: Sequence[ModalityShape], join: str, quality: Sequence[float] | None
+) -> None:
     same = {shape if join == "sum" else shape[0] for shape in found}
     if join not in ("concatenation", "sum") or len(found) != len(shapes) or len(found) < 2 or len(same) != 1:
         raise InputError(
@@ -186,7 +188,11 @@ def _check(found: list[Shape], shapes: Sequence[Shape], join: str, quality: Sequ
 
 @register_encoder("cosmo-utd", "Cosmo", Split(UTD_SHAPES).shape)
 def cosmo_utd(n_values: int) -> Bodied:
-    """IMU and skeleton of UTD-MHAD, weighted concatenation."""
+    """IMU and skeleton of UTD-MHAD, weighted concatenation.
+
+    Raises:
+        InputError: windows of other shapes than those of the paper.
+    """
     fusion = AttentionFusion([imu_maps(*UTD_SHAPES[0]), skeleton_maps(*UTD_SHAPES[1])], UTD_SHAPES, quality=UTD_QUALITY)
     if (n_values,) != fusion.split.shape:
         raise InputError(
@@ -200,7 +206,11 @@ def cosmo_utd(n_values: int) -> Bodied:
 
 @register_encoder("cosmo-usc", "Cosmo", (200, 6))
 def cosmo_usc(length_samples: int, n_channels: int) -> Bodied:
-    """Two sensors of as many channels each, such as accelerometer and gyroscope of USC-HAD, weighted sum."""
+    """Two sensors of as many channels each, such as accelerometer and gyroscope of USC-HAD, weighted sum.
+
+    Raises:
+        InputError: an odd number of channels.
+    """
     if n_channels % 2:
         raise InputError(
             "encoder cosmo-usc",

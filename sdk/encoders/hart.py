@@ -91,7 +91,11 @@ class HART(nn.Module):
 
 
 def check_sensors(name: str, n_channels: int) -> None:
-    """Refuse windows that are not those of one accelerometer and one gyroscope."""
+    """Refuse windows that are not those of one accelerometer and one gyroscope.
+
+    Raises:
+        InputError: other than 6 channels.
+    """
     if n_channels != 2 * SENSOR_CHANNELS:
         raise InputError(
             f"encoder {name}",

@@ -40,20 +40,23 @@ class EncoderInfo:
     factory: Callable[..., nn.Module]  # of the numbers of a shape
 
 
-Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+EncoderFactory = TypeVar("EncoderFactory", bound=Callable[..., nn.Module])
 _ENTRIES: dict[str, EncoderInfo] = {}
 
 
-def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[[Factory], Factory]:
+def register_encoder(name: str, paper: str, shape: tuple[int, ...]) -> Callable[[EncoderFactory], EncoderFactory]:
     """Register `factory(*shape)` under a name that is not taken.
 
     Args:
         name: a new one.
         paper: whose experiments have it, in a word.
         shape: of one window in that paper; its length is the kind of input.
+
+    Raises:
+        InputError: the name is taken.
     """
 
-    def register(factory: Factory) -> Factory:
+    def register(factory: EncoderFactory) -> EncoderFactory:
         if name in _ENTRIES:
             raise InputError(f"encoder {name!r}", expected="a new name", got="one that is taken", fix="Choose another.")
         _ENTRIES[name] = EncoderInfo(name, paper, shape, factory)

@@ -134,7 +134,11 @@ class _Block1d(nn.Module):
 
 @register_encoder("resnet18", "IMG2IMU", (_COLOURS, 96, 128))
 def resnet18(colours: int, height: int, width: int) -> ResNet18:
-    """The backbone without the head; it takes images of any size."""
+    """The backbone without the head; it takes images of any size.
+
+    Raises:
+        InputError: other than 3 colours.
+    """
     if colours != _COLOURS:
         raise InputError(
             "encoder resnet18",

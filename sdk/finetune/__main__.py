@@ -115,7 +115,9 @@ def _names(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, show, or go back; the exit code."""
     if arguments.rollback is not None:
-        bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust).rollback(arguments.rollback)
+        from runtime.specs import BASE
+
+        bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust).rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
@@ -127,14 +129,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from runtime.bundle.versions import current_version
+    from runtime.specs import BASE
 
-    bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
     records = {name: bundle.record(name) for name in bundle.versions()}
     current = current_version(arguments.bundle)
     if arguments.json:
         print(json.dumps({"current": current, "versions": records}))
         return DONE
-    rows = [("base", "", "", "in use" if current == "base" else "")]
+    rows = [(BASE, "", "", "in use" if current == BASE else "")]
     for name, record in records.items():
         scores = [_macro_f1(record.get(when)) for when in ("before", "after")]
         rows.append((name, *scores, "in use" if current == name else ""))  # type: ignore[arg-type]
@@ -149,7 +152,9 @@ def _macro_f1(scores: Any) -> str:
 
 
 def _layers(arguments: argparse.Namespace) -> int:
-    manifest = open_bundle(arguments.bundle, "base", trust=arguments.trust).manifest
+    from runtime.specs import BASE
+
+    manifest = open_bundle(arguments.bundle, BASE, trust=arguments.trust).manifest
     graphs = {spec.layer for spec in manifest.training}
     layers: list[dict[str, Any]] = []
     for layer in sorted({spec.layer for spec in manifest.tensors}):

@@ -26,21 +26,28 @@ JITTER, SCALE, TILT_DEG, WARP, PIECES = 0.05, 0.1, 20.0, 0.2, 4
 
 
 def augment(names: Sequence[str], windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
-    """New windows with the named changes, one after the other; the given ones stay as they are."""
+    """New windows with the named changes, one after the other; the given ones stay as they are.
+
+    Args:
+        names: of AUGMENTATIONS.
+        windows: shape (n, length_samples, n_channels).
+        signal: whose modalities share the channels.
+        rng: what the changes are drawn from.
+    """
     for name in names:
         windows = AUGMENTATIONS[name](windows, signal, rng)
     return np.ascontiguousarray(windows, np.float32)
 
 
 def jitter(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
-    """Add noise in proportion to the spread of each channel over the batch."""
+    """Add noise to windows, shape (n, length_samples, n_channels), in proportion to each channel's spread."""
     spread = windows.std(axis=(0, 1))
     noisy: Windows = windows + JITTER * spread * rng.standard_normal(windows.shape, np.float32)
     return noisy
 
 
 def scale(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
-    """Multiply each modality of each window by one factor."""
+    """Multiply each modality of each of the windows, shape (n, length_samples, n_channels), by one factor."""
     factors = 1 + SCALE * rng.standard_normal((len(windows), len(signal.modalities)), np.float32)
     widths = [len(modality.channels) for modality in signal.modalities]
     scaled: Windows = windows * np.repeat(factors, widths, axis=1)[:, None, :]
@@ -48,7 +55,10 @@ def scale(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows
 
 
 def rotate(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
-    """Turn every modality of three axes, those of one window by the same rotation: they sit in one case."""
+    """Turn every modality of three axes, those of one window by the same rotation: they sit in one case.
+
+    Windows have the shape (n, length_samples, n_channels).
+    """
     turns = _rotations(len(windows), rng)
     turned: Windows = windows.copy()
     begin = 0
@@ -76,7 +86,7 @@ def _rotations(n: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def time_warp(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
-    """Read each window by a clock of uneven speed, linearly between samples."""
+    """Read each of the windows, shape (n, length_samples, n_channels), by a clock of uneven speed."""
     length = windows.shape[1]
     place = np.linspace(0, 1, length)
     warped = np.empty_like(windows)
@@ -93,7 +103,7 @@ def time_warp(windows: Windows, signal: Signal, rng: np.random.Generator) -> Win
 
 
 def permute(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows:
-    """Cut each window into pieces and put them together in a random order."""
+    """Cut each of the windows, shape (n, length_samples, n_channels), into pieces and put these in a random order."""
     pieces = np.array_split(np.arange(windows.shape[1]), PIECES)
     order = [np.concatenate([pieces[i] for i in rng.permutation(PIECES)]) for _ in windows]
     return np.take_along_axis(windows, np.array(order)[:, :, None], axis=1)

@@ -27,7 +27,7 @@ class RunningMeter:
         self._parts: list[Energy] = []
 
     def start(self) -> None:
-        """Open a window."""
+        """Open a window: what was measured before is forgotten."""
         self._parts = []
         self._meter.start()
 

@@ -17,7 +17,7 @@ from runtime.bundle.contents import TrainingSpec
 from runtime.errors import InputError
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
-from sdk.finetune.sample import Batch
+from sdk.finetune.sample import Activations
 
 VECTORS = 8  # of theta's length: start, theta, gradient, two moments, scratch, the graph's own copy, what is kept
 SESSION_BYTES = 15_000_000  # two sessions of onnxruntime and what numpy and it load with them, measured
@@ -50,7 +50,7 @@ def choose_spec(bundle: Bundle, gammas: Sequence[float]) -> TrainingSpec:
     return max(below, key=lambda spec: spec.layer)
 
 
-class TrainingGraph:
+class GradientSession:
     """One training graph in an onnxruntime session on the CPU."""
 
     def __init__(self, bundle: Bundle, spec: TrainingSpec, *, threads: int = 1) -> None:
@@ -59,13 +59,15 @@ class TrainingGraph:
         where = bundle.path / spec.file
         self._session = open_session(bundle.training_model(spec), where, options=training_options(threads))
 
-    def gradient(self, theta: Flat, activations: Batch, labels: NDArray[np.int64], weights: Flat) -> tuple[float, Flat]:
+    def gradient(
+        self, theta: Flat, activations: Activations, labels: NDArray[np.int64], weights: Flat
+    ) -> tuple[float, Flat]:
         """Weighted mean cross-entropy of a batch and its gradient, shape of theta."""
         feeds = {"activations": activations, "labels": labels, "weights": weights, "theta": theta}
         loss, gradient = self._session.run(["loss", "gradient"], feeds)
         return float(loss), gradient
 
-    def logits(self, theta: Flat, activations: Batch) -> NDArray[np.float32]:
+    def logits(self, theta: Flat, activations: Activations) -> NDArray[np.float32]:
         """Logits, shape (n, n_classes). It takes as long as a gradient: the engine runs the whole graph."""
         n = len(activations)
         feeds = {

@@ -25,7 +25,7 @@ _ARMIJO = 1e-4
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A solved head."""
+    """A solved head, and how well it was solved."""
 
     weight: Array  # shape (n_classes, n_features)
     bias: Array  # shape (n_classes,)
@@ -99,7 +99,16 @@ def fit_head(
     l2: float,
     sample_weights: Array | None = None,
 ) -> HeadFit:
-    """Fit a head to labelled features; the arguments are those of `HeadProblem` and its `fit`."""
+    """Fit a head to labelled features.
+
+    Args:
+        features: shape (n, n_features).
+        labels: shape (n,), class indices.
+        weight: the anchor, shape (n_classes, n_features).
+        bias: the anchor, shape (n_classes,).
+        l2: above 0, the strength of the pull towards the anchor.
+        sample_weights: shape (n,); None: all equal.
+    """
     return HeadProblem(features, labels, weight=weight, bias=bias, sample_weights=sample_weights).fit(l2)
 
 

@@ -54,7 +54,7 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Adapted:
     """A new version that nobody uses yet."""
 
     tensors: dict[str, NDArray[np.float32]]
@@ -73,7 +73,15 @@ def judge(logits: Array, labels: NDArray[np.int64], weights: NDArray[np.float64]
 
 
 def blocks(labels: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
-    """A fold for each window: every class, in the order of time, is cut into as many blocks as there are folds."""
+    """A fold for each window: every class, in the order of time, is cut into as many blocks as there are folds.
+
+    Args:
+        labels: shape (n,), class indices.
+        n_folds: at most; fewer where no class has as many windows.
+
+    Returns:
+        Shape (n,), the fold of each window, from 0.
+    """
     folds = np.zeros(len(labels), np.int64)
     n_folds = max(2, min(n_folds, int(np.bincount(labels).max())))
     for offset, label in enumerate(np.unique(labels)):  # classes of one window must not all share a fold

@@ -58,7 +58,7 @@ def set_apart(
 
     Args:
         windows: of one person.
-        chosen: rows of them, those of each class in the order of time.
+        chosen: shape (k,), rows of them, those of each class in the order of time.
         window_s: seconds that a window spans.
     """
     same = windows.source[:, None] == windows.source[chosen]

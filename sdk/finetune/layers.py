@@ -25,12 +25,12 @@ from runtime.engine import open_prefix
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
-from sdk.finetune.graph import TrainingGraph, choose_spec, fitting_batch, predicted_bytes
-from sdk.finetune.judge import Candidate, HeldOut, TrainingReport, blocks, doubt, golden_agreement, judge
+from sdk.finetune.graph import GradientSession, choose_spec, fitting_batch, predicted_bytes
+from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, golden_agreement, judge
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
-from sdk.finetune.sample import Rows, augmented, cached
+from sdk.finetune.sample import Indices, augmented, cached
 from sdk.finetune.theta import Layout
 from sdk.finetune.train import Examples, Trained, train
 
@@ -91,19 +91,19 @@ class LayerRun:
         self._source = (
             augmented(windows, plan.augment, bundle.manifest.signal, prefix) if plan.augment else cached(activations)
         )
-        self._graph = TrainingGraph(bundle, spec)
+        self._graph = GradientSession(bundle, spec)
 
-    def train(self, rows: Rows, **options: Any) -> Trained:
-        """Train from the version in use on some rows; `options` are those of `train`."""
+    def train(self, rows: Indices, **options: Any) -> Trained:
+        """Train from the version in use on some rows, shape (n,); `options` are those of `train`."""
         examples = Examples(self._source, rows, self.labels, self.weights)
         return train(self._graph, self.layout, self.start, examples, self.plan, **options)
 
-    def logits(self, theta: Flat, rows: Rows) -> NDArray[np.float64]:
+    def logits(self, theta: Flat, rows: Indices) -> NDArray[np.float64]:
         """Logits of own windows, shape (len(rows), n_classes)."""
         return self._logits(theta, self._own[rows])
 
     def golden_agreement(self, theta: Flat) -> float:
-        """How far a theta agrees with the base on the golden windows."""
+        """How far a theta, shape (layout.size,), agrees with the base on the golden windows, from 0 to 1."""
         return golden_agreement(self._golden_logits, self._logits(theta, self._golden))
 
     def _logits(self, theta: Flat, activations: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -114,7 +114,7 @@ class LayerRun:
 
 def layers_candidate(
     bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
-) -> Candidate:
+) -> Adapted:
     """Train a new version and judge it."""
     with ledger.phase("prefix"):
         run = LayerRun(bundle, data, plan, progress)
@@ -143,7 +143,7 @@ def layers_candidate(
             f"on the golden windows {agreement:.0%} would keep the class that the base gives them, "
             f"{plan.keep:.0%} must; label all classes, move fewer layers, or replay"
         )
-    return Candidate(run.layout.moved(trained.theta), judged.before, judged.after, plan.pull, reason, training)
+    return Adapted(run.layout.moved(trained.theta), judged.before, judged.after, plan.pull, reason, training)
 
 
 @dataclass(frozen=True)

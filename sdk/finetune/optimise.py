@@ -21,10 +21,15 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch's defaults
 
 
 class Optimiser(Protocol):
-    """What both do."""
+    """What moves parameters against a gradient."""
 
     def step(self, gradient: Flat, rate: float) -> None:
-        """Move the parameters by one step at this learning rate; the gradient may be used as scratch."""
+        """Move the parameters by one step.
+
+        Args:
+            gradient: shape of the parameters; it may be used as scratch.
+            rate: the learning rate of this step.
+        """
 
 
 class AdamW:
@@ -41,7 +46,7 @@ class AdamW:
         self._steps = 0
 
     def step(self, gradient: Flat, rate: float) -> None:
-        """Move the parameters by one step at this learning rate; the gradient is used as scratch."""
+        """Move the parameters by one step at this learning rate; the gradient, of their shape, is used as scratch."""
         self._steps += 1
         correction = [1 - beta**self._steps for beta in BETAS]
         scratch = self._scratch
@@ -76,7 +81,7 @@ class SGD:
         self._direction = np.zeros_like(parameters)
 
     def step(self, gradient: Flat, rate: float) -> None:
-        """Move the parameters by one step at this learning rate; the gradient is used as scratch."""
+        """Move the parameters by one step at this learning rate; the gradient, of their shape, is used as scratch."""
         if self._weight_decay:
             gradient += np.float32(self._weight_decay) * self._parameters
         self._direction *= np.float32(self._momentum)
@@ -86,7 +91,7 @@ class SGD:
 
 
 def make_optimiser(plan: FinetunePlan, parameters: Flat) -> Optimiser:
-    """The plan's optimiser over a view of the parameters."""
+    """The plan's optimiser over a view of the parameters, shape (n,)."""
     if plan.optimiser == "sgd":
         return SGD(parameters, plan.weight_decay, plan.momentum)
     return AdamW(parameters, plan.weight_decay)

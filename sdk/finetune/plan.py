@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 from runtime.errors import InputError, require
 from sdk.finetune.augment import AUGMENTATIONS
 
-Method = Literal["head", "layers", "full", "iterative"]
-METHODS: tuple[str, ...] = get_args(Method)
+FinetuneMethod = Literal["head", "layers", "full", "iterative"]
+METHODS: tuple[str, ...] = get_args(FinetuneMethod)
 # Lambda of MESEN's eq. 10 where none is given. Five people of MotionSense, unseen by the encoder, gained most from a
 # strong pull to the pretrained weights with one label per class, and as much as with any other with five.
 L2 = {"pretrained": 1.0, "zero": 1e-3}
@@ -38,9 +38,12 @@ class FinetunePlan:
     """What is trained and how.
 
     The first four fields belong to every method, the others to those that take gradient steps: layers, full, iterative.
+
+    Raises:
+        InputError: names the first field that is outside its range.
     """
 
-    method: Method = "head"  # head: the encoder stays as it is
+    method: FinetuneMethod = "head"  # head: the encoder stays as it is
     anchor: Literal["pretrained", "zero"] = "pretrained"  # what tensors are pulled to; zero is MESEN's eq. 9
     l2: float | None = None  # strength of that pull; None: chosen on held-out blocks (head), `L2` (the others)
     folds: int = 5  # held-out blocks per class; fewer where a class has fewer windows

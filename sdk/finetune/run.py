@@ -26,7 +26,7 @@ from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
-from sdk.finetune.judge import Candidate, HeldOut, TrainingReport, blocks, doubt, judge
+from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, judge
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.layers import layers_candidate
 from sdk.finetune.plan import FinetunePlan
@@ -171,7 +171,7 @@ def alone(path: Path) -> AbstractContextManager[None]:
 
 def _head_candidate(
     bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
-) -> Candidate:
+) -> Adapted:
     """Fit the head to cached features; the strength of the pull is chosen on held-out blocks."""
     with ledger.phase("prefix"):
         features = _features(bundle, data.windows, progress) if data.features is None else data.features
@@ -190,7 +190,7 @@ def _head_candidate(
         head = problem.fit(l2)
         progress(len(grid) + 1, len(grid) + 1, "head fitted to all labels")
     names = bundle.manifest.head
-    return Candidate(
+    return Adapted(
         {names.weight: head.weight.astype(np.float32), names.bias: head.bias.astype(np.float32)},
         before,
         after,

@@ -29,7 +29,12 @@ _RECURRENT = re.compile(r"(?:weight|bias)_[ih]h_l\d+(?:_reverse)?$")
 
 
 def scratch_tensors(manifest: Manifest, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Random values for every trainable tensor of a bundle, by name; the same seed gives the same bits."""
+    """Random values for every trainable tensor of a bundle, by name, in its shape.
+
+    Args:
+        manifest: with the tensors.
+        seed: the same one gives the same bits.
+    """
     shapes = {spec.name: spec.shape for spec in manifest.tensors}
     rng = np.random.default_rng(seed)
     return {name: _draw(name, shapes, rng) for name in shapes}

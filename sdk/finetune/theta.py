@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Length of theta."""
+        """How many numbers theta has."""
         return sum(math.prod(shape) for shape in self.shapes)
 
     @property
@@ -64,11 +64,11 @@ class Layout:
         return runs
 
     def flatten(self, tensors: Mapping[str, NDArray[np.float32]]) -> Flat:
-        """The tensors as one vector."""
+        """The tensors, each in its shape, as one vector of shape (size,)."""
         return np.concatenate([np.asarray(tensors[name], np.float32).ravel() for name in self.names])
 
     def moved(self, theta: Flat) -> dict[str, NDArray[np.float32]]:
-        """The tensors that are not frozen, by name."""
+        """From theta, shape (size,), the tensors that are not frozen, by name, each in its shape; copies."""
         return {
             name: theta[part].reshape(shape).copy()
             for name, part, shape, gamma in zip(self.names, self.slices(), self.shapes, self.gammas, strict=True)
@@ -94,7 +94,7 @@ class Pull:
         ]
 
     def add_to(self, gradient: Flat, theta: Flat) -> float:
-        """Add the pull's gradient in place; its value."""
+        """Add the pull's gradient in place, both of theta's shape; the value of the pull."""
         value = 0.0
         for part, strength in self._parts:
             distance = theta[part] if self._anchor is None else theta[part] - self._anchor[part]

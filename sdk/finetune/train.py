@@ -19,17 +19,19 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 from sdk.finetune.optimise import Flat, Optimiser, learning_rate, make_optimiser
 from sdk.finetune.plan import FinetunePlan
-from sdk.finetune.sample import Batch, Rows, Source, epoch
+from sdk.finetune.sample import Activations, ActivationSource, Indices, epoch
 from sdk.finetune.theta import Layout, Pull
 
 
 class Gradients(Protocol):
     """What a training graph answers."""
 
-    def gradient(self, theta: Flat, activations: Batch, labels: NDArray[np.int64], weights: Flat) -> tuple[float, Flat]:
+    def gradient(
+        self, theta: Flat, activations: Activations, labels: NDArray[np.int64], weights: Flat
+    ) -> tuple[float, Flat]:
         """Weighted mean cross-entropy and its gradient, shape of theta."""
 
-    def logits(self, theta: Flat, activations: Batch) -> NDArray[np.float32]:
+    def logits(self, theta: Flat, activations: Activations) -> NDArray[np.float32]:
         """Logits, shape (n, n_classes)."""
 
 
@@ -37,8 +39,8 @@ class Gradients(Protocol):
 class Examples:
     """What a training sees: some rows of all windows."""
 
-    source: Source
-    rows: Rows  # shape (n,), at least one
+    source: ActivationSource
+    rows: Indices  # shape (n,), at least one
     labels: NDArray[np.int64]  # of all windows
     weights: NDArray[np.float64]  # of all windows
 
@@ -71,7 +73,8 @@ def train(
     Args:
         graph: gradients of theta.
         layout: what moves, and the gammas.
-        start: theta at the beginning, left as it is; also the anchor where the plan says `pretrained`.
+        start: theta at the beginning, shape (layout.size,), left as it is; also the anchor where the plan says
+            `pretrained`.
         examples: what is trained on.
         plan: optimiser, schedule, batches, seed.
         stream: of random numbers, beside the seed; trainings on different folds take different ones.

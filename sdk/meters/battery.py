@@ -23,13 +23,17 @@ UNPLUG = "unplug the charger"
 
 @dataclass(frozen=True)
 class BatteryRail(Power):
-    """One battery."""
+    """The power that one battery gives, by its own gauge."""
 
     name: str
     folder: Path
 
     def read(self) -> float:
-        """Return watts; the sign of a current differs from driver to driver."""
+        """Return watts; the sign of a current differs from driver to driver.
+
+        Raises:
+            ValueError: the battery is not discharging.
+        """
         status = text(self.folder / "status")
         if status != "Discharging":
             raise ValueError(f"{self.name} is {status or 'without status'}: {UNPLUG}")

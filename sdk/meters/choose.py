@@ -23,7 +23,7 @@ AnyMeter = SampledMeter | LineMeter
 
 
 @dataclass(frozen=True)
-class Source:
+class MeterKind:
     """One kind of meter."""
 
     open: Callable[[str | Path, str, Gencmd | None], AnyMeter]  # root, what follows the colon, a stand-in for vcgencmd
@@ -33,14 +33,14 @@ class Source:
 
 
 SOURCES = {  # in the order in which `auto` tries them
-    "rapl": Source(lambda root, _, __: open_rapl(root), auto=True),
-    "hwmon": Source(lambda root, chip, _: open_hwmon(root, chip), "CHIP[:RAIL+RAIL]", auto=True),
-    "iio": Source(lambda root, _, __: open_iio(root), auto=True),
-    "pmic": Source(lambda root, line, ask: open_pmic(root, line, gencmd=ask), "jfikar or SLOPE,WATTS", auto=True),
-    "nvml": Source(lambda root, index, _: _nvml(root, index), "INDEX"),
-    "battery": Source(lambda root, _, __: open_battery(root)),
-    "lines": Source(lambda _, path, __: open_lines(path), "PATH[@BAUD]", listed=False),
-    "model": Source(lambda root, line, _: open_model(root, line), "IDLE_W,SLOPE_W", listed=False),
+    "rapl": MeterKind(lambda root, _, __: open_rapl(root), auto=True),
+    "hwmon": MeterKind(lambda root, chip, _: open_hwmon(root, chip), "CHIP[:RAIL+RAIL]", auto=True),
+    "iio": MeterKind(lambda root, _, __: open_iio(root), auto=True),
+    "pmic": MeterKind(lambda root, line, ask: open_pmic(root, line, gencmd=ask), "jfikar or SLOPE,WATTS", auto=True),
+    "nvml": MeterKind(lambda root, index, _: _nvml(root, index), "INDEX"),
+    "battery": MeterKind(lambda root, _, __: open_battery(root)),
+    "lines": MeterKind(lambda _, path, __: open_lines(path), "PATH[@BAUD]", listed=False),
+    "model": MeterKind(lambda root, line, _: open_model(root, line), "IDLE_W,SLOPE_W", listed=False),
 }
 
 
@@ -109,7 +109,7 @@ def list_meters(root: str | Path = "/", *, gencmd: Gencmd | None = None) -> list
     return [_status(name, source, root, gencmd) for name, source in SOURCES.items() if source.listed]
 
 
-def _status(name: str, source: Source, root: str | Path, gencmd: Gencmd | None) -> MeterStatus:
+def _status(name: str, source: MeterKind, root: str | Path, gencmd: Gencmd | None) -> MeterStatus:
     meter = _attempt(source, root, "", gencmd)
     if isinstance(meter, MeterError):
         return MeterStatus(name, False, meter.detail, meter.fix)
@@ -119,7 +119,7 @@ def _status(name: str, source: Source, root: str | Path, gencmd: Gencmd | None) 
     return MeterStatus(name, True, detail, "")
 
 
-def _attempt(source: Source, root: str | Path, argument: str, gencmd: Gencmd | None) -> AnyMeter | MeterError:
+def _attempt(source: MeterKind, root: str | Path, argument: str, gencmd: Gencmd | None) -> AnyMeter | MeterError:
     try:
         return source.open(root, argument, gencmd)
     except MeterError as error:

@@ -49,7 +49,11 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Energy:
-    """The energy of one window: joules and where they come from, or None and why not."""
+    """The energy of one window: joules and where they come from, or None and why not.
+
+    Raises:
+        ValueError: joules and a reason, or neither.
+    """
 
     joules: float | None  # gross; None: not measured, and then `reason` is not empty
     source: str  # "rapl", "hwmon:ina3221", "none"
@@ -192,7 +196,7 @@ class Meter(Protocol):
         """The source, as `Energy.source` gives it."""
 
     def start(self) -> None:
-        """Open a window."""
+        """Open a window: what is used from here on is measured."""
 
     def stop(self) -> Energy:
         """Close the window and return what was used in it."""
@@ -207,7 +211,7 @@ class NoMeter:
         self.reason = reason
 
     def start(self) -> None:
-        """Open a window."""
+        """Open a window, in which nothing is measured."""
 
     def stop(self) -> Energy:
         """Close the window and return that nothing was measured."""

@@ -44,7 +44,11 @@ def open_firmware(root: str | Path = "/") -> Gencmd:
 
 
 def ask_device(device: Path, command: str) -> str:
-    """Ask by ioctl; raises OSError."""
+    """Ask the firmware by ioctl.
+
+    Raises:
+        OSError: no such device, no permission, or the firmware knows no such command.
+    """
     import fcntl  # not on every system that can import this package
 
     size = 4 * 6 + MESSAGE_BYTES + 4
@@ -62,7 +66,11 @@ def ask_device(device: Path, command: str) -> str:
 
 
 def run_vcgencmd(command: str) -> str:
-    """Ask by the program; raises OSError."""
+    """Ask the firmware by the program vcgencmd.
+
+    Raises:
+        OSError: no such program, no answer in 5 seconds, or an error of its own.
+    """
     try:
         done = subprocess.run(["vcgencmd", *command.split()], capture_output=True, text=True, timeout=5)
     except subprocess.TimeoutExpired:

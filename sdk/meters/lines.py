@@ -41,14 +41,14 @@ NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 LINE = re.compile(rf"\s*({NUMBER})(?:\s*,\s*({NUMBER}))?(?:\s*,\s*({NUMBER}))?\s*")
 
 
-class Reading(NamedTuple):
-    """One line."""
+class LineReading(NamedTuple):
+    """What one line says: power at an instant."""
 
     time_s: float
     watts: float
 
 
-def parse_line(line: str, arrived_s: float) -> Reading | None:
+def parse_line(line: str, arrived_s: float) -> LineReading | None:
     """Return a reading; None for a remark.
 
     Raises:
@@ -62,8 +62,8 @@ def parse_line(line: str, arrived_s: float) -> Reading | None:
     first, second, third = (None if value is None else float(value) for value in found.groups())
     assert first is not None  # the pattern asks for one number at least
     if second is None:
-        return Reading(arrived_s, first)
-    return Reading(first, second if third is None else second * third)
+        return LineReading(arrived_s, first)
+    return LineReading(first, second if third is None else second * third)
 
 
 class Pace:
@@ -77,7 +77,7 @@ class Pace:
         """True once there were some."""
         return len(self._gaps_s) >= FEWEST_GAPS
 
-    def fault(self, before: Reading, after: Reading) -> str:
+    def fault(self, before: LineReading, after: LineReading) -> str:
         """Take in a distance and say what is wrong with it, if anything."""
         gap_s = after.time_s - before.time_s
         if gap_s < 0:
@@ -100,11 +100,11 @@ class Area:
         self.reached_s = -math.inf  # the time of the last reading
         self._spread = Power().spread()
         self._keeper = keeper
-        self._latest: tuple[Reading, Reading, str] | None = None  # not counted yet: the end may fall into it
+        self._latest: tuple[LineReading, LineReading, str] | None = None  # not counted yet: the end may fall into it
         if keeper:
             keeper.begin(begin_s)
 
-    def add(self, last: Reading, reading: Reading, fault: str) -> None:
+    def add(self, last: LineReading, reading: LineReading, fault: str) -> None:
         """Take in two neighbours and what is wrong between them."""
         self._count_latest()
         self.reached_s = max(self.reached_s, reading.time_s)
@@ -131,7 +131,7 @@ class Area:
             self._keeper.add(end_s, (middle_w * (end_s - begin_s),))
 
     def energy(self, source: str, cpu_s: float | None = None) -> Energy:
-        """Return the result."""
+        """Return what was used in the window, or why it is not known."""
         self._count_latest()
         seconds = self.end_s - self.begin_s
         reason = f"incomplete: {self.fault}" if self.fault else ""
@@ -201,8 +201,8 @@ class LineMeter:
         self._changed = threading.Condition()
         self._pace = Pace()
         self._area: Area | None = None
-        self._last: Reading | None = None
-        self._latest: tuple[Reading, Reading, str] | None = None  # neighbours, and what is wrong between them
+        self._last: LineReading | None = None
+        self._latest: tuple[LineReading, LineReading, str] | None = None  # neighbours, and what is wrong between them
         self._offset_s = math.inf  # from the clock of the lines to ours
         self._bad = self._ended = ""
         self._cpu_s = 0.0
@@ -214,7 +214,11 @@ class LineMeter:
         self._keeper = TimelineKeeper(limit) if limit else None
 
     def start(self) -> None:
-        """Open a window; waits until some lines have come."""
+        """Open a window; waits until some lines have come.
+
+        Raises:
+            RuntimeError: a window is already open.
+        """
         if self._area is not None:
             raise RuntimeError(f"the meter {self.name} is already measuring: stop it, or open a second one")
         with self._changed:
@@ -228,7 +232,11 @@ class LineMeter:
             self._began_cpu_s = self._cpu_s
 
     def stop(self) -> Energy:
-        """Close the window: wait for the first line after its end and return what was used in it."""
+        """Close the window: wait for the first line after its end and return what was used in it.
+
+        Raises:
+            RuntimeError: no window is open.
+        """
         if self._area is None:
             raise RuntimeError(f"the meter {self.name} is not measuring: start it first")
         with self._changed:
@@ -264,7 +272,7 @@ class LineMeter:
                 return
             if reading is None:
                 return
-            reading = Reading(self._our_time_s(reading.time_s, arrived_s), reading.watts)
+            reading = LineReading(self._our_time_s(reading.time_s, arrived_s), reading.watts)
             if self._last is not None:
                 self._latest = (self._last, reading, self._pace.fault(self._last, reading))
                 if self._area is not None:

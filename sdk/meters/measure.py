@@ -47,7 +47,11 @@ class Measuring:
 
     @property
     def result(self) -> Measurement:
-        """What the block cost; raises RuntimeError while it still runs."""
+        """What the block cost.
+
+        Raises:
+            RuntimeError: the block still runs.
+        """
         if self._result is None:
             raise RuntimeError("the window is still open: read `result` after the `with` block, not inside it")
         return self._result

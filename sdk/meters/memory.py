@@ -48,7 +48,7 @@ class PeakMemory:
         self._baseline_bytes = self._peak_bytes = 0
 
     def start(self) -> None:
-        """Open a window."""
+        """Open a window: the peak is that from here on."""
         self._ticker: Ticker | None = None
         if not self._reset():
             import psutil  # only here, as most machines do without

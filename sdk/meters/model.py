@@ -45,7 +45,11 @@ class ModelRail:
     stat: Path
 
     def read(self) -> float:
-        """Return the seconds since boot in which the processor worked, as a mean over its cores."""
+        """Return the seconds since boot in which the processor worked, as a mean over its cores.
+
+        Raises:
+            ValueError: the file has no line of all processors.
+        """
         lines = text(self.stat)
         cores = len(re.findall(r"^cpu\d+ ", lines, re.MULTILINE))
         found = re.match(r"cpu +([\d ]+)", lines)

@@ -28,7 +28,11 @@ class NvmlRail:
     read_mj: Callable[[], int]
 
     def read(self) -> float:
-        """Return microjoules since the driver was loaded."""
+        """Return microjoules since the driver was loaded.
+
+        Raises:
+            OSError: whatever NVML raises, as text.
+        """
         try:
             return self.read_mj() * UJ_PER_MJ
         except Exception as error:  # NVML raises classes of its own
@@ -92,7 +96,11 @@ def open_nvml(
 
 
 def load_nvml() -> Any:
-    """Return the module; raises MeterError where it is not installed."""
+    """Return the module that speaks to NVML.
+
+    Raises:
+        MeterError: it is not installed.
+    """
     try:
         import pynvml
     except ImportError:

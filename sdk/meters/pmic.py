@@ -51,7 +51,12 @@ class Board:
         return self._watts
 
     def watts(self, name: str) -> float:
-        """Return watts; raises OSError or ValueError."""
+        """Return the watts of one rail; all rails are asked when the first one is.
+
+        Raises:
+            OSError: the firmware does not answer.
+            ValueError: the answer has no such rail.
+        """
         watts = self._ask() if name == self.names[0] else self._watts
         if name not in watts:
             raise ValueError(f"{COMMAND} gave no {name}")
@@ -67,7 +72,7 @@ class PmicRail(Power):
     slope: float = 1.0
 
     def read(self) -> float:
-        """Return watts."""
+        """Return watts, corrected by the slope."""
         return self.slope * self.board.watts(self.name)
 
 
@@ -79,7 +84,7 @@ class ConstantRail(Power):
     watts: float
 
     def read(self) -> float:
-        """Return watts."""
+        """Return watts, always the same."""
         return self.watts
 
     def spread(self) -> Spread:

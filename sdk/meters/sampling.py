@@ -76,7 +76,11 @@ class CounterRail:
         return read_int(self.path)
 
     def joules(self, before: float, after: float, seconds: float) -> float:
-        """Return the step of the counter, over at most one wrap."""
+        """Return the step of the counter, over at most one wrap.
+
+        Raises:
+            ValueError: the counter went backwards.
+        """
         step_uj = after - before
         if step_uj < 0 and self.range_uj is not None:
             step_uj += self.range_uj
@@ -211,7 +215,11 @@ class SampledMeter:
             self.period_s = min(self.period_s, max(TIMELINE_PERIOD_S, TIMELINE_REFRESHES * self.refresh_s))
 
     def start(self) -> None:
-        """Open a window with a first reading of every rail."""
+        """Open a window with a first reading of every rail.
+
+        Raises:
+            RuntimeError: a window is already open.
+        """
         if self._open:
             raise RuntimeError(f"the meter {self.name} is already measuring: stop it, or open a second one")
         self._open = True
@@ -261,7 +269,11 @@ class SampledMeter:
             self._keeper.add(afters[0].time_s, steps)
 
     def stop(self) -> Energy:
-        """Close the window with a last reading and return what was used in it."""
+        """Close the window with a last reading and return what was used in it.
+
+        Raises:
+            RuntimeError: no window is open.
+        """
         if not self._open:
             raise RuntimeError(f"the meter {self.name} is not measuring: start it first")
         if self._background:

@@ -24,7 +24,7 @@ class TimelineKeeper:
     _joined: int = 0  # of them in the last one
 
     def begin(self, time_s: float) -> None:
-        """Start a window."""
+        """Start a window at this time, in seconds; what was kept is forgotten."""
         self._ends_s, self._joules, self._began_s = [], [], time_s
         self._stride, self._joined = 1, 1
 

@@ -32,7 +32,7 @@ from runtime.engine.auto.choice import (
     measure_apart,
     remember,
 )
-from runtime.engine.auto.faster import Ratio, compare, race
+from runtime.engine.auto.faster import TimeRatio, compare, race
 from runtime.engine.inputs import Inputs
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
@@ -47,7 +47,11 @@ _JOULES_S = 0.5  # of calls under the meter
 
 @dataclass(frozen=True)
 class Limits:
-    """What a candidate must keep to."""
+    """What a candidate must keep to.
+
+    Raises:
+        InputError: a share outside 0 to 1, or no time at all.
+    """
 
     max_f1_loss: float = 0.01  # macro-F1 below float32's
     min_agreement: float = 0.99  # share of windows with float32's label, where no labels are given
@@ -241,7 +245,7 @@ def _measured(
 def _judge(one: Verdict, baseline: Verdict, limits: Limits) -> Verdict:
     """The same with the verdict."""
     reasons = []
-    if one.ratio is None or one.tenth is None or not Ratio(one.ratio, one.interval, one.tenth).is_faster():
+    if one.ratio is None or one.tenth is None or not TimeRatio(one.ratio, one.interval, one.tenth).is_faster():
         slower = one.interval is not None and one.interval[0] > 1
         reasons.append("slower" if slower else "not faster beyond doubt")
     if one.macro_f1 is not None and baseline.macro_f1 is not None:

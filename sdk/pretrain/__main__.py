@@ -97,7 +97,11 @@ def _about(name: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, score, export; the exit code."""
+    """Train, score, export; the exit code.
+
+    Raises:
+        InputError: a modality that the data set does not have.
+    """
     torch.set_num_threads(arguments.threads)
     plan = method_info(arguments.method).plan
     info = dataset_info(arguments.dataset)

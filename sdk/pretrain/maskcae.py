@@ -215,7 +215,11 @@ def _initialise(layer: nn.Module) -> None:
     PretrainPlan(encoder="fcn"),
 )
 def maskcae(plan: PretrainPlan, task: StudyTask) -> MaskCAE:
-    """With the FCN of table I, whose maps the decoder mirrors."""
+    """With the FCN of table I, whose maps the decoder mirrors.
+
+    Raises:
+        InputError: another encoder than fcn.
+    """
     if plan.encoder != "fcn":
         raise InputError("method maskcae", expected="encoder fcn", got=plan.encoder, fix="Leave the encoder out.")
     return MaskCAE(task.window.length_samples, len(task.signal.channel_names))

@@ -59,13 +59,13 @@ class MethodInfo:
     factory: Callable[[PretrainPlan, StudyTask], Method]
 
 
-Factory = TypeVar("Factory", bound=Callable[[PretrainPlan, StudyTask], Method])
+MethodFactory = TypeVar("MethodFactory", bound=Callable[[PretrainPlan, StudyTask], Method])
 _ENTRIES: dict[str, MethodInfo] = {}
 
 
 def register_method(
     name: str, paper: str, needs: Needs, plan: PretrainPlan | None = None
-) -> Callable[[Factory], Factory]:
+) -> Callable[[MethodFactory], MethodFactory]:
     """Register `factory(plan, task)` under a name that is not taken.
 
     Args:
@@ -78,7 +78,7 @@ def register_method(
         InputError: the name is taken.
     """
 
-    def register(factory: Factory) -> Factory:
+    def register(factory: MethodFactory) -> MethodFactory:
         if name in _ENTRIES:
             raise InputError(f"method {name!r}", expected="a new name", got="one that is taken", fix="Choose another.")
         _ENTRIES[name] = MethodInfo(name, paper, needs, replace(plan or PretrainPlan(), method=name), factory)

@@ -38,7 +38,11 @@ class Split:
 
 
 def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
-    """Consecutive people in folds whose sizes differ by one at most, as MaskCAE's released code splits them."""
+    """Consecutive people in folds whose sizes differ by one at most, as MaskCAE's released code splits them.
+
+    Raises:
+        InputError: less than 2 folds, or more than people.
+    """
     subjects = sorted({recording.subject for recording in recordings}, key=lambda name: (len(name), name))
     if not 2 <= n_folds <= len(subjects):
         raise InputError(

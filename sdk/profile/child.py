@@ -175,14 +175,14 @@ def golden_rows(bundle: Bundle) -> NDArray[np.float32]:
 
 
 def endless_hops(rows: NDArray[np.float32], hop: int) -> Iterator[Any]:
-    """The rows in pieces of a hop, again and again."""
+    """The rows, shape (n, n_channels), in pieces of a hop, again and again."""
     from itertools import cycle
 
     return cycle(hops_of(rows, hop))
 
 
 def hops_of(rows: NDArray[np.float32], hop: int) -> list[Any]:
-    """The rows in pieces of so many; the last one begins anew where they end."""
+    """The rows, shape (n, n_channels), in pieces of so many; the last one begins anew where they end."""
     return [rows.take(range(begin, begin + hop), axis=0, mode="wrap") for begin in range(0, len(rows), hop)]
 
 

@@ -62,7 +62,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out."""
+    """What a comparison of two sets of reports came to."""
 
     ratios: tuple[Ratio, ...]
     runs: tuple[int, int]  # of both sides

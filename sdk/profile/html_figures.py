@@ -226,7 +226,14 @@ def _box(seconds: Values, label: str) -> dict[str, Any]:
 
 
 def cdf(axes: Any, seconds: Values, colour: str, **more: Any) -> None:
-    """The share that is as fast as x, on a scale on which 90, 99 and 99.9 % are equally far apart."""
+    """Draw the share that is as fast as x, on a scale on which 90, 99 and 99.9 % are equally far apart.
+
+    Args:
+        axes: of matplotlib.
+        seconds: shape (n,), in any order.
+        colour: of the line.
+        **more: options of the line.
+    """
     ordered = np.sort(seconds)
     slower = 1 - np.arange(len(ordered)) / len(ordered)
     axes.plot(ordered, -np.log10(slower), color=colour, drawstyle="steps-post", **more)

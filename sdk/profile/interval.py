@@ -22,7 +22,14 @@ Values = NDArray[np.float64]
 
 
 def interval(level: float, values: Values, less: Values | None = None, seed: int = 0) -> tuple[float, float]:
-    """The expanded percentile interval of the median of values, or of its distance from the median of `less`."""
+    """The expanded percentile interval of the median of values, or of its distance from the median of `less`.
+
+    Args:
+        level: of confidence, from 0 to 1.
+        values: shape (n,).
+        less: shape (m,); None: the median itself.
+        seed: of the draws.
+    """
     rng = np.random.default_rng(seed)
     draws = _medians(values, rng) if less is None else _medians(values, rng) - _medians(less, rng)
     n = len(values) if less is None else min(len(values), len(less))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import InputError
+from runtime.specs import FLOAT32
 
 SWEEPS = ("threads", "engines", "batch")
 WINDOWS = 10_000
@@ -16,12 +17,16 @@ IDLE_S = 5.0
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """How to measure."""
+    """How a bundle is profiled.
+
+    Raises:
+        InputError: a field outside its range; the message names it as the command's option.
+    """
 
     windows: int = WINDOWS  # predictions to be measured, over all runs
     runs: int | None = None  # processes; None: 10, fewer for few windows; one in real time
     engine: str = "onnxruntime"
-    precision: str = "float32"
+    precision: str = FLOAT32
     threads: int = 1
     cap_s: float = CAP_S  # of measuring, over all runs: no window is begun after it
     deadline_s: float | None = None  # None: a hop
@@ -45,7 +50,7 @@ class ProfileOptions:
 
     @property
     def n_runs(self) -> int:
-        """How many processes."""
+        """How many fresh processes measure, one after the other."""
         if self.runs is not None:
             return min(self.runs, self.windows)
         return 1 if self.real_time else max(1, min(RUNS, self.windows // WINDOWS_PER_RUN))

@@ -83,7 +83,7 @@ class RunMemory:
 
 @dataclass(frozen=True)
 class Run:
-    """One fresh process."""
+    """What one fresh process measured."""
 
     cold_s: dict[str, float]  # by stage of COLD_STAGES
     warm_up_hops: int  # windows that were found to differ from what followed; the name is that of schema 1

@@ -74,7 +74,7 @@ class Side:
         self.idle = watch_idle(self.phases, self.options.idle_s)
 
     def run(self) -> None:
-        """The next process."""
+        """Measure in one more fresh process."""
         options = child_options(self.bundle, self.options, self._meter, self._rows)
         self._runs.append(one_run(options, self.phases, len(self._runs), self._card.look))
 
@@ -139,7 +139,7 @@ def facts_of(bundle: Bundle) -> BundleFacts:
 
 
 def workload_of(bundle: Bundle, options: ProfileOptions, rows: NDArray[np.float32]) -> Workload:
-    """What is asked of the machine: these rows, a hop at a time."""
+    """What is asked of the machine: these rows, shape (n, n_channels), in hops."""
     manifest = bundle.manifest
     return Workload(
         input_sha256=hashlib.sha256(rows.tobytes()).hexdigest(),

@@ -28,7 +28,7 @@ from exporters.training import add_training
 from exporters.variants import add_variant
 from runtime.bundle import Bundle, Manifest
 from runtime.bundle.contents import VariantTensor
-from runtime.bundle.variants import folded, quantize
+from runtime.bundle.variants import folded, quantise
 from runtime.engine import open_engine
 from runtime.engine.inputs import Inputs
 from runtime.errors import BundleError, InputError
@@ -183,22 +183,22 @@ def test_float16_never_meets_float32_in_one_node(made, name):
 def test_a_layer_quantised_by_hand():
     """max |w| of the rows: 1.27 and 0.254; of the whole: 1.27."""
     weight = np.array([[1.27, -0.634], [0.1, -0.254]], np.float32)
-    integers, scales = quantize(weight, 0, 127)
+    integers, scales = quantise(weight, 0, 127)
     assert integers.tolist() == [[127, -63], [50, -127]]
     assert scales == pytest.approx([0.01, 0.002])
-    integers, scale = quantize(weight, None, 127)
+    integers, scale = quantise(weight, None, 127)
     assert integers.tolist() == [[127, -63], [10, -25]]
     assert scale == pytest.approx(0.01)
-    integers, scales = quantize(weight, 0, 63)
+    integers, scales = quantise(weight, 0, 63)
     assert np.abs(integers).max() == 63
-    assert quantize(np.zeros((2, 3), np.float32), 0, 127)[1].tolist() == [1, 1]
+    assert quantise(np.zeros((2, 3), np.float32), 0, 127)[1].tolist() == [1, 1]
 
 
 @given(st.integers(0, 99), st.sampled_from([None, 0, 1]))
 def test_quantising_is_off_by_half_a_step_at_most(seed, axis):
     rng = np.random.default_rng(seed)
     values = (rng.normal(size=(5, 7)) * 10.0 ** rng.integers(-30, 30)).astype(np.float32)
-    integers, scales = quantize(values, axis, 127)
+    integers, scales = quantise(values, axis, 127)
     spread = scales if axis is None else np.expand_dims(scales, 1 - axis)
     assert (np.abs(integers * spread.astype(np.float64) - values) <= 0.5001 * spread).all()
 

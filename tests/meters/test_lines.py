@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sdk.meters import LineMeter, energy_of_lines, open_meter
-from sdk.meters.lines import Reading, parse_line
+from sdk.meters.lines import LineReading, parse_line
 from tests.board_trees import Feed
 from tests.waiting import until
 
@@ -22,10 +21,10 @@ from tests.waiting import until
 @pytest.mark.parametrize(
     ("line", "reading"),
     [
-        ("4.15\n", Reading(7, 4.15)),
-        ("12.5,4.15", Reading(12.5, 4.15)),
-        (" 12.5 , 5.0 , 0.5 \r\n", Reading(12.5, 2.5)),
-        ("-1e3,-.5", Reading(-1000, -0.5)),
+        ("4.15\n", LineReading(7, 4.15)),
+        ("12.5,4.15", LineReading(12.5, 4.15)),
+        (" 12.5 , 5.0 , 0.5 \r\n", LineReading(12.5, 2.5)),
+        ("-1e3,-.5", LineReading(-1000, -0.5)),
         ("t_s,W", None),
         ("# a remark", None),
         ("", None),

@@ -33,7 +33,7 @@ _DRAWS = 2000
 Key = TypeVar("Key")
 
 
-class Ratio(NamedTuple):
+class TimeRatio(NamedTuple):
     """One's time as a share of the base's; below 1 is faster."""
 
     median: float  # of the rounds
@@ -50,7 +50,7 @@ class Ratio(NamedTuple):
         return not self.is_faster() and low < 1 - OPEN
 
 
-def compare(seconds: Sequence[float], base: Sequence[float], others: int = 1) -> Ratio:
+def compare(seconds: Sequence[float], base: Sequence[float], others: int = 1) -> TimeRatio:
     """One against the base, from the rounds that they ran in turn.
 
     Args:
@@ -61,7 +61,7 @@ def compare(seconds: Sequence[float], base: Sequence[float], others: int = 1) ->
     """
     confidence = 1 - (1 - CONFIDENCE) / (max(others, 1) * len(_LOOKS))
     ratios = [mine / theirs for mine, theirs in zip(seconds, base, strict=True)]
-    return Ratio(statistics.median(ratios), median_interval(ratios, confidence), _tenths(seconds, base, confidence))
+    return TimeRatio(statistics.median(ratios), median_interval(ratios, confidence), _tenths(seconds, base, confidence))
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:

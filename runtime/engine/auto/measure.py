@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine.auto.device import thread_counts
-from runtime.engine.auto.faster import Ratio, compare, race
+from runtime.engine.auto.faster import TimeRatio, compare, race
 from runtime.engine.base import ENGINES, Engine, EngineKind, engines_here, open_of
 from runtime.engine.inputs import Inputs
 from runtime.specs import BASE, FLOAT32
@@ -58,7 +58,7 @@ class Measured:
     rounds: int = 0  # 0: a few calls told that it is too slow
     labels_agree: float | None = None  # share of the golden windows
     relative_error: float | None = None  # largest difference from the golden answers / the largest of these
-    ratio: Ratio | None = None  # to the default's time; None: it is the one that others are compared with, or no rounds
+    ratio: TimeRatio | None = None  # to the default's time; None: the default itself, or no rounds
     dropped: str = ""  # why it cannot be chosen
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Measured:
         spread, ratio = plain.get("spread_s"), plain.get("ratio")
         if ratio is not None:
             median, interval, tenth = ratio
-            ratio = Ratio(median, interval and tuple(interval), tuple(tenth))
+            ratio = TimeRatio(median, interval and tuple(interval), tuple(tenth))
         changed = {"candidate": Candidate(**plain["candidate"]), "spread_s": spread and tuple(spread), "ratio": ratio}
         return cls(**{**plain, **changed})
 

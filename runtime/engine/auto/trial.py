@@ -22,6 +22,7 @@ from runtime.engine.auto.measure import BUDGET_S, Candidate, Measured, measure_c
 from runtime.engine.base import ENGINES, EngineKind
 from runtime.process.child import Child
 from runtime.process.parent import Parent
+from runtime.specs import BASE
 
 LIMIT_S = 120.0  # for one step of a candidate; building for a GPU takes longest
 
@@ -87,7 +88,7 @@ def _child() -> None:
     """Measure as the request says."""
     parent, request = Parent(), json.loads(sys.argv[1])
     measured = measure_candidates(
-        Bundle.open(request["bundle"], "base"),
+        Bundle.open(request["bundle"], BASE),
         [Candidate(**candidate) for candidate in request["candidates"]],
         table={name: EngineKind(*kind) for name, kind in request["table"].items()},
         tell=lambda index: parent.tell({"trying": index}),

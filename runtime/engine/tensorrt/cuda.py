@@ -92,7 +92,7 @@ class Cuda:
         return address
 
     def host_array(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Page-locked zeros of float32. Not to be used after `close`."""
+        """Page-locked zeros of float32 in this shape. Not to be used after `close`."""
         n_bytes = 4 * math.prod(shape)
         address = self._asked("cuMemHostAlloc", ctypes.c_void_p, n_bytes, 0)
         self._host_blocks.append(address)
@@ -102,11 +102,11 @@ class Cuda:
         return array
 
     def copy_in(self, address: int, array: NDArray[np.float32]) -> None:
-        """Queue a copy of a contiguous array to the device."""
+        """Queue a copy of a contiguous array of any shape to the device."""
         self._call("cuMemcpyHtoDAsync_v2", address, array.ctypes.data, array.nbytes, self._stream)
 
     def copy_out(self, array: NDArray[np.float32], address: int) -> None:
-        """Queue a copy from the device into a contiguous array."""
+        """Queue a copy from the device into a contiguous array of any shape."""
         self._call("cuMemcpyDtoHAsync_v2", array.ctypes.data, address, array.nbytes, self._stream)
 
     def synchronise(self) -> None:

@@ -117,7 +117,7 @@ class TensorrtEngine:
         return self._plan is not None
 
     def run(self, windows: NDArray[np.float32], output: Output = "logits") -> NDArray[np.float32]:
-        """As every engine does; see runtime.engine.Engine."""
+        """Outputs of windows of shape (n, *window_shape), shape (n, ...); see `runtime.engine.Engine.run`."""
         inputs = self._inputs(windows)
         plan = self._plan  # taken once: a change comes between two runs
         if plan is not None:

@@ -85,7 +85,15 @@ class Plan:
             raise self._error("an engine that takes other weights", "a refusal")
 
     def run(self, inputs: NDArray[np.float32], output: str) -> NDArray[np.float32]:
-        """One row of the output for each input, in any number of them."""
+        """One row of the output for each input.
+
+        Args:
+            inputs: shape (n, ...) as the graph takes them, for any n: more than `max_batch` go in parts.
+            output: its name.
+
+        Returns:
+            Shape (n, ...).
+        """
         result = np.empty((len(inputs), *self._host[output].shape[1:]), np.float32)
         for begin in range(0, len(inputs), self.max_batch):
             piece = inputs[begin : begin + self.max_batch]
@@ -94,7 +102,7 @@ class Plan:
         return result
 
     def one(self, window: NDArray[np.float32]) -> list[float]:
-        """The logits of one input."""
+        """The logits of one input, which has the shape of one row of what the graph takes."""
         self._host[self._input][0] = window
         logits: list[float] = self._execute(1, "logits")[0].tolist()
         return logits

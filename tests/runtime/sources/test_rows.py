@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from runtime import InputError, Modality, Signal, Windower, WindowSpec
 from runtime.sources import SourceCounters
-from runtime.sources.rows import MAX_LINE_BYTES, Lines, Rows
+from runtime.sources.rows import MAX_LINE_BYTES, Lines, RowReader
 
 UNEVEN = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 25.0)))
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 50.0)))
 
 
 def rows(**options):
-    return Rows(SIGNAL, SourceCounters(), **{"clock": lambda: 100.5, **options})
+    return RowReader(SIGNAL, SourceCounters(), **{"clock": lambda: 100.5, **options})
 
 
 def plain(batch):
@@ -59,7 +59,7 @@ def test_a_header_names_the_columns():
 
 
 def test_other_columns_do_not_matter():
-    rows = Rows(SIGNAL, SourceCounters())
+    rows = RowReader(SIGNAL, SourceCounters())
     assert rows.read(b"device,t,acc_x,acc_y,gyro_z,note") is None
     batch = rows.read(b"watch,1.5,1,2,3,left arm")
     assert (batch.samples.tolist(), batch.t.tolist()) == ([[1, 2, 3]], [1.5])
@@ -117,7 +117,7 @@ def test_lines_that_say_nothing(line):
 
 
 def test_where_rates_differ_rows_of_all_channels_are_none():
-    reader = Rows(UNEVEN, SourceCounters())
+    reader = RowReader(UNEVEN, SourceCounters())
     assert reader.read(b"1,2,3") is None
     assert "rates of their own" in reader._counters.first_malformed
     assert plain(reader.read(b'{"t": 1, "modality": "gyro", "samples": [[7]]}')) == ([[7]], [1], "gyro")
@@ -162,7 +162,7 @@ values = st.recursive(
 def test_nothing_raises_and_a_stream_takes_what_comes(lines):
     for signal in (SIGNAL, UNEVEN):
         for clock in (lambda: 100.5, None):
-            reader, windower = Rows(signal, SourceCounters(), clock=clock), Windower(signal, WindowSpec(4, 2))
+            reader, windower = RowReader(signal, SourceCounters(), clock=clock), Windower(signal, WindowSpec(4, 2))
             for batch in filter(None, map(reader.read, lines)):
                 assert batch.samples.shape == (len(batch.samples), len(signal.names_of(batch.modality)))
                 windower.push(*batch)
@@ -192,7 +192,7 @@ def test_of_a_line_that_is_too_long_nothing_is_taken(step):
     """Its end looks like a sample: it begins wherever the line was given up."""
     data = b"1,2,3,4\n" + b"9" * (3 * MAX_LINE_BYTES) + b",4,5,6\n6,7,8,9\n"
     cutter, counters = Lines(), SourceCounters()
-    rows = Rows(SIGNAL, counters, clock=None)
+    rows = RowReader(SIGNAL, counters, clock=None)
     pieces = (data[at : at + step] for at in range(0, len(data), step))
     batches = [batch for piece in pieces for line in cutter.push(piece) if (batch := rows.read(line)) is not None]
     assert [batch.t.tolist() for batch in batches] == [[1], [6]]

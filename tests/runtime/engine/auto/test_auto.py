@@ -15,7 +15,7 @@ from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.engine.auto import choice, device, faster, measure, trial
 from runtime.engine.auto.choice import Candidate, Choice, Measured
-from runtime.engine.auto.faster import Ratio
+from runtime.engine.auto.faster import TimeRatio
 from runtime.errors import InputError
 from runtime.files import cache
 from runtime.files.cache import cache_folder
@@ -137,7 +137,7 @@ def of(engine, ratio=None, threads=1, spread=0.001, tenth=None, **more):
     """Measured at 2 ms times a ratio whose interval is so wide; the base, to which all ratios are, without one."""
     if ratio is not None:
         span = (ratio - spread, ratio + spread)
-        more["ratio"] = Ratio(ratio, span, span if tenth is None else tenth)
+        more["ratio"] = TimeRatio(ratio, span, span if tenth is None else tenth)
     s = 0.002 * (ratio or 1)
     return Measured(Candidate(engine, threads=threads), s, (s / 2, s * 2), 12, 1.0, 0.0, **more)
 
