@@ -38,7 +38,7 @@ def count_macs(name: str) -> int:
     info = encoder_info(name)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         create_encoder(name).eval()(torch.zeros(1, *info.shape))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def _split_of(encoder: nn.Module) -> Split:

@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def late_threads():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sdk.meters.sampling.GAP_PERIODS", 10_000)

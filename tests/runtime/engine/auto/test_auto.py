@@ -18,10 +18,11 @@ from runtime.engine import choice, device, faster, measure, open_engine, trial
 from runtime.engine.choice import Candidate, Choice, Measured
 from runtime.engine.faster import Ratio
 from runtime.errors import InputError
-from tests.bundles_small import small_windows
+from tests.bundles_small import needs_openvino, small_windows
 from tests.runtime.engine.auto import fake
 from tests.waiting import Clock
 
+pytestmark = needs_openvino  # the second engine of a machine, which a board may not have
 ONE = Candidate("onnxruntime")
 
 
