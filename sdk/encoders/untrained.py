@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from runtime.specs import Normalise, SpectrogramSpec
-from sdk.encoders.fusion import Split
-from sdk.encoders.registry import create_encoder, encoder_info
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from runtime import Manifest, Modality, Signal, WindowSpec
+from runtime.specs import Normalise, SpectrogramSpec
+from sdk.encoders.fusion import Split
+from sdk.encoders.registry import create_encoder, encoder_info
 
 LABELS = ("sitting", "walking", "running")
 _RATE_HZ, _IMAGE_SAMPLES = 50.0, 250  # of the signal behind an image

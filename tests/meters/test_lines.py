@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sdk.meters import LineMeter, energy_of_lines, open_meter
 from sdk.meters.lines import LineReading, parse_line
 from tests.board_trees import Feed

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+
 from runtime.bundle import Bundle
 from runtime.command import guarded
 from runtime.engine import ENGINES, EngineKind, engines_here, open_engine, open_of

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.engine.auto import choice, device, faster, measure, trial
@@ -17,11 +19,9 @@ from runtime.engine.auto.faster import TimeRatio
 from runtime.errors import InputError
 from runtime.files import cache
 from runtime.files.cache import cache_folder
-from scipy import stats
 from tests.bundles_small import needs_openvino, small_windows
-from tests.waiting import Clock
-
 from tests.runtime.engine.auto import fake
+from tests.waiting import Clock
 
 pytestmark = needs_openvino  # the second engine of a machine, which a board may not have
 ONE = Candidate("onnxruntime")
