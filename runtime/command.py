@@ -33,8 +33,6 @@ DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3  # exit codes
 EXIT_CODES = (
     "exit codes: 0 done, 1 failed while running, 2 wrong use or bad input, 3 refused (not accepted, not trusted)"
 )
-
-
 _MODULE = r"(?m)python -m (?:sdk\.|exporters )(\w+)(.*?)(?=  |$)"  # to where a column ends
 
 

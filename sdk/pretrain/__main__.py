@@ -28,7 +28,7 @@ from sdk.pretrain import (
     subject_folds,
 )
 
-HELP = "Supervised pretraining of an encoder, scored on people whom it never saw."
+HELP = "Pretraining of an encoder, scored on people whom it never saw."
 EXAMPLES = """\
   python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --seeds 5
                                      five seeds, scored on four people who are kept out of the training
