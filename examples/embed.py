@@ -4,20 +4,22 @@ import sys
 
 from runtime import Bundle
 from runtime.command import guarded
-from runtime.play import stream_for
+from runtime.play import play
 from runtime.sources import open_source
 
 
 def watch(path, url, on_change):
     """Call `on_change(prediction)` at each change of activity, until the source ends."""
-    bundle, stream, before = Bundle.open(path), None, None
+    bundle, before = Bundle.open(path), None
+
+    def look(prediction, true):
+        nonlocal before
+        if prediction.label != before and prediction.probability > 0.6:
+            before = prediction.label
+            on_change(prediction)
+
     with open_source(url, bundle.manifest.signal) as source:
-        for batch in source:
-            stream = stream or stream_for(source, bundle)
-            for prediction in stream.push(*batch):
-                if prediction.label != before and prediction.probability > 0.6:
-                    before = prediction.label
-                    on_change(prediction)
+        play(source, bundle, look)
 
 
 def show(prediction):

@@ -8,7 +8,7 @@ import sys
 
 from runtime import Bundle
 from runtime.command import guarded
-from runtime.play import stream_for
+from runtime.play import play
 from runtime.sinks import open_sink
 from runtime.sources import open_source
 
@@ -19,14 +19,15 @@ def main(path, url="iio:mpu6050", log="activity.jsonl"):
     with open_sink(f"jsonl:{log}") as sink, open_source(url, bundle.manifest.signal) as source:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: source.stop())
-        stream = stream_for(source, bundle)  # of this sensor all is known when it is open
         print(f"{url}: {source.rate_hz:g} samples per second", flush=True)
-        for batch in source:
-            for prediction in stream.push(*batch):
-                sink.write(prediction)
-                real = prediction.quality.real
-                print(f"{prediction.label:<12} {prediction.probability:.0%}  {real:.0%} measured", flush=True)
-        print(f"samples: {stream.counters.samples}, gaps: {stream.counters.gaps}, lost: {source.counters.dropped}")
+        counters = play(source, bundle, show, sinks=[sink])
+        print(f"samples: {counters.samples}, gaps: {counters.gaps}, lost: {source.counters.dropped}")
+
+
+def show(prediction, true):
+    """One line; nobody says what is true of a sensor."""
+    real = prediction.quality.real
+    print(f"{prediction.label:<12} {prediction.probability:.0%}  {real:.0%} measured", flush=True)
 
 
 if __name__ == "__main__":

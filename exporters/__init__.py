@@ -5,6 +5,10 @@ offsets      where each tensor lies inside an ONNX file        initializer_offse
 parity       torch against the engine, engines against golden  check_parity, parity_of_engines, ParityError
 blame        the first node that an engine gets wrong          exporters.blame.first_difference
 simplify     small graphs, older opsets
+variants     a model in another precision, added to a bundle: fp16, int8; prepare: the graph made ready for it
+parts        optional files of a bundle, swapped so that a kill leaves one that opens
+reference    every value of a graph, in float64
+tensorrt     whether TensorRT accepts a graph, asked without a GPU
 sign         keys and signatures                               exporters.sign.sign_bundle
 costs        products, parameters and memory of each layer     exporters.costs.graph_cost
 inspect      what a bundle is, as text, JSON, picture          exporters.inspect.describe

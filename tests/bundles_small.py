@@ -1,15 +1,23 @@
 """The parts of small bundles: manifests, windows, encoders with random weights."""
 
 import re
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from runtime.bundle import Manifest
 from runtime.specs import Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 
 FCNS = ("fcn", "fcn-stride4")  # the larger encoders are exported in encoders/test_supervised.py
 LENGTH, CHANNELS, LABELS = 32, 3, ("sitting", "walking", "running")
+
+
+# Never imported by a test itself: its telemetry would write to the home folder. See runtime/engine/openvino.py.
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None, reason='needs openvino: pip install "sensedge[openvino]"'
+)
 
 
 class Exported(NamedTuple):

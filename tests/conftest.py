@@ -5,16 +5,62 @@
 
 On a device there is no torch: there `SENSEDGE_BUNDLES` names a folder with bundles that tests/ship_bundles.py exported
 on a workstation, and what needs the module itself skips.
+
+The run has a home folder of its own, which must be empty at its end, and ends by saying what it lacked.
 """
 
 import fcntl
 import os
+import re
 import shutil
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.bundles_small import Exported, export_small, small_module, small_windows
+
+FOLDERS = pytest.StashKey()  # of the run: home, which has to stay empty, and what may be written
+
+
+def pytest_configure(config):
+    """Workers and commands get it from here; matplotlib and pip write where they are told to."""
+    if hasattr(config, "workerinput"):
+        return
+    config.stash[FOLDERS] = folder = Path(tempfile.mkdtemp(prefix="sensedge-tests-"))
+    changes = {"HOME": folder / "home", "MPLCONFIGDIR": folder / "matplotlib", "PIP_CACHE_DIR": folder / "pip"}
+    for path in changes.values():
+        path.mkdir()
+    os.environ |= {name: str(path) for name, path in changes.items()}
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        os.environ.pop(name, None)
+
+
+def pytest_sessionfinish(session):
+    if (folder := session.config.stash.get(FOLDERS, None)) is None:
+        return
+    home = folder / "home"
+    if left := sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.get_terminal_writer().line(f"\nwritten to the home folder: {', '.join(left)}", red=True)
+    shutil.rmtree(folder)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What was skipped for want of something, and how to get it: a line for each."""
+    lacks = Counter(lack_of(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
+    for lack, count in lacks.most_common():
+        terminalreporter.line(f"{count:4} skipped: {lack}")
+
+
+def lack_of(reason):
+    """One for all archives; of a library, that which installs all of them."""
+    if "SENSEDGE_DATA" in reason:
+        return "no public data: python -m sdk.datasets get NAME --data DIR, then SENSEDGE_DATA=DIR make test"
+    if found := re.search("could not import '([^']+)'", reason):
+        return f'no {found[1]}: pip install "sensedge[dev]"'
+    return reason.removeprefix("Skipped: ")
 
 
 @pytest.fixture(scope="session")

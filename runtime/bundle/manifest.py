@@ -9,7 +9,7 @@
       labels        one name per class, in the order of the logits
       normalise     mean and standard deviation per channel (for the reader: the graph applies them)
       spectrogram   how a window becomes an image, for a model that looks at images; not there for others
-      events        how predictions become events (see runtime.events); not there where nobody said
+      events        how predictions become events (see runtime.specs); not there where nobody said
       features      number of features that the encoder gives per window
       head          names of the two tensors of the linear head: logits = features @ weight.T + bias
       tensors       every trainable tensor: name, shape, depth in layers, byte offset in model.onnx

@@ -6,7 +6,7 @@
     engines_here()                      which of the table below can be opened, and what the others need
 
     ort            onnxruntime on the processor             OrtEngine
-    ort_providers  onnxruntime with a provider of its own   ProviderEngine
+    providers      onnxruntime with a provider of its own   ProviderEngine
     openvino       OpenVINO on the processor                OpenvinoEngine
     tensorrt       TensorRT on an NVIDIA GPU                TensorrtEngine
 

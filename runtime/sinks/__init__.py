@@ -2,8 +2,10 @@
 
 json_lines   a file or stdout, one JSON object per line     JsonLinesSink
 mqtt         a broker, one message per prediction           MQTTSink
+base         what every sink is                             Sink, SinkCounters
+opening      one by its URL                                 open_sink
 
-`open_sink` finds one by its URL: jsonl:FILE, jsonl:-, mqtt://host/topic, mqtts://host/topic.
+A URL is jsonl:FILE, jsonl:-, mqtt://host/topic, mqtts://host/topic.
 """
 
 from typing import TYPE_CHECKING

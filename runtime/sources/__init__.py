@@ -8,9 +8,12 @@ replay        a recording, as fast as possible or in real time     Replay
 synthetic     a sensor that is not there                           Synthetic
 stdin         lines from another program                           StdinLines
 iio           sensors that Linux drives itself                     IIO
+  iio_sysfs, iio_scan   their files; what their buffers hold
 serial_lines  lines from a microcontroller                         SerialLines
 mqtt          messages from a broker                               MQTTSource
+rows          lines and messages of text as samples
 base          what they share: threads, queues, restarts           Batch, Source, SourceCounters, Live, Backoff
+opening       one by its URL                                       open_source
 
 docs/sources.md says what each needs and what it does when something fails.
 """

@@ -6,6 +6,7 @@
     child       what happens in each of these: cold start, warm-up, measured windows
     talk        what the two say to each other: two dataclasses
     parent      the other end: starts a child, reads its memory and the meter phase by phase
+    resident    the resident memory of a process
     warmup      where the warm-up ends: found, not assumed
     report      what comes out, and its JSON
     sweeps      threads, engines, batches

@@ -1,4 +1,4 @@
-"""Every process that we start, from a folder full of files that a child must not import, on paths relative to it."""
+"""Every process that we start: in a folder full of files that it must not import, and after its parent was killed."""
 
 import ast
 import json
@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands_tools import DATA, ROOT
 
 from exporters.tensorrt import gate
 from runtime import Bundle
@@ -23,6 +24,7 @@ from sdk.demo.__main__ import _profile as profile_of_the_demo
 from sdk.doctor.host import import_ending, spinning
 from sdk.meters import open_meter
 from sdk.profile import ProfileOptions, profile
+from tests.commands.tools import DATA, ROOT, environment
 
 TRAPS = (
     *("sdk", "runtime", "exporters", "numpy", "onnxruntime", "psutil", "tensorrt", "tensorrt_rtx"),
@@ -107,6 +109,68 @@ def test_nothing_of_the_folder_is_imported(start, traps, monkeypatch):
     monkeypatch.setenv(gate.PYTHON, "")
     start()
     assert traps.read_text() == ""
+
+
+# ---- killed
+
+
+BUSY = {  # what keeps a child, or the child of a child, at work for long
+    "profile": """
+from sdk.profile import ProfileOptions, profile
+profile(path, ProfileOptions(10**9, runs=1, cap_s=3600.0))""",
+    "trial": """
+import engines_fake
+from runtime import Bundle
+from runtime.engine.auto.measure import Candidate
+from runtime.engine.auto.trial import measure_apart
+measure_apart(Bundle.open(path), [Candidate("hangs")], table=engines_fake.table(engines_fake.Hangs))""",
+    "builder": """
+import tempfile
+from pathlib import Path
+from runtime.process.child import HELD
+from runtime.engine.tensorrt.child import Builder, ask
+ask(Path(tempfile.mkdtemp()), {}, builder=Builder(("-c", HELD + "while True: pass")))""",
+    "demo": """
+from argparse import Namespace
+from pathlib import Path
+from sdk.demo.__main__ import _profile
+_profile(Path(path), Namespace(windows=10**9, json=True))""",
+}
+
+
+def below(pid):
+    """The processes that one started, and those that they started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [child for child, parent in parents.items() if parent == pid]
+    return found + [other for child in found for other in below(child)]
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(question):
+    until = time.monotonic() + 120  # only a failure waits for it
+    while not question():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_no_child_outlives_a_parent_that_is_killed(what, tmp_path):
+    code = f"path = {str(DATA / 'walk.bundle')!r}{BUSY[what]}"
+    env = environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests' / 'engines'}", TMPDIR=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, env=env) as parent:
+        wait_for(lambda: len(below(parent.pid)) == (2 if what == "demo" else 1))
+        children = below(parent.pid)
+        parent.kill()
+    wait_for(lambda: not any(map(lives, children)))
 
 
 def test_these_are_all_that_start_a_process():

@@ -9,7 +9,6 @@ from importlib import import_module
 from inspect import signature
 
 import pytest
-from commands_tools import ROOT, copy_bundle, environment, python
 
 import exporters
 import runtime
@@ -17,6 +16,7 @@ import sdk
 from exporters.commands import COMMANDS as WING
 from runtime.command import run_command
 from sdk.cli import COMMANDS
+from tests.commands.tools import ROOT, copy_bundle, environment, python
 
 DOOR = "import sys; from sdk.cli import main; sys.exit(main())"  # what the console script does
 ROWS = {name: row for group in COMMANDS.values() for name, row in group.items()}

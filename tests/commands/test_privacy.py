@@ -50,6 +50,26 @@ def test_nothing_is_written_outside_the_bundle(tmp_path, away, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.csv", "places", "walk.bundle"]
 
 
+LIBRARIES = {  # that write into the home folder when they are imported as they are
+    "openvino": ["sdk.profile", "BUNDLE", "--windows", "20", "--engine", "openvino"],
+    "all that are asked for their versions": ["sdk.doctor", "BUNDLE"],
+    "matplotlib": ["sdk.profile", "BUNDLE", "--windows", "20", "--html", "PAGE"],
+}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_libraries_leave_nothing_behind(tmp_path, away, name):
+    env, places = away
+    env.pop("CI", None)  # which would silence OpenVINO
+    (tmp_path / "fonts").mkdir()
+    paths = {"BUNDLE": copy_bundle(tmp_path), "PAGE": tmp_path / "page.html"}
+    arguments = [paths.get(part, part) for part in LIBRARIES[name]]
+    before = listing(places)
+    done = python("-m", *arguments, cwd=places / "cwd", env=env | {"MPLCONFIGDIR": str(tmp_path / "fonts")})
+    assert done.stdout, done.stderr
+    assert listing(places) == before
+
+
 def test_the_demo_keeps_what_it_is_asked_to_keep(tmp_path, away):
     env, places = away
     done = python("-m", "sdk.demo", "--windows", "20", "--json", "--keep", "my.bundle", cwd=places / "cwd", env=env)

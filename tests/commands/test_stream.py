@@ -23,6 +23,7 @@ from tests.board_trees import write_tree
 from tests.bundles_small import without_note
 from tests.runtime.sources.brokers import MOSQUITTO, Mosquitto, free_port
 from tests.runtime.sources.iio_trees import mpu6050, pack_mpu6050
+from tests.waiting import PATIENCE_S
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 BUNDLE, PERSON = DATA / "walk.bundle", DATA / "person_6.npz"
@@ -46,6 +47,7 @@ class Running:
     """The command in a process of its own."""
 
     def __init__(self, *arguments, **more):
+        self.began_s, self.start_s = time.monotonic(), None
         self.process = subprocess.Popen(
             command(*arguments),
             stdout=subprocess.PIPE,
@@ -57,14 +59,15 @@ class Running:
 
     def line(self, stream="stdout"):
         file = getattr(self.process, stream)
-        assert select.select([file], [], [], 30)[0], "it says nothing"
+        assert select.select([file], [], [], PATIENCE_S)[0], "it says nothing"
+        self.start_s = self.start_s or time.monotonic() - self.began_s
         return file.readline()
 
     def ended(self, by):
         """Send a signal; (stdout, stderr, seconds until it was gone)."""
         began = time.monotonic()
         self.process.send_signal(by)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
         return out, without_note(err), time.monotonic() - began
 
 
@@ -105,7 +108,7 @@ def publish(port, topic, payload):
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    client.publish(topic, payload, 1).wait_for_publish(5)
+    client.publish(topic, payload, 1).wait_for_publish(PATIENCE_S)
     client.disconnect()
     client.loop_stop()
 
@@ -139,7 +142,7 @@ def iio(request):
     def write():
         with (folder / "dev/iio:device0").open("wb", buffering=0) as node:
             node.write(SCANS)
-            done.wait(30)
+            done.wait(PATIENCE_S)
 
     thread = threading.Thread(target=write, daemon=True)
     request.addfinalizer(done.set)
@@ -171,13 +174,8 @@ SOURCES = {made.__name__: made for made in (replay, synthetic, stdin, iio, seria
 AT_ONCE = {"stdin", "iio", "serial", "mqtt"}  # those that are given the samples of one window at once
 
 
-def busy():
-    """How many times longer than alone a program takes here: 1 on a machine that has a core for it."""
-    return max(1.0, (os.getloadavg()[0] + 1) / (os.cpu_count() or 1))
-
-
 def interrupted(request, running, name):
-    """Start the command, let it predict, send SIGINT; (what it printed afterwards, seconds until it was gone)."""
+    """Start the command, let it predict, send SIGINT; (what it printed afterwards, seconds it may take, and took)."""
     arguments, feed, *more = SOURCES[name](request)
     started = running(*arguments, **(more[0] if more else {}))
     assert started.line().split()[:2] == ["time", "prediction"]
@@ -186,13 +184,14 @@ def interrupted(request, running, name):
         assert re.match(r" *(\d\.\d\d s|\d\d:\d\d:\d\d)  \w+ ", started.line())
     out, err, took_s = started.ended(signal.SIGINT)
     assert (started.process.returncode, err) == (0, "")
-    return out.splitlines(), took_s
+    return out.splitlines(), max(1.0, 3 * started.start_s), took_s
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_ctrl_c_ends_every_source_within_a_second(request, running, name):
-    lines, took_s = interrupted(request, running, name)
-    assert took_s < 1.0 * busy()
+    """It starts in less than a second, where nothing else runs; a machine that is busy now takes longer for both."""
+    lines, limit_s, took_s = interrupted(request, running, name)
+    assert took_s < limit_s
     expected = "accuracy, macro-F1: not measured" if name == "replay" else f"{int(name in AT_ONCE)} predictions"
     assert any(line.startswith(expected) for line in lines)
     if name == "iio":
@@ -209,7 +208,7 @@ def test_sigterm_too_and_the_sinks_have_all(running, broker, tmp_path):
     prediction = json.loads(started.line())
     out, err, took_s = started.ended(signal.SIGTERM)
     assert (started.process.returncode, out) == (0, "")
-    assert took_s < 1.6 * busy()  # the sink had 0.6 s to deliver
+    assert took_s < max(1.6, 3 * started.start_s)  # the sink had 0.6 s to deliver
     assert json.loads((tmp_path / "out").read_text()) == prediction
     assert prediction["end_s"] - prediction["start_s"] == pytest.approx(2.56)
     assert err.splitlines()[0] == "1 predictions"
@@ -260,6 +259,7 @@ def test_a_summary_in_json(capsys):
 
 def test_what_is_streamed_is_recorded(capsys, short, tmp_path):
     """The same predictions as without, and every window of them in the store, under the time of a moment ago."""
+    began_s = time.time()
     plain, recorded = (
         [re.sub(r"\S+ ms", "", line) for line in told(capsys, "--replay", short, *more)[1].splitlines()]
         for more in ([], ["--record", tmp_path / "me.db", "--max-mb", "5"])
@@ -271,17 +271,17 @@ def test_what_is_streamed_is_recorded(capsys, short, tmp_path):
     whole = Recording.load(short)
     assert np.array_equal(found[1].data, whole.samples[64:192])
     assert found[-1].start_s - found[0].start_s == pytest.approx(13 * 1.28, abs=0.01)
-    assert time.time() - 30 < found[-1].start_s + 2.56 < time.time()
+    assert began_s - 10 < found[-1].start_s + 2.56 < time.time()
 
 
 def test_a_live_source_is_recorded_as_it_comes(capsys, tmp_path):
-    source = "synthetic?seconds=4&rate=50"
+    source, began_s = "synthetic?seconds=4&rate=50", time.time()
     code, out, _ = told(capsys, "--source", source, "--record", tmp_path / "me.db", "--json")
     assert code == 0
     assert json.loads(out.splitlines()[-1])["recorder"] == {"written": 2, "dropped": 0, "removed": 0, "clock_set": 0}
     with Store(tmp_path / "me.db") as store:
         (_, last) = store.predictions(0, time.time())
-    assert time.time() - 5 < last.start_s + 2.56 < time.time() + 1
+    assert began_s < last.start_s + 2.56 < time.time() + 1
 
 
 def test_unix_times_of_a_replay_are_kept(capsys, short, tmp_path):

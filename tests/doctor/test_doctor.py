@@ -24,6 +24,7 @@ from sdk.doctor.libraries import libraries, system
 from sdk.doctor.machine import board, room
 from sdk.doctor.raw import raw
 from tests.board_trees import BOARDS, Firmware, agx_orin, orin_nano, pi4, pi5, rapl, write_tree
+from tests.waiting import PATIENCE_S
 
 WALK = DATA / "walk.bundle"
 BROKEN = Path(__file__).parent / "broken"
@@ -476,7 +477,7 @@ def test_the_command_survives_a_library_that_kills(monkeypatch, capsys):
 def test_help_starts_at_once():
     """Neither NumPy nor the meters are read for it."""
     command = [sys.executable, "-X", "importtime", "-m", "sdk.doctor", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     names = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines()}
     assert {"argparse", "sdk.doctor"} <= names
     assert not names & {"numpy", "onnxruntime", "psutil", "sdk.meters", "sdk.doctor.run"}

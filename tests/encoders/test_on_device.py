@@ -9,6 +9,7 @@ from runtime import Bundle, Stream, open_engine
 from sdk.encoders import list_encoders
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.finetune.head import log_softmax
+from tests.bundles_small import needs_openvino
 from tests.encoders_small import SMALL, TOLERANCE
 
 NAMES = sorted(SMALL)
@@ -32,9 +33,9 @@ def test_the_battery_meets_every_encoder():
     assert len(NAMES) == 19
 
 
+@needs_openvino
 @every
 def test_openvino_agrees_with_onnxruntime(name, bundle_of):
-    pytest.importorskip("openvino")
     bundle = bundle_of(name)[0]
     engines = [open_engine(bundle, engine) for engine in ("onnxruntime", "openvino")]
     golden = bundle.golden().windows

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import sdk.demo
 from tests.board_trees import write_tree
 from tests.runtime.sources.brokers import Mosquitto, needs_mosquitto
 from tests.runtime.sources.iio_trees import mpu6050, pack_mpu6050
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(sdk.__file__).parents[1]
 BUNDLE = Path(sdk.demo.__file__).parent / "data" / "walk.bundle"
@@ -34,7 +34,7 @@ def started(name, *arguments):
 
 
 def test_embed():
-    out, err = started("embed.py", "synthetic?fast&seconds=6").communicate(timeout=60)
+    out, err = started("embed.py", "synthetic?fast&seconds=6").communicate(timeout=PATIENCE_S)
     assert err == ""
     assert re.fullmatch(r"(\d\.\d\d s: \w+ \(\d+%\)\n)+", out)
     lines = (ROOT / "examples/embed.py").read_text().splitlines()
@@ -43,7 +43,7 @@ def test_embed():
 
 def test_embed_without_a_source():
     process = started("embed.py", "serial:/dev/none")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (2, "")
     assert err.startswith("error: /dev/none: expected a serial port")
 
@@ -57,14 +57,14 @@ def test_pi_iio(tmp_path):
     def write():
         with (tmp_path / "dev/iio:device0").open("wb", buffering=0) as node:
             node.write(b"".join(pack_mpu6050((0, 0, 16000), (0, 0, 0), 10**18 + i * 20_000_000) for i in range(N)))
-            done.wait(60)
+            done.wait(PATIENCE_S)
 
     threading.Thread(target=write, daemon=True).start()
     process = started("pi_iio.py", f"iio:mpu6050?root={tmp_path}/sys&dev={tmp_path}/dev", tmp_path / "log.jsonl")
     assert process.stdout.readline().endswith(": 50 samples per second\n")
     assert re.fullmatch(r"\w+ +\d+%  100% measured\n", process.stdout.readline())
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     done.set()
     assert (process.returncode, err) == (0, "")
     assert out == f"samples: {N}, gaps: 0, lost: 0\n"
@@ -85,12 +85,10 @@ def test_mqtt_gateway(tmp_path):
         assert process.stdout.readline() == "serving anna, ben\n"
         for name, n in (("anna", N), ("ben", N + 64)):
             text = json.dumps({"t": [i / 50 for i in range(n)], "samples": [ROW] * n})
-            client.publish(f"sensors/{name}", text, 1).wait_for_publish(5)
-        end_s = time.monotonic() + 20
-        while sum(map(len, heard.values())) < 3 and time.monotonic() < end_s:
-            time.sleep(0.01)
+            client.publish(f"sensors/{name}", text, 1).wait_for_publish(PATIENCE_S)
+        until(lambda: sum(map(len, heard.values())) == 3)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
     finally:
         client.disconnect()
         client.loop_stop()

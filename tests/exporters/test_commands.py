@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -25,7 +24,7 @@ from exporters.inspect import describe, text
 from exporters.simplify import lower, operators, serialised
 from runtime.bundle import Bundle
 from runtime.errors import InputError, MissingError
-from tests.bundles_small import CHANNELS, LENGTH, small_manifest, small_windows
+from tests.bundles_small import CHANNELS, LENGTH, needs_openvino, small_manifest, small_windows
 from tests.encoders_small import classifier
 
 NETS = """
@@ -50,13 +49,13 @@ def wrong():
 def test_the_listing_imports_nothing_heavy():
     code = (
         "import sys; from exporters.__main__ import main; main(['--help']); "
+        "print(len(sys.modules), file=sys.stderr); "
         "sys.exit(bool({'torch', 'onnx', 'onnxruntime', 'numpy'} & {*sys.modules}))"
     )
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
-    assert time.perf_counter() - began < 10  # 0.07 s where nothing else runs
+    assert int(done.stderr) < 200  # 0.07 s where nothing else runs
 
 
 def test_wrong_use(capsys):
@@ -231,9 +230,9 @@ def test_the_first_node_that_an_engine_gets_wrong_is_found(exported, op, nth):
     assert first_difference(bundle, tolerance=1e-4) is None
 
 
+@needs_openvino
 def test_openvino_runs_single_nodes_in_float32(exported):
     """On a processor with bfloat16 it would take that, unless told; shapes and axes must be constants for it."""
-    pytest.importorskip("openvino")
     assert first_difference(Bundle.open(exported("fcn").path), "openvino", tolerance=1e-4) is None
 
 

@@ -1,7 +1,6 @@
 """Exports: what onnx finds in the file, and what happens when something fails."""
 
 import os
-import time
 
 import numpy as np
 import onnx
@@ -327,8 +326,14 @@ def test_every_truncation_of_a_model_ends_well():
         within(data[:size])
 
 
-def test_a_megabyte_of_unfinished_number_is_no_hang():
-    began = time.perf_counter()
+def test_of_a_megabyte_of_unfinished_number_the_first_bytes_are_read():
+    read = []
+
+    class Bytes(bytes):
+        def __getitem__(self, at):
+            read.append(at)
+            return super().__getitem__(at)
+
     with pytest.raises(InputError, match=BROKEN):
-        initializer_offsets(b"\x08" + b"\xff" * (1 << 20))
-    assert time.perf_counter() - began < 1
+        initializer_offsets(Bytes(b"\x08" + b"\xff" * (1 << 20)))
+    assert 1 < len(read) < 20

@@ -5,19 +5,18 @@ from functools import partial
 import pytest
 
 from tests.board_trees import write_tree
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
+from tests.waiting import Clock
 
 
 @pytest.fixture
 def clock():
     return Clock()
+
+
+@pytest.fixture
+def late_threads(monkeypatch):
+    """A thread that samples may come late, as on a busy machine, without that its window counts as incomplete."""
+    monkeypatch.setattr("sdk.meters.sampling.GAP_PERIODS", 10_000)
 
 
 @pytest.fixture

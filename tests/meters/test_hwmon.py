@@ -12,6 +12,7 @@ from sdk.meters.energy import MeterError
 from sdk.meters.hwmon import find_chips, open_hwmon
 from sdk.meters.sampling import Power, SampledMeter
 from tests.board_trees import I2C, agx_orin, agx_thor, agx_xavier, ina3221, orin_nano, single
+from tests.waiting import until
 
 ORIN_NANO, AGX_ORIN, AGX_XAVIER, AGX_THOR = orin_nano(), agx_orin(), agx_xavier(), agx_thor()
 NANO = ina3221("sys/class/hwmon/hwmon0", ("POM_5V_IN", 5000, 576), ("POM_5V_GPU", 5000, 0), ("POM_5V_CPU", 5000, 80))
@@ -238,18 +239,27 @@ def test_a_chip_that_can_be_reached_by_two_ways_is_one_chip(tree):
     assert find_chips(root) == [device / "hwmon/hwmon2"]
 
 
-def test_the_thread_samples_while_the_files_change(tree):
-    """2 W, then 6 W from the middle on. The period is 50 ms so that a busy machine does not miss five of them."""
+@pytest.mark.usefixtures("late_threads")
+def test_the_thread_samples_while_the_files_change(tree, clock):
+    """2 W, then 6 W from the middle on, by a clock that goes on by 50 ms when the thread has looked."""
     root = tree(single("ina226", power1_input=2000000, update_interval=50))
-    meter = open_hwmon(root)
+    began_s = time.monotonic()
+    meter = open_hwmon(root, clock=clock)
+
+    def go_on():
+        for _ in range(4):
+            clock.now += 0.05
+            seen = meter._n_samples
+            until(lambda seen=seen: meter._n_samples > seen + 1)  # one that began afterwards
+
     meter.start()
-    time.sleep(0.2)
+    go_on()
     (root / "next").write_text("6000000\n")
     os.replace(root / "next", root / "sys/class/hwmon/hwmon2/power1_input")
-    time.sleep(0.2)
+    go_on()
     energy = meter.stop()
     assert energy.reason == ""
-    assert 5 <= energy.n_samples <= 11
-    assert energy.seconds >= 0.4
+    assert 5 <= energy.n_samples <= 3 + (time.monotonic() - began_s) / 0.05  # no faster than the sensor
+    assert energy.seconds == pytest.approx(0.4)
     assert 2.5 * energy.seconds < energy.joules < 5.5 * energy.seconds
     assert "sensedge-meter" not in {thread.name for thread in threading.enumerate()}

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sdk.meters import LineMeter, energy_of_lines, open_meter
 from sdk.meters.lines import LineReading, parse_line
 from tests.board_trees import Feed
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -95,10 +96,7 @@ def test_mistakes_with_a_log():
 
 def settled(meter, n):
     """Wait until the thread has taken the line of a time, since it works beside us."""
-    until = time.monotonic() + 5
-    while (meter._last is None or meter._last.watts != n) and time.monotonic() < until:
-        time.sleep(0.001)
-    assert meter._last.watts == n
+    until(lambda: meter._last is not None and meter._last.watts == n)
 
 
 def test_a_window_between_lines(clock):

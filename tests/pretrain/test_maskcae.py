@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from pretrain_small import PLAN, TASK
 from torch import nn
 
 from runtime.errors import InputError
 from sdk.encoders import create_encoder
 from sdk.pretrain import create_method
 from sdk.pretrain.maskcae import MaskCAE, MaskedAutoencoder, hidden_error, random_patches, visible_norm
+from tests.pretrain.small import PLAN, TASK
 
 
 def count(module):

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from pretrain_small import SIGNAL, TASK, batch, data, people, predicted, same, state, train
 from torch import nn
 
 from exporters import export_bundle
@@ -34,6 +33,7 @@ from sdk.pretrain import (
 from sdk.pretrain.__main__ import main
 from sdk.pretrain.probe import classifier_of, in_batches, predict, with_probe
 from sdk.pretrain.views import SideBySide, batch_of, normalised, statistics
+from tests.pretrain.small import SIGNAL, TASK, batch, data, people, predicted, same, state, train
 
 SMALL = {
     "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},

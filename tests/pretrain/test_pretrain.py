@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretrain_small import PLAN, TASK, batch, data, people, predicted, same, state, train
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from runtime.errors import InputError
@@ -27,6 +26,7 @@ from sdk.pretrain import (
 from sdk.pretrain.loop import learning_rate
 from sdk.pretrain.views import normalised, statistics
 from sdk.scores import score
+from tests.pretrain.small import PLAN, TASK, batch, data, people, predicted, same, state, train
 
 
 def test_a_separable_problem_is_learnt():

@@ -18,6 +18,7 @@ from sdk.profile.parent import Phases, child_process, one_run, start
 from sdk.profile.side import child_options
 from sdk.profile.talk import ChildOptions
 from sdk.profile.warmup import warm_up_windows
+from tests.waiting import Clock
 
 WALK = Bundle.open(DATA / "walk.bundle")
 
@@ -79,13 +80,16 @@ def test_windows_that_take_longer_than_the_pace_become_later_and_later():
     assert all(seconds >= 0.02 * i for i, seconds in enumerate(late))
 
 
-def test_windows_until_the_time_is_up_or_over():
+def test_windows_until_the_time_is_up_or_over(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("sdk.profile.child.perf_counter", clock)
+
     def slow():
-        time.sleep(0.01)
+        clock.sleep(0.01)
         return 0.0, 0.01, 0.0, 0.01
 
-    assert len(measured(slow, 1000, 0.05, 0, None)[0]) <= 6
-    assert len(measured(slow, 1, 5, 0.05, None)[0]) >= 2
+    assert len(measured(slow, 1000, 0.045, 0, None)[0]) == 6  # the first is before the time
+    assert len(measured(slow, 1, 5, 0.045, None)[0]) == 6
     assert len(measured(slow, 1, 0.001, 0, None)[0]) == 1
 
 

@@ -200,6 +200,13 @@ def test_the_margin():
         compare_reports(*pair, margin=-1)
 
 
+def test_a_wrong_margin_is_named_as_the_option(tmp_path, capsys):
+    assert (
+        main(["--compare", save(tmp_path / "a", made_up(1)), save(tmp_path / "b", made_up(2)), "--margin", "-1"]) == 2
+    )
+    assert capsys.readouterr().err.startswith("error: --margin: expected a share of at least 0, got -1.0. 0.01 is 1 %.")
+
+
 # ---- the command
 
 

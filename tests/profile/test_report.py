@@ -14,6 +14,7 @@ from exporters.sign import create_keys, read_secret, sign_bundle
 from runtime import Bundle
 from runtime.bundle import Trust
 from runtime.engine.auto import choice
+from runtime.errors import InputError
 from sdk.demo.__main__ import DATA
 from sdk.meters import Energy, Timeline, open_meter
 from sdk.profile import ProfileOptions, child, profile, side
@@ -218,11 +219,28 @@ def test_real_time_as_text(report):
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "got"),
+    [
+        ("windows", 0, "0"),
+        ("cap_s", 0, "0"),
+        ("deadline_s", -1, "-1"),
+        ("idle_s", 0, "0"),
+        ("sweeps", ("threads", "cores"), "threads,cores"),
+    ],
+)
+def test_from_python_a_wrong_option_is_named_as_its_field(field, value, got):
+    with pytest.raises(InputError, match=rf"^{field}: expected .*, got {got}\. Correct it\.$"):
+        ProfileOptions(**{field: value})
+
+
+@pytest.mark.parametrize(
     ("arguments", "where"),
     [
         (["--runs", "0"], "--runs: expected at least 1, got 0"),
         (["--threads", "0"], "--threads: expected at least 1, got 0"),
         (["--seconds", "0"], "--seconds: expected a number above 0, got 0.0"),
+        (["--windows", "0"], "--windows: expected at least 1, got 0"),
+        (["--idle-seconds", "0"], "--idle-seconds: expected a number above 0, got 0.0. Correct the option."),
         (["--deadline-ms", "-1"], "--deadline-ms: expected a number above 0, got -0.001"),
         (["--sweep", "threads,cores"], "--sweep: expected names among threads, engines, batch, got threads,cores"),
         (["--meter", "rapk"], "meter: expected one of auto, none"),

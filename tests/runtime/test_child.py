@@ -197,7 +197,7 @@ def test_it_works_in_an_empty_folder_that_goes_with_it():
     assert where != os.getcwd()
     assert not Path(where).exists()
     assert str(ROOT) in path
-    assert "" not in path
+    assert "" not in path or sys.version_info < (3, 11)  # before, Python adds the current folder, which is empty
 
 
 def test_only_what_was_meant_is_on_its_path(tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def test_only_what_was_meant_is_on_its_path(tmp_path, monkeypatch):
     (tmp_path / "sub").mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", ".", "sub", "/meant")))
     path = answer_of(SEEN, path=["", "sub", str(tmp_path), "/more"])[2]
-    assert path[:3] == [str(ROOT), "/meant", "/more"]
+    assert [entry for entry in path if entry][:3] == [str(ROOT), "/meant", "/more"]
     assert not [entry for entry in path if entry.startswith(str(tmp_path))]
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import runtime.hub
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
@@ -20,8 +21,17 @@ from runtime.hub import Hub, HubCore, HubCounters
 from runtime.specs import Modality, Normalise, Signal
 from runtime.stream import Stream
 from tests.bundles_small import CHANNELS, LENGTH, small_manifest
+from tests.waiting import PATIENCE_S, Clock, ending, until
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small
+LIMITS_S = runtime.hub._DRAIN_S, runtime.hub._JOIN_S
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """What waits when a hub is closed is run, however slow this machine is; two tests are about the limit."""
+    monkeypatch.setattr(runtime.hub, "_DRAIN_S", PATIENCE_S)
+    monkeypatch.setattr(runtime.hub, "_JOIN_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +49,8 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self, seconds=0.0, fails=()):
-        self.seconds, self.fails, self.batches = seconds, fails, []
+    def __init__(self, fails=(), before=lambda: None):
+        self.fails, self.before, self.batches = fails, before, []
         self.free = threading.Event()
         self.free.set()
         self.running = 0
@@ -48,8 +58,8 @@ class FakeEngine:
     def run(self, windows, output="logits"):
         assert not self.running, "two threads in one engine"
         self.running += 1
-        time.sleep(self.seconds)
-        assert self.free.wait(20)
+        self.before()
+        self.free.wait(PATIENCE_S)
         self.batches.append(len(windows))
         self.running -= 1
         if len(self.batches) in self.fails:
@@ -291,8 +301,7 @@ def test_a_stream_that_is_removed_while_its_batch_runs(bundle):
     fake.free.clear()
     thread = threading.Thread(target=core.step)
     thread.start()
-    while not fake.running:
-        time.sleep(0.001)
+    until(lambda: fake.running)
     assert core.counters() == HubCounters(2, 0, 0, 2)
     core.remove("a")
     assert core.counters() == HubCounters(2, 0, 0, 2)
@@ -312,11 +321,21 @@ def push_late(core, meanwhile):
             errors.append(error)
 
     core.push("a", rows_for(1)[:0], now_s=0)
-    with core._sources["a"].lock:
-        thread = threading.Thread(target=push)
-        thread.start()
-        time.sleep(0.02)
-        meanwhile()
+    source = core._sources["a"]
+    windower, cutting, go_on = source.windower, threading.Event(), threading.Event()
+
+    class Slow:
+        def push(self, *samples):
+            cutting.set()
+            go_on.wait(PATIENCE_S)
+            return windower.push(*samples)
+
+    source.windower = Slow()
+    thread = threading.Thread(target=push)
+    thread.start()
+    assert cutting.wait(PATIENCE_S)
+    meanwhile()
+    go_on.set()
     thread.join()
     return errors
 
@@ -393,9 +412,6 @@ def test_threads_that_push_at_random(bundle):
             thread.start()
         for thread in threads:
             thread.join()
-        patience = time.monotonic() + 120  # closing would wait for less than a second, and some boards are slow
-        while hub.counters().queued and time.monotonic() < patience:
-            time.sleep(0.01)
     n_windows = (250 - LENGTH) // HOP + 1
     assert hub.counters() == HubCounters(40 * n_windows, 40 * n_windows, 0, 0)
     assert hub.errors == 0
@@ -431,18 +447,20 @@ def test_threads_that_push_to_the_same_stream(bundle):
 
 
 def test_a_slow_engine_drops_and_stays_bounded_and_fair(bundle):
-    fake, got = FakeEngine(seconds=0.005), Counter()
+    turns, got = threading.Semaphore(0), Counter()
+    fake = FakeEngine(before=lambda: turns.acquire(timeout=PATIENCE_S))
     with Hub(
         bundle, lambda name, _: got.update([name]), engine=fake, max_batch=4, max_queue=3, max_delay_s=0.001
     ) as hub:
-        until = time.monotonic() + 0.6
-        while time.monotonic() < until:
+        for done in range(60):  # 17 windows come, and 4 are run
             for i in range(8):
                 hub.push(str(i), rows_for(1 + 9 * (i == 0), first=False))
             assert hub.counters().queued <= 8 * 3 + 4
-            time.sleep(0.001)
+            turns.release()
+            until(lambda done=done: len(fake.batches) > done)
         counters = hub.counters()
-    assert counters.dropped > 100
+        turns.release(1000)
+    assert counters.dropped > 600
     per_stream = [hub.counters(str(i)) for i in range(8)]
     assert all(c.queued == 0 and c.windows == c.predicted + c.dropped for c in per_stream)
     assert sum(c.predicted for c in per_stream) == sum(fake.batches) == sum(got.values()) == hub.counters().predicted
@@ -453,7 +471,7 @@ def test_a_slow_engine_drops_and_stays_bounded_and_fair(bundle):
 
 def test_closing_while_others_push(bundle):
     refused, got = [], Counter()
-    hub = Hub(bundle, lambda name, _: got.update([name]), engine=FakeEngine(seconds=0.001))
+    hub = Hub(bundle, lambda name, _: got.update([name]), engine=FakeEngine())
 
     def feed(name):
         try:
@@ -465,12 +483,10 @@ def test_closing_while_others_push(bundle):
     threads = [threading.Thread(target=feed, args=(str(i),)) for i in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
-    began = time.monotonic()
-    hub.close()
-    assert time.monotonic() - began < 1.5
+    until(lambda: got)
+    ending(lambda: (hub.close(), True))
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert refused == ["hub: expected an open hub, got a closed one. Open another one."] * 6
     counters = hub.counters()
     assert counters.queued == 0
@@ -487,30 +503,35 @@ def test_closing_runs_what_waits(bundle):
     assert len(found) == 2
 
 
-def test_what_cannot_be_run_in_time_is_dropped(bundle):
-    with Hub(bundle, lambda *_: None, engine=FakeEngine(seconds=0.3), max_batch=1, max_queue=50) as hub:
-        hub.push("a", rows_for(40))
-        began = time.monotonic()
-    assert time.monotonic() - began < 1.5
-    hub._thread.join(5)
-    counters = hub.counters()
-    assert (counters.windows, counters.queued) == (40, 0)
-    assert 0 < counters.predicted < 6
+def test_what_cannot_be_run_in_time_is_dropped(bundle, monkeypatch):
+    """A run of the engine takes 0.3 s on a clock of its own; the first one's callback closes the hub."""
+    now = Clock()
+    monkeypatch.setattr(runtime.hub, "monotonic", now)
+    monkeypatch.setattr(runtime.hub, "_DRAIN_S", 0.8)
+    fake = FakeEngine(before=lambda: now.sleep(0.3))
+    hub = Hub(bundle, lambda *_: hub.close(), engine=fake, max_batch=1, max_queue=50)
+    hub.push("a", rows_for(40))
+    hub._thread.join(PATIENCE_S)
+    assert hub.counters() == HubCounters(windows=40, predicted=1 + 3, dropped=36, queued=0)
 
 
-def test_an_engine_that_hangs_does_not_hold_up_closing(bundle):
+def test_an_engine_that_hangs_does_not_hold_up_closing(bundle, monkeypatch):
+    monkeypatch.setattr(runtime.hub, "_JOIN_S", 0.95)
     fake = FakeEngine()
     fake.free.clear()
     hub = Hub(bundle, lambda *_: None, engine=fake)
     hub.push("a", rows_for(1))
-    while not fake.running:
-        time.sleep(0.001)
-    began = time.monotonic()
+    until(lambda: fake.running)
     hub.close()
-    assert time.monotonic() - began < 1.5
+    assert (fake.running, fake.batches) == (1, [])  # closed, and the engine hangs still
     fake.free.set()
-    hub._thread.join(5)
+    hub._thread.join(PATIENCE_S)
     assert not hub._thread.is_alive()
+
+
+def test_closing_takes_less_than_a_second():
+    drain_s, join_s = LIMITS_S
+    assert 0 < drain_s < join_s < 1
 
 
 def test_a_callback_that_raises_is_counted_and_told_once(bundle, caplog):
@@ -551,8 +572,8 @@ def test_a_callback_may_push_and_close(bundle):
 
     hub = Hub(bundle, callback, engine=FakeEngine(), max_delay_s=0.001)
     hub.push("a", rows_for(1))
-    assert done.wait(5)
-    hub._thread.join(5)
+    assert done.wait(PATIENCE_S)
+    hub._thread.join(PATIENCE_S)
     assert (len(echoed), hub.errors, hub._thread.is_alive()) == (1, 0, False)
 
 
@@ -562,21 +583,23 @@ def test_a_lone_window_comes_after_the_delay(bundle):
         time.sleep(0.05)  # the thread sleeps by now
         began = time.monotonic()
         hub.push("a", rows_for(1))
-        assert came.wait(5)
-        assert 0.19 < time.monotonic() - began < 2
+        assert came.wait(PATIENCE_S)
+        assert time.monotonic() - began > 0.19
         came.clear()
         hub.remove("a")
         hub.push("a", rows_for(1))  # again from sleep
-        assert came.wait(5)
+        assert came.wait(PATIENCE_S)
 
 
-def test_a_hub_without_work_takes_no_time(bundle):
+def test_a_hub_without_work_takes_no_time(bundle, monkeypatch):
+    """It looks whether something is due once when it begins, and sleeps until it is woken."""
+    looks, honest = [], HubCore.due_s
+    monkeypatch.setattr(HubCore, "due_s", lambda self: (looks.append(1), honest(self))[1])
     with Hub(bundle, lambda *_: None, engine=FakeEngine()) as hub:
         hub.push("a", rows_for(1)[:-1])
-        time.sleep(0.05)
-        began = time.process_time()
+        until(lambda: looks)
         time.sleep(0.3)
-        assert time.process_time() - began < 0.03
+        assert len(looks) == 1
 
 
 def test_modalities_with_clocks_of_their_own(bundle):

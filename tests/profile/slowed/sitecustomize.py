@@ -1,5 +1,7 @@
 """On the path of a process: makes `Stream.push` slower, as the environment says.
 
+It gets there by an absolute entry of PYTHONPATH, which was meant; a user's folder has no such way into our processes.
+
 SLOWED_SHARE    so much more time for every push (0.05: 5 %), spent spinning
 STALLED_EVERY   so many pushes from one stall of 50 ms to the next
 SLOWED_ONLY     a text: a process that does not have it in its arguments is wrapped likewise, and takes no more time

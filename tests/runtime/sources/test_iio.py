@@ -18,6 +18,7 @@ from runtime.sources import IIO, Backoff, open_source
 from runtime.sources.iio_scan import ScanLayout, ScanType
 from tests.board_trees import write_tree
 from tests.runtime.sources.iio_trees import device, lsm6ds3, mpu6050, pack_mpu6050
+from tests.waiting import PATIENCE_S, until
 
 ACC = Modality("acc", "m/s^2", ("x", "y", "z"), 50.0)
 GYRO = Modality("gyro", "rad/s", ("x", "y", "z"), 50.0)
@@ -163,7 +164,7 @@ def feed(board, data, node="iio:device0", piece=None):
             for begin in range(0, len(data), piece or len(data)):
                 pipe.write(data[begin : begin + (piece or len(data))])
                 time.sleep(0.002)
-            done.wait(5)
+            done.wait(PATIENCE_S)
 
     done = threading.Event()
     thread = threading.Thread(target=work, daemon=True)
@@ -280,8 +281,7 @@ def test_a_device_that_goes_away_comes_back(board):
         first = taken(source, 10)
         done.set()
         thread.join()  # the node is at its end
-        while not source.counters.reconnects:
-            time.sleep(0.005)
+        until(lambda: source.counters.reconnects)
         done, thread = feed(board, DATA[24 * 20 :])
         second = taken(source, 20)
     done.set()
@@ -323,9 +323,7 @@ def test_a_removed_device_of_which_poll_says_nothing(board, monkeypatch):
     monkeypatch.setattr(os, "read", removed)
     with opened(board) as source:
         gone.set()
-        end_s = time.monotonic() + 5
-        while not source.counters.reconnects and time.monotonic() < end_s:
-            time.sleep(0.005)
+        until(lambda: source.counters.reconnects)
     assert (source.counters.lost, source.counters.reconnects) == (1, 1)
 
 

@@ -19,10 +19,11 @@ from runtime.engine.auto.faster import TimeRatio
 from runtime.errors import InputError
 from runtime.files import cache
 from runtime.files.cache import cache_folder
-from tests.bundles_small import small_windows
+from tests.bundles_small import needs_openvino, small_windows
 from tests.runtime.engine.auto import fake
 from tests.waiting import Clock
 
+pytestmark = needs_openvino  # the second engine of a machine, which a board may not have
 ONE = Candidate("onnxruntime")
 
 

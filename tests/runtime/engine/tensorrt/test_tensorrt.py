@@ -28,6 +28,7 @@ from runtime.engine.tensorrt.engine import BuildOptions, TensorrtEngine
 from runtime.errors import InputError
 from tests.runtime.engine.tensorrt import fake as fake_tensorrt
 from tests.runtime.engine.tensorrt.fake import FakeCuda
+from tests.waiting import PATIENCE_S, until
 
 onnx = pytest.importorskip("onnx")
 
@@ -477,9 +478,9 @@ def test_no_driver(bundle, monkeypatch):
     engine.close()
 
 
-def with_child(bundle, generation="10", mode="", seconds=60.0, rss_bytes=4 << 30, **changes):
+def with_child(bundle, generation="10", mode="", seconds=PATIENCE_S, rss_bytes=4 << 30, go="", **changes):
     """An engine whose child is real and whose library is not."""
-    environment = {"FAKE_TENSORRT_GENERATION": generation, "FAKE_TENSORRT": mode}
+    environment = {"FAKE_TENSORRT_GENERATION": generation, "FAKE_TENSORRT": mode, "FAKE_TENSORRT_GO": str(go)}
     builder = Builder((FAKE_CHILD,), environment=environment)
     options = BuildOptions(max_batch=4, limits=Limits(seconds, rss_bytes))
     return TensorrtEngine(bundle, options=options, open_cuda=FakeCuda, builder=builder, **changes)
@@ -490,16 +491,15 @@ def with_child(bundle, generation="10", mode="", seconds=60.0, rss_bytes=4 << 30
     [
         ("crash at import", {}, "TensorRT cannot be used here: its process ended with signal SIGABRT"),
         ("crash", {}, "no engine: its process ended with signal SIGSEGV"),
-        ("hang", {"seconds": 2.0}, "no engine: not done after 2 s"),
         ("eat", {"rss_bytes": 400 << 20}, "no engine: more than 400 MB of memory"),
     ],
-    ids=["crash at import", "crash", "hang", "eat"],
+    ids=["crash at import", "crash", "eat"],
 )
 def test_what_happens_to_the_child_does_not_happen_here(bundle, monkeypatch, cache, mode, limits, reason):
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make("10"))
     engine = with_child(bundle, mode=mode, **limits)
     assert close_to(engine.run(some_windows(2)), ort(bundle, some_windows(2)))
-    assert not engine.wait(60)
+    assert not engine.wait(PATIENCE_S)
     assert reason in engine.reason
     assert close_to(engine.run(some_windows(2)), ort(bundle, some_windows(2)))
     engine.close()
@@ -508,15 +508,29 @@ def test_what_happens_to_the_child_does_not_happen_here(bundle, monkeypatch, cac
         assert limits["rss_bytes"] <= engine.report["peak_bytes"] < 2 * limits["rss_bytes"]
 
 
-def test_it_switches_over_between_two_runs(bundle, monkeypatch):
+def test_a_build_that_takes_too_long_is_ended(bundle, monkeypatch):
+    """Much longer than a build that is refused takes here and now."""
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make("10"))
-    engine, windows = with_child(bundle), some_windows(3)
-    served, began = [], time.monotonic()
-    while engine.serving == "onnxruntime" and time.monotonic() - began < 60:
-        served.append(engine.run(windows))
-        time.sleep(0.05)
+    engine, began_s = with_child(bundle, mode="none"), time.monotonic()
+    assert not engine.wait(PATIENCE_S)
+    engine.close()
+    limit_s = float(round(max(2.0, 5 * (time.monotonic() - began_s))))
+    engine = with_child(bundle, mode="hang", seconds=limit_s)
+    assert not engine.wait(10 * limit_s + PATIENCE_S)
+    assert f"no engine: not done after {limit_s:.0f} s" in engine.reason
+    assert close_to(engine.run(some_windows(2)), ort(bundle, some_windows(2)))
+    engine.close()
+
+
+def test_it_switches_over_between_two_runs(bundle, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make("10"))
+    engine, windows = with_child(bundle, mode="wait", go=tmp_path / "go"), some_windows(3)
+    until(lambda: "builds" in engine.reason)
+    served = [engine.run(windows), engine.run(windows)]
+    assert engine.serving == "onnxruntime"
+    (tmp_path / "go").touch()
+    until(lambda: served.append(engine.run(windows)) or engine.serving == "tensorrt")
     served.append(engine.run(windows))
-    assert len(served) > 2
     assert engine.wait()
     assert engine.serving == "tensorrt"
     for found in served:
@@ -528,9 +542,8 @@ def test_it_switches_over_between_two_runs(bundle, monkeypatch):
 
 def test_closing_ends_a_build(bundle, monkeypatch, cache):
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt.make("10"))
-    engine, began = with_child(bundle, mode="hang"), time.monotonic()
-    while "builds" not in engine.reason and time.monotonic() - began < 60:
-        time.sleep(0.05)
+    engine = with_child(bundle, mode="hang")
+    until(lambda: "builds" in engine.reason)
     engine.close()
     assert "stopped" in engine.reason
     assert not list(cache.glob(".tmp-*"))
@@ -542,7 +555,7 @@ def test_a_machine_short_of_memory_builds_nothing(tmp_path):
         tmp_path,
         BuildOptions().request("probe"),
         limits=Limits(spare_bytes=1 << 60),
-        builder=Builder(("-c", "import time; time.sleep(30)")),
+        builder=Builder(("-c", "import time; time.sleep(3600)")),
     )
     assert not told["ok"]
     assert re.fullmatch("the machine had only [0-9]+ MB of memory left", told["reason"])
