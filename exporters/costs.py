@@ -35,7 +35,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer, for one window."""
+    """What one layer costs, for one window."""
 
     layer: int  # as TensorSpec.layer counts; -1 is the front-end
     name: str
@@ -47,7 +47,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class GraphCost:
-    """A graph, for one window."""
+    """What a graph costs, for one window."""
 
     opset: int
     ir_version: int

@@ -79,7 +79,7 @@ def _variant(raw: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]
 
 
 def text(facts: Mapping[str, Any]) -> str:
-    """The page for a terminal."""
+    """The facts of a bundle as a page for a terminal."""
     versions = facts["versions"]
     signed = "signed" if facts["signature"] else "not signed"
     title = f"{facts['name']}  ·  version {versions['in_use']} of {1 + len(versions['personal'])}  ·  {signed}"

@@ -73,7 +73,7 @@ class ParityReport:
 
     @property
     def off(self) -> tuple[ParityRow, ...]:
-        """What is beyond the tolerance."""
+        """Rows that are beyond the tolerance."""
         return tuple(row for row in self.rows if self.tolerance is not None and not row.relative <= self.tolerance)
 
     def to_dict(self) -> dict[str, Any]:

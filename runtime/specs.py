@@ -295,7 +295,7 @@ class EventRule:
         )
 
     def thresholds(self, label: str) -> tuple[float, float]:
-        """(enter, exit) of one class."""
+        """The thresholds (enter, exit) of one class."""
         return self.enter_by_label.get(label, self.enter), self.exit_by_label.get(label, self.exit)
 
     def check_labels(self, labels: Sequence[str]) -> None:

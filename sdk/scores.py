@@ -68,7 +68,7 @@ class Tally:
             self._predicted.append(self._labels.index(predicted))
 
     def scores(self) -> Scores:
-        """Of all that was counted so far."""
+        """Scores of all that was counted so far."""
         return score(self._true, self._predicted, len(self._labels))
 
 

@@ -36,7 +36,7 @@ class SliceGradient:
 
     @property
     def length(self) -> int:
-        """Entries that are not 0."""
+        """How many entries along the axis are not 0."""
         return self.inner.shape[self.axis]
 
 

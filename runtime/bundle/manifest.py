@@ -141,7 +141,7 @@ class Manifest:
 
     @property
     def input_name(self) -> str:
-        """Of the graph's input: "windows" or "images"."""
+        """Name of the graph's input: "windows" or "images"."""
         return "windows" if self.spectrogram is None or self.spectrogram.in_graph else "images"
 
     @property

@@ -118,9 +118,9 @@ class OpenvinoEngine:
         return logits
 
     def warm_up(self) -> None:
-        """Run once on zeros."""
+        """Run once on zeros, so that the first window does not pay for it."""
         self.run(self._inputs.zeros())
 
     def close(self) -> None:
-        """Drop the compiled graphs."""
+        """Drop the compiled graphs and their memory; the engine cannot be used afterwards."""
         del self._request, self._infer, self._batches, self._model, self._core

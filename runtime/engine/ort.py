@@ -163,7 +163,7 @@ class OrtEngine:
         return logits
 
     def warm_up(self) -> None:
-        """Run once on zeros."""
+        """Run once on zeros, so that the first window does not pay for it."""
         self.run(self._inputs.zeros())
 
     def close(self) -> None:

@@ -121,7 +121,7 @@ class Child:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the process has ended."""
         return self._started.poll() is not None
 
     def go_on(self) -> None:
@@ -187,7 +187,7 @@ class Child:
         return f"signal {-code}"
 
     def last_line(self) -> str:
-        """What it wrote to stderr last; "" if nothing."""
+        """The last line that the process wrote to stderr; "" if none."""
         file = self._stderr.fileno()
         text = os.pread(file, _BLOCK, max(0, os.fstat(file).st_size - _BLOCK))
         return text.decode(errors="replace").strip().rpartition("\n")[2]

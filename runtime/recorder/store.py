@@ -27,7 +27,7 @@ from runtime.window import Quality
 
 
 class Recorded(NamedTuple):
-    """One prediction of a store."""
+    """One prediction that a store holds."""
 
     start_s: float  # Unix seconds
     end_s: float
@@ -54,7 +54,7 @@ class Span(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """What a mark did."""
+    """How many windows a mark gave a label, and how many not."""
 
     inside: int  # windows wholly inside
     straddling: int  # windows that it cuts, which get no label from it
@@ -134,7 +134,7 @@ class Store:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those of the model that predicted last."""
+        """Labels of the model that predicted last."""
         row = next(self._read("SELECT labels FROM models ORDER BY id DESC LIMIT 1"), None)
         return tuple(json.loads(row[0])) if row else ()
 
@@ -219,7 +219,7 @@ class Store:
             yield RecordedWindow(at / US, np.frombuffer(data, "<f4").astype(np.float32))
 
     def keeps(self) -> tuple[str, ...]:
-        """What it has beside predictions: windows, features."""
+        """What the store has beside predictions: windows, features."""
         tables = ("windows", "features")
         return tuple(name for name in tables if any(self._read(f"SELECT 1 FROM {name} LIMIT 1")))  # noqa: S608
 

@@ -47,7 +47,7 @@ class StoreRow(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """What it takes in the store, about."""
+        """Bytes that the row takes in the store, about."""
         return len(self.data) + _ROW_BYTES
 
 

@@ -27,7 +27,7 @@ _TYPE = re.compile(r"(le|be):([su])(\d+)/(\d+)(?:X(\d+))?(?:>>(\d+))?")
 
 @dataclass(frozen=True)
 class ScanType:
-    """How one element is stored."""
+    """How one element of a scan is stored."""
 
     big_endian: bool
     signed: bool
@@ -58,12 +58,12 @@ class ScanType:
 
     @property
     def bytes(self) -> int:
-        """That the element takes in a scan."""
+        """Bytes that the element takes in a scan."""
         return self.storage_bits // 8 * self.repeat
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of what is stored, without its sign."""
+        """The NumPy type of what is stored, without its sign."""
         return np.dtype(f"{'>' if self.big_endian else '<'}u{self.storage_bits // 8}")
 
     def values(self, stored: NDArray[Any]) -> NDArray[Any]:

@@ -72,7 +72,7 @@ class RowReader:
 
     @property
     def stamps(self) -> Stamps | None:
-        """What the batches' times are."""
+        """Whether the times are of measurement or of arrival; None: not known yet, or none."""
         if self._timed is None or not (self._timed or self._clock):
             return None
         return "measured" if self._timed else "arrival"
@@ -241,7 +241,7 @@ class LiveRows(Live):
 
     @property
     def rate_hz(self) -> float | None:
-        """As it was told."""
+        """Samples per second, as the source was told; None: it was not."""
         return self._rate_hz
 
 

@@ -122,7 +122,7 @@ class Synthetic(Paced):
 
     @property
     def rate_hz(self) -> float | None:
-        """As it was asked for."""
+        """Samples per second, as they were asked for."""
         return self._rate_hz
 
     def _batches(self) -> Iterator[Batch]:

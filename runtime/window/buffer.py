@@ -113,7 +113,7 @@ class Buffer:
             self.queue[:1] = [after(self.queue[0], n)] if n < len(self.queue[0].rows) else []
 
     def pad(self, until: int, pad: Literal["hold", "zero"]) -> None:
-        """Add rows that nobody measured."""
+        """Add rows that nobody measured, to fill up the last window."""
         n = max(until - self.end, 0)
         last = self._rows[self.end - self.base - 1] if pad == "hold" and self.end > self.base else 0
         rows = np.broadcast_to(np.float32(last), (n, self._rows.shape[1]))

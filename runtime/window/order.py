@@ -54,7 +54,7 @@ class Order:
         return ready
 
     def flush(self) -> Piece:
-        """What is still held back."""
+        """Give the samples that are still held back; no more will come."""
         held, self._held = self._held, self._nothing
         return self._without_doubles(held)
 
@@ -114,5 +114,5 @@ class Smoother:
         return [smooth.part(begin, end) for begin, end in zip([0, *backs], bounds, strict=True)]
 
     def flush(self) -> Piece:
-        """Nothing is held back."""
+        """Give nothing: no samples are held back here."""
         return Piece(np.zeros(0), np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))

@@ -46,22 +46,22 @@ class Piece(NamedTuple):
     flags: Flags  # shape (n,)
 
     def part(self, begin: int, end: int | None = None) -> Piece:
-        """Those from one place to another."""
+        """The samples from one place to another."""
         return Piece(self.t[begin:end], self.rows[begin:end], self.flags[begin:end])
 
     def at(self, which: NDArray[Any]) -> Piece:
-        """Those that a mask of shape (n,), or places of shape (k,), chooses."""
+        """The samples that a mask of shape (n,), or places of shape (k,), chooses."""
         return Piece(self.t[which], self.rows[which], self.flags[which])
 
 
 def joined(first: Piece, second: Piece) -> Piece:
-    """One piece after the other."""
+    """Two pieces as one, the second after the first."""
     t, rows, flags = ((first.t, second.t), (first.rows, second.rows), (first.flags, second.flags))
     return Piece(np.concatenate(t), np.concatenate(rows), np.concatenate(flags))
 
 
 def no_samples(n_channels: int) -> Piece:
-    """A piece of length 0."""
+    """A piece without samples, of so many channels."""
     return Piece(np.zeros(0), np.zeros((0, n_channels), np.float32), np.zeros(0, np.uint8))
 
 

@@ -32,7 +32,7 @@ _HELD_WINDOWS = 4  # of a clock that waits for another one to begin
 
 
 class Segment(NamedTuple):
-    """A new grid begins."""
+    """Says that a new grid begins."""
 
     origin_s: float  # time of its row 0; NaN where several clocks have yet to agree on it
 

@@ -23,12 +23,12 @@ class Wall:
         self._ahead_s = time.time() - time.monotonic()
 
     def stepped_s(self) -> float:
-        """How far it was moved since."""
+        """Seconds by which the wall clock was moved since."""
         return time.time() - time.monotonic() - self._ahead_s
 
 
 def clocks(host: Host, wall: Wall, now_s: float | None = None) -> Iterator[Finding]:
-    """Monotonic and wall clock."""
+    """How fine the monotonic clock is, and whether the wall clock was set."""
     resolution_s = time.get_clock_info("monotonic").resolution
     source = text(host.root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
     told = f"steps of {resolution_s:g} s" + (f", from {source}" if source else "")

@@ -59,7 +59,7 @@ def spinning(bundle: Path, keys: Sequence[bytes] = ()) -> dict[str, float]:
 
 
 def installed_version(package: str) -> str | None:
-    """As the package's metadata has it, without importing it."""
+    """A package's version, as its metadata has it, without importing it."""
     from importlib import metadata
 
     try:
@@ -100,7 +100,7 @@ class Host:
 
     @property
     def board(self) -> str:
-        """As its device tree names it; "" without one."""
+        """The board as its device tree names it; "" without one."""
         return board_model(self.root)
 
     @property

@@ -35,7 +35,7 @@ READS = 20  # of the PMIC, one after the other: how fast does it answer, how oft
 
 
 def raw(host: Host) -> dict[str, Any]:
-    """Everything, by its path."""
+    """Everything that the doctor reads of a machine, by its path."""
     files = {name: text(host.root / name).replace("\0", " ") for name in FILES}
     return {
         "files": {name: content for name, content in files.items() if content},

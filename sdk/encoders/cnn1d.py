@@ -78,5 +78,5 @@ def _primes(largest: int) -> tuple[int, ...]:
 
 @register_encoder("1d-cnn", "MESEN", (120, 3))
 def cnn1d(length_samples: int, n_channels: int) -> OmniScaleCNN:
-    """Figure 16's first replacement."""
+    """The OmniScale CNN, figure 16's first replacement."""
     return OmniScaleCNN(length_samples, n_channels)

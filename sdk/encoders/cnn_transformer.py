@@ -161,5 +161,5 @@ def cnn_transformer(length_samples: int, n_channels: int) -> ConvSequence:
 
 @register_encoder("cnn-gru", "MESEN", (120, 3))
 def cnn_gru(length_samples: int, n_channels: int) -> ConvSequence:
-    """Figure 16's second replacement."""
+    """The CNN with a GRU, figure 16's second replacement."""
     return ConvSequence(length_samples, n_channels, GRU)

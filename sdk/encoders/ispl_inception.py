@@ -107,5 +107,5 @@ class _Module(nn.Module):
 
 @register_encoder("ispl-inception", "Combining public data sets", (128, 6))
 def ispl_inception(length_samples: int, n_channels: int) -> ISPLInception:
-    """Five modules, one shortcut."""
+    """The network of five modules with one shortcut."""
     return ISPLInception(length_samples, n_channels)

@@ -213,5 +213,5 @@ def mobilehart_xs(length_samples: int, n_channels: int) -> MobileHART:
 
 @register_encoder("mobilehart-xxs", "Combining public data sets", (128, 6))
 def mobilehart_xxs(length_samples: int, n_channels: int) -> MobileHART:
-    """Half of the parameters."""
+    """The small one, with half of the parameters."""
     return MobileHART(length_samples, n_channels, XXS)

@@ -49,7 +49,7 @@ class Layout:
         return tuple(sorted({layer for layer, gamma in pairs if math.isfinite(gamma)}))
 
     def slices(self) -> tuple[slice, ...]:
-        """Where each tensor lies."""
+        """Where each tensor lies in theta."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes]).tolist()
         return tuple(slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True))
 

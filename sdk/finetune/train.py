@@ -47,7 +47,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Trained:
-    """Where a training ended."""
+    """Where a training ended, and after how much."""
 
     theta: Flat
     losses: tuple[float, ...]  # mean over the steps of each epoch, pull included

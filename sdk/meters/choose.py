@@ -24,7 +24,7 @@ AnyMeter = SampledMeter | LineMeter
 
 @dataclass(frozen=True)
 class MeterKind:
-    """One kind of meter."""
+    """One kind of meter, and how it is opened."""
 
     open: Callable[[str | Path, str, Gencmd | None], AnyMeter]  # root, what follows the colon, a stand-in for vcgencmd
     argument: str = ""  # what may follow the colon
@@ -96,7 +96,7 @@ def _check(name: str, source: str, argument: str) -> None:
 
 @dataclass(frozen=True)
 class MeterStatus:
-    """One source, looked for."""
+    """Whether one source of energy readings was found here."""
 
     name: str  # for `open_meter`
     found: bool

@@ -74,7 +74,7 @@ class Pace:
 
     @property
     def known(self) -> bool:
-        """True once there were some."""
+        """Whether enough lines have come to know how far apart they are."""
         return len(self._gaps_s) >= FEWEST_GAPS
 
     def fault(self, before: LineReading, after: LineReading) -> str:

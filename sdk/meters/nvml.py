@@ -22,7 +22,7 @@ STEP_J, REFRESH_S = 0.001, 0.1  # the counter is in mJ and moves about ten times
 
 @dataclass(frozen=True)
 class NvmlRail:
-    """The counter of one card."""
+    """The energy counter of one NVIDIA card."""
 
     name: str
     read_mj: Callable[[], int]
@@ -43,7 +43,7 @@ class NvmlRail:
         return CounterRail(self.name, Path()).joules(before, after, seconds)
 
     def spread(self) -> Spread:
-        """That of a counter."""
+        """The uncertainty of the driver's counter."""
         return CountSpread(STEP_J, REFRESH_S)
 
 

@@ -78,7 +78,7 @@ class PmicRail(Power):
 
 @dataclass(frozen=True)
 class ConstantRail(Power):
-    """The constant of a correction."""
+    """The constant of a correction, as a rail of its own."""
 
     name: str
     watts: float

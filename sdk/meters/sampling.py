@@ -49,7 +49,7 @@ class Rail(Protocol):
 
     @property
     def name(self) -> str:
-        """As the board calls it."""
+        """The name that the board gives it."""
 
     def read(self) -> float:
         """Return the value now; raises OSError or ValueError."""
@@ -89,7 +89,7 @@ class CounterRail:
         return step_uj / UJ_PER_J
 
     def spread(self) -> Spread:
-        """That of a counter."""
+        """The uncertainty of a counter with steps."""
         return CountSpread(None if self.step_uj is None else self.step_uj / UJ_PER_J, self.refresh_s)
 
 
@@ -101,7 +101,7 @@ class Power:
         return (before + after) / 2 * seconds
 
     def spread(self) -> Spread:
-        """That of a power whose step is seen from its changes."""
+        """The uncertainty of a power whose step is seen from its changes."""
         return PowerSpread(None)
 
 
@@ -119,7 +119,7 @@ class PowerRail(Power):
         return math.prod(read_int(path) for path in self.paths) / self.per_watt
 
     def spread(self) -> Spread:
-        """That of a power."""
+        """The uncertainty of a power that the chip gives in steps."""
         return PowerSpread(self.step_w)
 
 
@@ -150,7 +150,7 @@ class Ticker:
 
 
 class Reading(NamedTuple):
-    """One value of one rail."""
+    """One value of one rail, and when it was read."""
 
     time_s: float
     value: float

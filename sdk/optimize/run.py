@@ -64,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One candidate; None: not measured."""
+    """What was found of one candidate, and whether it is taken; None: not measured."""
 
     candidate: Candidate
     why: str  # it is kept or not, as a sentence

@@ -75,7 +75,7 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Whether any figure is."""
+        """Whether any figure is worse."""
         return any(ratio.verdict == "worse" for ratio in self.ratios)
 
     @property

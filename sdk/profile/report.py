@@ -50,7 +50,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Setup:
-    """With what it was done."""
+    """The engine and the options that a profile was made with."""
 
     engine: str
     precision: str

@@ -133,7 +133,7 @@ def watch_idle(phases: Phases, seconds: float) -> Idle | None:
 
 
 def facts_of(bundle: Bundle) -> BundleFacts:
-    """Which bundle it is."""
+    """Which bundle was measured, and in which version."""
     spec = bundle.manifest.files["model.onnx"]
     return BundleFacts(bundle.manifest.name, bundle.version, spec.sha256, spec.bytes)
 

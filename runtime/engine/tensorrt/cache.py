@@ -47,7 +47,7 @@ class CacheError(SensedgeError):
 
 
 class Sealed(NamedTuple):
-    """What a file holds whose seal is right."""
+    """The content of a cached file whose seal is right."""
 
     facts: dict[str, Any]
     data: bytes
@@ -84,7 +84,7 @@ class EngineCache:
             raise
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the cache's folder."""
         os.close(self._folder)
 
     def load(self, name: str) -> Sealed | None:

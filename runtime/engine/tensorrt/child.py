@@ -32,7 +32,7 @@ _LAZY = {"CUDA_MODULE_LOADING": "LAZY"}  # kernels in memory as they are needed
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take."""
+    """What one request to the process that builds engines may take."""
 
     seconds: float = 900.0
     rss_bytes: int = 4 << 30  # of the child
@@ -41,7 +41,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Builder:
-    """How the process is started."""
+    """How the process that builds engines is started."""
 
     arguments: tuple[str, ...] = ("-m", "runtime.engine.tensorrt.build")  # of the interpreter, before the folder
     python: str | None = None  # an interpreter; None: this one

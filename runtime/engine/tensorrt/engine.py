@@ -56,7 +56,7 @@ class BuildOptions:
     limits: Limits = field(default_factory=Limits)
 
     def request(self, task: str, **more: object) -> dict[str, Any]:
-        """As runtime.engine.tensorrt.build reads it."""
+        """A request as runtime.engine.tensorrt.build reads it."""
         batch = [1, min(self.opt_batch, self.max_batch), self.max_batch]
         facts = {"batch": batch, "workspace_bytes": self.workspace_bytes, "tf32": self.tf32, "refit": self.refit}
         return {"task": task, "library": LIBRARY, **facts, **more}
