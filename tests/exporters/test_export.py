@@ -187,7 +187,7 @@ def test_a_failure_at_any_step_leaves_the_old_bundle(old_bundle, monkeypatch, st
 
     if step == "the last rename":
         replace = os.replace
-        monkeypatch.setattr("runtime.files.os.replace", fail_at_the_end)
+        monkeypatch.setattr("runtime.files.atomic.os.replace", fail_at_the_end)
     else:
         monkeypatch.setattr(f"exporters.export.{step}", fail)
     torch.manual_seed(1)
