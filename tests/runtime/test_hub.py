@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import runtime.hub
+import runtime.hub.thread
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
@@ -24,14 +24,14 @@ from tests.bundles_small import CHANNELS, LENGTH, small_manifest
 from tests.waiting import PATIENCE_S, Clock, ending, until
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small
-LIMITS_S = runtime.hub._DRAIN_S, runtime.hub._JOIN_S
+LIMITS_S = runtime.hub.thread._DRAIN_S, runtime.hub.thread._JOIN_S
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """What waits when a hub is closed is run, however slow this machine is; two tests are about the limit."""
-    monkeypatch.setattr(runtime.hub, "_DRAIN_S", PATIENCE_S)
-    monkeypatch.setattr(runtime.hub, "_JOIN_S", PATIENCE_S)
+    monkeypatch.setattr(runtime.hub.thread, "_DRAIN_S", PATIENCE_S)
+    monkeypatch.setattr(runtime.hub.thread, "_JOIN_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -354,6 +354,17 @@ def test_a_core_that_is_closed_while_windows_are_cut(bundle):
     assert core.counters() == HubCounters(0, 0, 0, 0)
 
 
+def test_a_closed_core_takes_nothing_more_and_runs_what_waits(bundle):
+    core = HubCore(bundle, FakeEngine())
+    core.push("a", rows_for(2), now_s=0.0)
+    core.close()
+    for late in (lambda: core.push("a", rows_for(1), now_s=1.0), lambda: core.flush("a", "hold", now_s=1.0)):
+        with pytest.raises(InputError, match="hub: expected an open hub, got a closed one"):
+            late()
+    assert len(core.step()) == 2
+    assert core.counters() == HubCounters(2, 2, 0, 0)
+
+
 def test_an_engine_that_raises_drops_its_batch(bundle):
     core = HubCore(bundle, FakeEngine(fails={1}), max_batch=2)
     core.push("a", rows_for(3), now_s=0)
@@ -506,8 +517,8 @@ def test_closing_runs_what_waits(bundle):
 def test_what_cannot_be_run_in_time_is_dropped(bundle, monkeypatch):
     """A run of the engine takes 0.3 s on a clock of its own; the first one's callback closes the hub."""
     now = Clock()
-    monkeypatch.setattr(runtime.hub, "monotonic", now)
-    monkeypatch.setattr(runtime.hub, "_DRAIN_S", 0.8)
+    monkeypatch.setattr(runtime.hub.thread, "monotonic", now)
+    monkeypatch.setattr(runtime.hub.thread, "_DRAIN_S", 0.8)
     fake = FakeEngine(before=lambda: now.sleep(0.3))
     hub = Hub(bundle, lambda *_: hub.close(), engine=fake, max_batch=1, max_queue=50)
     hub.push("a", rows_for(40))
@@ -516,7 +527,7 @@ def test_what_cannot_be_run_in_time_is_dropped(bundle, monkeypatch):
 
 
 def test_an_engine_that_hangs_does_not_hold_up_closing(bundle, monkeypatch):
-    monkeypatch.setattr(runtime.hub, "_JOIN_S", 0.95)
+    monkeypatch.setattr(runtime.hub.thread, "_JOIN_S", 0.95)
     fake = FakeEngine()
     fake.free.clear()
     hub = Hub(bundle, lambda *_: None, engine=fake)
