@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import LEAST_PAIRS, describe, read_reports
+from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, read_reports
 from sdk.profile.interval import interval, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
@@ -172,6 +172,27 @@ def test_figures_by_hand():
     medians = [np.median(run["samples"]["total"]) * 1e-7 for run in first["runs"]]
     assert found["p50"].first == pytest.approx(np.exp(np.median(np.log(medians))))
     assert found["p50"].low < 2 < found["p50"].high
+
+
+def test_the_level_is_shared_by_the_figures_that_are_judged():
+    """Bonferroni: of three figures each one's interval has the level 1 - 0.05 / 3."""
+    first, second = made_up(1), made_up(2, 0.03)
+    a, b = (
+        np.log([np.median(run["samples"]["total"]) * report["tick_s"] for run in report["runs"]])
+        for report in (first, second)
+    )
+    found = {ratio.figure: ratio for ratio in compare_reports([first], [second]).ratios}
+    assert sorted(name for name, ratio in found.items() if ratio.verdict != "not judged") == ["memory", "p10", "p50"]
+    low, high = np.exp(interval(1 - 0.05 / 3, b, a))
+    assert (found["p50"].low, found["p50"].high) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize(("first", "second", "got"), [(7, 7, "7"), (8, 9, "8 and 9"), (20, 8, "20 and 8")])
+def test_pairs_are_as_many_on_both_sides_and_enough(first, second, got):
+    check_pairs(LEAST_PAIRS, LEAST_PAIRS)
+    assert LEAST_PAIRS == 8
+    with pytest.raises(InputError, match=f"runs: expected at least 8, on both sides, got {got}"):
+        check_pairs(first, second)
 
 
 def test_the_ratio_of_pairs_by_hand():

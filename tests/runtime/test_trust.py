@@ -133,6 +133,38 @@ REFUSED = {
         lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(signature="AAAA")),
         "got a signature that is not 64 bytes in base64",
     ),
+    "signature without a hash": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(manifest_sha256="zz")),
+        "got manifest_sha256 that is no hash",
+    ),
+    "signature with a hash in capitals": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(manifest_sha256=d["manifest_sha256"][:-1] + "A")),
+        "got manifest_sha256 that is no hash",
+    ),
+    "signature with a number for a hash": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(manifest_sha256=1)),
+        "got manifest_sha256 that is no hash",
+    ),
+    "signatures that are no list": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(signatures=dict(enumerate(d["signatures"])))),
+        "got no list of at most 16 signatures",
+    ),
+    "signatures one more than the most": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(signatures=d["signatures"] * 17)),
+        "got no list of at most 16 signatures",
+    ),
+    "key id a number": (
+        lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(key=1)),
+        "got a key id that is none, or twice",
+    ),
+    "key id short": (
+        lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(key="ab")),
+        "got a key id that is none, or twice",
+    ),
+    "signature no text": (
+        lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(signature=7)),
+        "got a signature that is not 64 bytes in base64",
+    ),
     "signature of a later schema": (
         lambda p: changed(p / "manifest.sig", lambda d: d.update(schema=2)),
         "expected a signature file of schema 1, got schema 2",

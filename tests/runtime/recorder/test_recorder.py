@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,8 +29,10 @@ from runtime import (
     cut_windows,
     open_engine,
 )
-from runtime.recorder.schema import encoder_id
+from runtime.recorder.schema import US, encoder_id
 from runtime.recorder.store import Span, paint
+from runtime.recorder.writer import Row, StoreWriter
+from runtime.specs import WindowSpec
 from tests.recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk
 from tests.runtime.recorder import target as recorder_target
 from tests.waiting import PATIENCE_S, until
@@ -403,6 +406,45 @@ def test_a_damaged_store_is_an_error_and_not_a_crash(bundle, path):
         except InputError as error:
             found.add(str(error).split(", got")[0].split("expected ")[1])
     assert "a whole store" in found  # anything but an InputError ends the test
+
+
+def test_the_log_keeps_its_share_while_old_days_go(bundle, path):
+    """Nothing is written but what takes old rows away: many transactions, and no window asks for room."""
+    writer = StoreWriter(path, bundle, 8.0, 3.0)
+    rows = [
+        Row(int((EPOCH_S + k * HOP_S) * US), pair(k, bundle.manifest.labels)[0], k * 64, bytes([k % 256]) * 3072)
+        for k in range(1500)
+    ]
+    while rows:
+        n = writer.fitting(rows)
+        writer.commit(rows[:n])
+        del rows[:n]
+    later = pair(0, bundle.manifest.labels)[0]
+    writer.commit([Row(int((EPOCH_S + 30 * 86400) * US), later, 0, b"", True)])
+    sizes, fold = [], writer.fold
+    writer.fold = lambda: (sizes.append(os.stat(f"{path}-wal").st_size), fold())
+    writer.commit([Row(int((EPOCH_S + 30 * 86400 + 1) * US), later, 0, b"", True)])
+    assert writer.removed == 1500
+    assert 0 < max(sizes) <= 8e6 / 8
+    writer.close()
+
+
+def test_what_goes_is_not_overwritten_where_that_would_be_another_write(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        assert recorder._writer._db.execute("PRAGMA secure_delete").fetchone() == (2,)  # FAST
+
+
+@pytest.mark.parametrize("length", [5_000, 30_000, 43_000])
+def test_the_room_that_is_asked_for_is_enough(bundle, path, length):
+    large = SimpleNamespace(
+        manifest=replace(bundle.manifest, window=WindowSpec(length, length)), version="base", personal_tensors={}
+    )
+    with pytest.raises(InputError, match="max_mb: expected at least") as caught:
+        StoreWriter(path, large, 1.0)
+    least_mb = float(caught.value.expected.removeprefix("at least "))
+    StoreWriter(path, large, least_mb).close()
+    with pytest.raises(InputError, match="max_mb: expected at least"):
+        StoreWriter(path, large, least_mb - 1.5)
 
 
 def test_a_smaller_budget_shrinks_the_file(bundle, path):

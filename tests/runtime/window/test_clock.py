@@ -17,6 +17,8 @@ from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.stream import Stream
 from runtime.window import Windower, cut_windows
 from runtime.window.lowpass import LowPass
+from runtime.window.order import Smoother
+from runtime.window.pieces import Counters, Piece
 from tests.runtime.window import clock_reference
 
 RATE_HZ = 50.0
@@ -360,6 +362,48 @@ def test_arrivals_when_the_clock_stands_still_never_run_backward():
         windows = windower.push(np.arange(5000.0)[:, None], np.full(5000, 7.0)) + windower.flush()
         for window in windows:
             assert (np.diff(window.samples[:, 0]) >= 0).all()
+
+
+def test_arrivals_that_fall_back_by_less_than_a_jump_never_run_backward():
+    """The line is 0.5 s ahead when the clock steps back: 2 % of that are many periods of a fast source."""
+    arrived = np.concatenate([np.arange(1000) / 1000, 0.5 + np.arange(1000) / 1000])
+    counters = Counters()
+    (found,) = Smoother(1e-3, ClockSpec(stamps="arrival", back_s=1.0), counters).push(
+        Piece(arrived, np.zeros((2000, 1), np.float32), np.zeros(2000, np.uint8))
+    )
+    assert (np.diff(found.t) > 0).all()
+    assert counters.clock_back == 0
+
+
+@pytest.mark.parametrize("source_hz", [10.0, 50.0, 200.0, 1000.0])
+def test_arrivals_of_a_source_whose_rate_is_told_make_all_windows(source_hz):
+    t = np.arange(int(20 * source_hz)) / source_hz
+    windower = Windower(ONE, WindowSpec(50, 50), ClockSpec(stamps="arrival"), source_hz)
+    windows = windower.push(t[:, None].astype(np.float32), t) + windower.flush()
+    assert len(windows) in (19, 20)
+    assert (windower.counters.gaps, windower.counters.clock_back, windower.counters.late) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("stamps", ["measured", "arrival"])
+@pytest.mark.parametrize("gap", ["split", "hold", "mark"])
+def test_a_gap_of_a_source_whose_rate_is_told(stamps, gap):
+    """2 s are lost of 20: one gap, whatever the stamps are of and whatever is done about it."""
+    t = np.delete(np.arange(2000) / 100, slice(1000, 1200))
+    windower = Windower(ONE, WindowSpec(50, 50), ClockSpec(stamps=stamps, gap=gap), 100.0)
+    windows = windower.push(t[:, None].astype(np.float32), t) + windower.flush()
+    assert (windower.counters.gaps, windower.counters.clock_back) == (1, 0)
+    assert 17 <= len(windows) <= 18
+
+
+def test_a_sensor_at_its_limit_beside_one_whose_limit_nobody_knows():
+    known, unknown = Modality("acc", "g", ("x",), RATE_HZ, 2.0), Modality("gyro", "rad/s", ("y",), RATE_HZ)
+    for signal, rows in (
+        (Signal((known, unknown)), [[2, 9], [1.99, 9]]),
+        (Signal((unknown, known)), [[9, -2], [9, 1]]),
+    ):
+        windower = Windower(signal, WindowSpec(2, 2))
+        windower.push(np.array(rows, np.float32))
+        assert windower.counters.saturated == 1
 
 
 def test_a_push_keeps_nothing_of_the_callers_array():
