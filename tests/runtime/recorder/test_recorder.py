@@ -434,17 +434,26 @@ def test_what_goes_is_not_overwritten_where_that_would_be_another_write(bundle, 
         assert recorder._writer._db.execute("PRAGMA secure_delete").fetchone() == (2,)  # FAST
 
 
-@pytest.mark.parametrize("length", [5_000, 30_000, 43_000])
+def with_windows(bundle, length):
+    manifest = replace(bundle.manifest, window=WindowSpec(length, length))
+    return SimpleNamespace(manifest=manifest, version="base", personal_tensors={})
+
+
+@pytest.mark.parametrize("length", [5_000, 30_000, 43_685])
 def test_the_room_that_is_asked_for_is_enough(bundle, path, length):
-    large = SimpleNamespace(
-        manifest=replace(bundle.manifest, window=WindowSpec(length, length)), version="base", personal_tensors={}
-    )
+    large = with_windows(bundle, length)
     with pytest.raises(InputError, match="max_mb: expected at least") as caught:
         StoreWriter(path, large, 1.0)
     least_mb = float(caught.value.expected.removeprefix("at least "))
     StoreWriter(path, large, least_mb).close()
     with pytest.raises(InputError, match="max_mb: expected at least"):
         StoreWriter(path, large, least_mb - 1.5)
+
+
+def test_a_window_that_no_room_is_enough_for_is_not_asked_more_room_for(bundle, path):
+    with pytest.raises(InputError, match=r"^window: expected at most 1048448 bytes, got 1048464\. No max_mb is enough"):
+        StoreWriter(path, with_windows(bundle, 43_686), 1e6)
+    assert not path.exists()
 
 
 def test_a_smaller_budget_shrinks_the_file(bundle, path):

@@ -418,6 +418,25 @@ def test_a_push_keeps_nothing_of_the_callers_array():
     assert bits(found + reused.flush()) == bits(pushed(clean, rows, t, ()))
 
 
+def test_a_clock_at_its_bounds():
+    edges = {"gap_s": 0.0, "longest_hold_s": 0.0, "reorder_s": 0.0, "back_s": 0.0}
+    assert ClockSpec(**edges, least_real=0.0).back_s == 0.0
+    assert ClockSpec(least_real=1.0).least_real == 1.0
+    for name in (*edges, "least_real"):
+        for value in (-5e-324, np.inf, np.nan):
+            with pytest.raises(BundleError, match=f"^clock: expected times of at least 0 seconds.*{name} {value}"):
+                ClockSpec(**{name: value})
+    with pytest.raises(BundleError, match="least_real from 0 to 1"):
+        ClockSpec(least_real=np.nextafter(1, 2))
+
+
+@pytest.mark.parametrize(("length", "hop"), [(1, 0), (0, 1), (-1, 1)])
+def test_a_window_and_its_hop_are_one_sample_or_more(length, hop):
+    assert WindowSpec(1, 1).hop_samples == 1
+    with pytest.raises(BundleError, match=f"at least 1 sample, got length {length}, hop {hop}"):
+        WindowSpec(length, hop)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"gap": "spilt"}, {"unit": "ms"}, {"stamps": "late"}, {"gap_s": -1.0}, {"back_s": np.nan}, {"least_real": 1.1}],
