@@ -698,6 +698,25 @@ def test_closing_twice_and_writing_after(bundle, path):
     assert (recorder.counters.written, recorder.counters.dropped, recorder.flush()) == (3, 2, True)
 
 
+def test_a_store_that_was_closed_is_not_called_damaged(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(3))
+    store = Store(path)
+    span = store.span_s
+    store.close()
+    store.close()
+    for late in (
+        lambda: store.span_s,
+        lambda: store.counts(*span),
+        lambda: list(store.predictions(*span)),
+        lambda: list(store.windows(*span)),
+        lambda: store.mark(*span, "walking", 0.0),
+        lambda: store.undo(),
+    ):
+        with pytest.raises(InputError, match=r"me.db: expected an open store, got a closed one. Open it again."):
+            late()
+
+
 def test_rows_are_committed_without_a_flush(bundle, path):
     with Recorder(path, bundle, epoch=EPOCH_S, commit_s=0.05, durable=True) as recorder:
         fill(recorder, range(3))
