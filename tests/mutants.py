@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -196,7 +196,7 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def end_of(folder: Path, tests: list[str], limit_s: float | None) -> str:
+def end_of(folder: Path, tests: Sequence[str], limit_s: float | None) -> str:
     """Run tests in a copy: "lived" if all pass, "killed" if one does not, "time" if they do not end."""
     words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
@@ -214,18 +214,18 @@ def end_of(folder: Path, tests: list[str], limit_s: float | None) -> str:
     return "lived" if code == 0 else "killed"
 
 
-def run(mutants: list[Mutant], jobs: int, tell=lambda result: None) -> list[Result]:
+def run(mutants: list[Mutant], jobs: int, tell: Callable[[Result], None] = lambda result: None) -> list[Result]:
     """Each mutant against the tests of its module, in copies of the checkout."""
     with tempfile.TemporaryDirectory(prefix="sensedge-mutants-") as base, ThreadPoolExecutor(jobs) as pool:
         folders: queue.Queue[Path] = queue.Queue()
         for i in range(jobs):
             folders.put(copied(Path(base) / str(i)))
 
-        def timed(module: str) -> float:
+        def timed(tests: tuple[str, ...]) -> float:
             folder, began = folders.get(), time.monotonic()
             try:
-                if end_of(folder, MODULES[module], None) != "lived":
-                    raise SystemExit(f"{' '.join(MODULES[module])} fails without any mutant: mend that first")
+                if end_of(folder, tests, None) != "lived":
+                    raise SystemExit(f"{' '.join(tests)} fails without any mutant: mend that first")
             finally:
                 folders.put(folder)
             return max(LEAST_LIMIT_S, SLOWER * (time.monotonic() - began))
@@ -236,15 +236,16 @@ def run(mutants: list[Mutant], jobs: int, tell=lambda result: None) -> list[Resu
             whole = path.read_bytes()
             try:
                 path.write_bytes(mutant.source)
-                result = Result(mutant, end_of(folder, MODULES[mutant.module], limits_s[mutant.module]))
+                tests = tuple(MODULES[mutant.module])
+                result = Result(mutant, end_of(folder, tests, limits_s[tests]))
             finally:
                 path.write_bytes(whole)
                 folders.put(folder)
             tell(result)
             return result
 
-        modules = sorted({mutant.module for mutant in mutants})
-        limits_s = dict(zip(modules, pool.map(timed, modules), strict=True))
+        groups = sorted({tuple(MODULES[mutant.module]) for mutant in mutants})
+        limits_s = dict(zip(groups, pool.map(timed, groups), strict=True))
         return list(pool.map(tried, mutants))
 
 
