@@ -456,7 +456,8 @@ def test_a_manifest_without_variants_does_not_mention_them(small_bundle):
 def test_the_commands(small_bundle, capsys):
     assert main(["fp16", str(small_bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "variants/fp16.onnx"
-    assert main(["int8", str(small_bundle), "--method", "entropy", "--no-reduce-range"]) == 0
+    bits = "--reduce-range" if needs_reduced_range() else "--no-reduce-range"  # else this processor saturates
+    assert main(["int8", str(small_bundle), "--method", "entropy", bits]) == 0
     assert "calibrated by entropy on 4 windows of golden" in capsys.readouterr().out
     assert main(["int8", str(small_bundle), "--weights-only", "--float", "nobody"]) == 2
     assert "expected some of encoder.blocks.0.0.weight" in capsys.readouterr().err
