@@ -1,6 +1,6 @@
 """Streams with clocks of their own against a reference that goes sample by sample, in any chunking, bit for bit."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
@@ -393,6 +393,26 @@ def test_a_gap_of_a_source_whose_rate_is_told(stamps, gap):
     windows = windower.push(t[:, None].astype(np.float32), t) + windower.flush()
     assert (windower.counters.gaps, windower.counters.clock_back) == (1, 0)
     assert 17 <= len(windows) <= 18
+
+
+@settings(max_examples=100, deadline=None)
+@given(stream=streams(), clock=CLOCKS, window=WINDOWS, cuts=CUTS, pad=PADS, source_hz=st.sampled_from([None, 20, 200]))
+def test_arrivals_with_every_other_option_depend_on_no_chunking(stream, clock, window, cuts, pad, source_hz):
+    """And whatever else happens, windows begin in order and every sample is accounted for."""
+    clock = replace(clock, stamps="arrival")
+    rows, t = stream[0], in_unit(stream[1], clock.unit)
+    whole = Windower(SIGNAL, window, clock, source_hz)
+    windows = pushed(whole, rows, t, (), pad)
+    for places in (cuts, range(len(rows))):
+        pieces = Windower(SIGNAL, window, clock, source_hz)
+        assert bits(pushed(pieces, rows, t, places, pad)) == bits(windows)
+        assert pieces.counters == whole.counters
+    assert whole.counters.samples == len(rows)
+    good = np.isfinite(rows).all(axis=1) & np.isfinite(stream[1])
+    assert whole.counters.not_finite == np.count_nonzero(~good)
+    assert (whole.counters.late, whole.counters.duplicates, whole.counters.reordered) == (0, 0, 0)
+    if not whole.counters.clock_back:
+        assert all(a.start_s < b.start_s for a, b in pairwise(windows))
 
 
 def test_a_sensor_at_its_limit_beside_one_whose_limit_nobody_knows():
