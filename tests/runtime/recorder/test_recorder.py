@@ -429,6 +429,15 @@ def test_the_log_keeps_its_share_while_old_days_go(bundle, path):
     writer.close()
 
 
+@pytest.mark.parametrize(("max_mb", "log_bytes"), [(1.0, 1 << 18), (8.0, 1_000_000), (100.0, 1 << 22)])
+def test_an_eighth_of_the_room_is_the_logs(bundle, path, max_mb, log_bytes):
+    """Within a quarter of a megabyte and four; what is left is the store's, but for what a transaction adds."""
+    writer = StoreWriter(path, bundle, max_mb)
+    writer.close()
+    assert writer._wal_bytes == log_bytes
+    assert max_mb * 1e6 - 4096 <= writer._max_pages * 4096 + log_bytes + (1 << 16) <= max_mb * 1e6
+
+
 def test_what_goes_is_not_overwritten_where_that_would_be_another_write(bundle, path):
     with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
         assert recorder._writer._db.execute("PRAGMA secure_delete").fetchone() == (2,)  # FAST

@@ -364,6 +364,14 @@ def test_arrivals_when_the_clock_stands_still_never_run_backward():
             assert (np.diff(window.samples[:, 0]) >= 0).all()
 
 
+def test_an_arrival_moves_the_line_by_a_fiftieth_and_its_slope_by_a_ten_thousandth():
+    arrived = np.array([0.0, 0.02, 0.04 + 0.01, 0.0602 + 1e-6])
+    (found,) = Smoother(0.02, ClockSpec(stamps="arrival"), Counters()).push(
+        Piece(arrived, np.zeros((4, 1), np.float32), np.zeros(4, np.uint8))
+    )
+    np.testing.assert_allclose(found.t, [0.0, 0.02, 0.0402, 0.0602 + 1e-6], rtol=0, atol=1e-12)
+
+
 def test_arrivals_that_fall_back_by_less_than_a_jump_never_run_backward():
     """The line is 0.5 s ahead when the clock steps back: 2 % of that are many periods of a fast source."""
     arrived = np.concatenate([np.arange(1000) / 1000, 0.5 + np.arange(1000) / 1000])
