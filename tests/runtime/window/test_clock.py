@@ -434,6 +434,27 @@ def test_a_sensor_at_its_limit_beside_one_whose_limit_nobody_knows():
         assert windower.counters.saturated == 1
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stamp_after_the_year_5138_is_none(sign):
+    windower = Windower(ONE, WindowSpec(1, 1))
+    windower.push(np.zeros((2, 1), np.float32), sign * np.array([1e11, np.nextafter(1e11, 2e11)]))
+    assert windower.counters.not_finite == 1
+
+
+def test_even_samples_take_the_short_way_and_others_do_not():
+    windower = Windower(WITHOUT_SCALE, WindowSpec(7, 3))
+    for _ in range(3):
+        windower.push(np.ones((5, 2), np.float32))
+        assert windower._tracks[0].is_even
+    assert not pushed_even(Windower(SIGNAL, WindowSpec(7, 3)))  # it looks at every value
+    assert not pushed_even(Windower(WITHOUT_SCALE, WindowSpec(7, 3), source_hz=49.0))
+
+
+def pushed_even(windower):
+    windower.push(np.ones((5, 2), np.float32))
+    return windower._tracks[0].is_even
+
+
 def test_a_push_keeps_nothing_of_the_callers_array():
     rng = np.random.default_rng(3)
     rows, t = rng.normal(size=(60, 2)).astype(np.float32), np.arange(60) / 49.0
