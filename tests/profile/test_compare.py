@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, read_reports
+from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, read_reports, rows_of
 from sdk.profile.interval import interval, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
@@ -206,6 +206,17 @@ def test_the_ratio_of_pairs_by_hand():
     p50 = compare_reports([first], [second]).ratios[0]
     assert (p50.ratio, p50.low, p50.high, p50.verdict) == (*[pytest.approx(1.1)] * 3, "worse")
     assert p50.first == pytest.approx(1000 * 2**4 * 1e-7)
+
+
+def test_figures_are_told_in_their_units():
+    first = made_up(1, joules=0.002)
+    for run in first["runs"]:
+        run["memory"] = {"baseline_bytes": 50_000_000, "peak_bytes": 62_500_000}
+        run["samples"]["total"] = [1234] * 5
+    rows = {row[0]: row[1:3] for row in rows_of(compare_reports([first], [first]))}
+    assert rows["memory, MB"] == ("12.5", "12.5")
+    assert rows["p50, ms"] == ("0.1234", "0.1234")
+    assert rows["energy, mJ"] == ("200", "200")  # 1 J in each run of 5 windows
 
 
 def test_energy_is_compared_where_both_have_it():
