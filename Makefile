@@ -6,10 +6,12 @@ DEV := .venv
 TENSORRT := .venv-tensorrt
 FUZZ := .venv-fuzz
 FUZZ_S ?= 60
+MUTANTS ?= 40
+SEED ?= 0
 BUNDLE := sdk/demo/data/walk.bundle
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint format bench gate fuzz test-device stream-device clean
+.PHONY: help demo test lint format bench gate fuzz mutants test-device stream-device clean
 
 help:
 	@echo "make demo     install the base (no torch) and run the main job on what the package carries"
@@ -19,6 +21,7 @@ help:
 	@echo "make bench    run every benchmark once, quickly"
 	@echo "make gate     ask TensorRT for RTX, which needs no GPU for it, whether it takes what we export"
 	@echo "make fuzz     strange files for each reader, FUZZ_S=60 seconds each; what breaks one stays in build/fuzz"
+	@echo "make mutants  MUTANTS=40 small faults put into the code, SEED=0: how many the closest tests notice, and which not"
 	@echo "make test-device ON='ssh pi --'       the runtime's tests where ON runs a command: a board or an emulator that sees"
 	@echo "                                      this folder and has numpy, scipy, onnxruntime, pytest, hypothesis, safetensors"
 	@echo "make stream-device ON='vm -m 256 --'  a recording streamed there, such as on a machine of little memory"
@@ -55,6 +58,10 @@ fuzz: $(FUZZ)/.installed
 	        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/$$reader- -seed_inputs=$(BUNDLE)/$${pair#*:} \
 	        build/fuzz/$$reader || exit 1; \
 	done
+
+# In a copy of the checkout; each takes as long as the tests of its module.
+mutants: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.mutants --n $(MUTANTS) --seed $(SEED)
 
 # ON is put before the command; bundles are exported here, as a device has no torch.
 test-device: $(DEV)/.installed

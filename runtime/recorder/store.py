@@ -279,6 +279,8 @@ class Store:
         """The rows of a query; a file that was damaged is the user's to mend."""
         try:
             yield from self._db.execute(query, values)
+        except sqlite3.ProgrammingError:  # nothing is wrong with the file
+            raise InputError(self.path, expected="an open store", got="a closed one", fix="Open it again.") from None
         except sqlite3.Error as error:
             raise damaged(self.path, error) from None
 

@@ -81,6 +81,10 @@ class StoreWriter:
         self._max_us = None if max_days is None else int(max_days * 86400 * US)
         self._batch_bytes = self._wal_bytes // 4
         window_bytes = 4 * math.prod(bundle.manifest.window_shape)
+        most_bytes = _WAL_BYTES[1] // 4 - _ROW_BYTES
+        if window_bytes > most_bytes:
+            fix = "No max_mb is enough: cut shorter windows."
+            raise InputError("window", expected=f"at most {most_bytes} bytes", got=window_bytes, fix=fix)
         if window_bytes + _ROW_BYTES > self._batch_bytes or self._max_pages < 32:
             least_mb = max(1.0, math.ceil((window_bytes + _ROW_BYTES) * 32 / 1e6))
             raise InputError("max_mb", expected=f"at least {least_mb:g}", got=max_mb, fix="Give more room.")

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -21,8 +23,10 @@ from exporters.blame import first_difference, runner
 from exporters.commands import COMMANDS
 from exporters.costs import node_macs
 from exporters.inspect import describe, text
+from exporters.parity import Comparison, ParityReport
 from exporters.simplify import lower, operators, serialised
 from runtime.bundle import Bundle
+from runtime.engine import engines_here
 from runtime.errors import InputError, MissingError
 from tests.bundles_small import CHANNELS, LENGTH, needs_openvino, small_manifest, small_windows
 from tests.encoders_small import classifier
@@ -189,6 +193,30 @@ def test_parity_of_a_good_bundle(exported, capsys):
     rows = {(row["windows"], row["batch"], row["output"]) for row in report["rows"]}
     assert rows == {(w, b, o) for w in ("golden", "random") for b in (1, 2, 7) for o in ("features", "logits")}
     assert all(row["labels_agree"] == (1.0 if row["output"] == "logits" else None) for row in report["rows"])
+
+
+def test_only_the_row_that_is_off_is_marked():
+    row = Comparison("onnxruntime", "golden", 1, "logits", 1e-7, 1e-6, 1.0)
+    for bad in (2e-4, math.nan, math.inf):
+        report = ParityReport(
+            "float32", 1e-4, (row, replace(row, batch=2, relative=bad), replace(row, relative=1e-4)), {}
+        )
+        marked = [line for line in report.text().splitlines() if line.rstrip().endswith(" off")]
+        assert len(marked) == 1
+        assert marked[0].split()[2] == "2"
+        assert not report.to_dict()["passed"]
+        json.dumps(report.to_dict(), allow_nan=False)
+    good = ParityReport("float32", 1e-4, (row, row), {"openvino": "not here"})
+    assert "off" not in good.text()
+    assert good.text().endswith("openvino: not here")
+
+
+def test_engines_that_are_not_here_are_missed_only_if_none_was_named(exported):
+    bundle = Bundle.open(exported("fcn").path)
+    assert parity_of_engines(bundle, ["onnxruntime"]).missing == {}
+    gone = {status.name for status in engines_here() if not status.available}
+    assert gone
+    assert gone <= set(parity_of_engines(bundle).missing)
 
 
 def test_a_graph_that_is_not_the_modules_is_seen(small_bundle, capsys):

@@ -284,6 +284,33 @@ def test_processors_that_need_a_reduced_range(tmp_path, text, expected):
     assert needs_reduced_range(tmp_path) is expected
 
 
+@pytest.mark.parametrize("windows", [(), (0,), (1, 2)], ids=["shape", "none", "one that is no number"])
+def test_calibration_windows_are_all_checked(small_bundle, windows):
+    bundle, given = Bundle.open(small_bundle), small_windows(4)
+    given = {0: given[:, 1:], 1: given[:0], 2: given}[len(windows)]
+    if len(windows) == 2:
+        given[windows][0] = np.nan
+    with pytest.raises(InputError, match=r"calibration windows: expected finite numbers of shape \(n, 32, 3\)"):
+        to_int8(bundle.model(), bundle.manifest, given)
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("percentile", (50.5, 100.0), (50.0, 100.01)),
+        ("tolerance", (1e-9,), (0.0, -1.0)),
+        ("agreement", (0.0, 1.0), (-0.01, 1.01)),
+        ("method", ("percentile", "entropy"), ("median",)),
+    ],
+)
+def test_options_on_both_sides_of_their_bounds(field, good, bad):
+    for value in good:
+        assert getattr(Int8Options(**{field: value}), field) == value
+    for value in bad:
+        with pytest.raises(InputError, match=f"{field}.*expected .*got {value}"):
+            Int8Options(**{field: value})
+
+
 def test_a_reduced_range_has_7_bits(small_bundle):
     bundle = Bundle.open(small_bundle)
     options = Int8Options(reduce_range=True)
@@ -429,8 +456,8 @@ def test_a_manifest_without_variants_does_not_mention_them(small_bundle):
 def test_the_commands(small_bundle, capsys):
     assert main(["fp16", str(small_bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "variants/fp16.onnx"
-    range_of_weights = "--reduce-range" if needs_reduced_range() else "--no-reduce-range"  # else 8 bits overflow here
-    assert main(["int8", str(small_bundle), "--method", "entropy", range_of_weights]) == 0
+    bits = "--reduce-range" if needs_reduced_range() else "--no-reduce-range"  # else this processor saturates
+    assert main(["int8", str(small_bundle), "--method", "entropy", bits]) == 0
     assert "calibrated by entropy on 4 windows of golden" in capsys.readouterr().out
     assert main(["int8", str(small_bundle), "--weights-only", "--float", "nobody"]) == 2
     assert "expected some of encoder.blocks.0.0.weight" in capsys.readouterr().err

@@ -77,6 +77,41 @@ def test_values_that_make_no_sense(name):
     assert str(WRONG[name]) in str(caught.value)
 
 
+TINY = 5e-324  # the smallest number above 0
+EDGES = {  # the last values that are taken, and the first beyond that are not
+    "l2": ((0.0, 1e300), (-TINY, INF, math.nan)),
+    "folds": ((2,), (1,)),
+    "gamma": ((0.0, INF, (0.0, INF)), (-TINY, math.nan, (1.0, -TINY), (math.nan, 1.0))),
+    "gamma_ratio": ((TINY,), (0.0, INF, math.nan)),
+    "learning_rate": ((TINY,), (0.0, INF, math.nan)),
+    "weight_decay": ((0.0,), (-TINY, INF, math.nan)),
+    "momentum": ((0.0, math.nextafter(1, 0)), (-TINY, 1.0, math.nan)),
+    "warmup": ((0.0, 1.0), (-TINY, math.nextafter(1, 2), math.nan)),
+    "epochs": ((1,), (0,)),
+    "batch": ((1,), (0,)),
+    "augment": (((), ("jitter",)), (("shear",), ("jitter", "shear"))),
+    "replay": ((0.0,), (-TINY, INF, math.nan)),
+    "turn_epochs": ((1,), (0,)),
+    "keep": ((0.0, 1.0), (-TINY, math.nextafter(1, 2), math.nan)),
+    "seed": ((0,), (-1,)),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_both_sides_of_every_bound(name):
+    for value in EDGES[name][0]:
+        assert getattr(FinetunePlan(**{"method": "full", name: value}), name) == value
+    for value in EDGES[name][1]:
+        with pytest.raises(InputError, match=f"^{name}: expected"):
+            FinetunePlan(**{"method": "full", name: value})
+
+
+def test_only_a_head_needs_a_pull():
+    assert FinetunePlan("head", l2=TINY).l2 == TINY
+    with pytest.raises(InputError, match=r"^l2: expected a finite number above 0, got 0"):
+        FinetunePlan("head", l2=0.0)
+
+
 def test_wrong_values_cover_the_plan():
     assert {*WRONG, "from_layer", "balanced", "budget"} == set(FinetunePlan.__dataclass_fields__)
 

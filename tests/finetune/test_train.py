@@ -12,7 +12,7 @@ from runtime.bundle.contents import TensorSpec
 from sdk.finetune import FinetunePlan
 from sdk.finetune.sample import cached, epoch
 from sdk.finetune.theta import Layout, Pull
-from sdk.finetune.train import Examples, train
+from sdk.finetune.train import Examples, _check, train
 from tests.bundles_small import small_manifest
 
 D, H, C, N = 5, 7, 3, 20
@@ -199,6 +199,22 @@ def test_a_limit_ends_it_after_that_step(limit):
     assert found.stopped_by == "the budget"
     same = train(Net(), layout(), start(), examples()[0], FinetunePlan("full", epochs=9, batch=4), epochs=found.epochs)
     np.testing.assert_array_equal(found.theta, same.theta)
+
+
+def test_a_limit_that_is_reached_at_the_last_step_ended_nothing():
+    plan, steps = FinetunePlan("full", epochs=2, batch=4), []
+    for last, said in ((10, ""), (9, "the budget")):
+        steps.clear()
+        over = lambda: "the budget" if len(steps) == last else ""  # noqa: B023, E731
+        found = train(Net(), layout(), start(), examples()[0], plan, over=over, report=lambda *step: steps.append(step))
+        assert (found.steps, found.stopped_by) == (last, said)
+
+
+@pytest.mark.parametrize(("loss", "theta"), [(math.nan, [1.0, 2.0]), (1.0, [1.0, np.inf]), (1.0, [np.nan, 1.0])])
+def test_one_number_that_is_none_stops_it(loss, theta):
+    _check(1.0, np.array([1.0, 2.0]), 1, 2)
+    with pytest.raises(InputError, match=f"expected a finite loss, got {loss} at step 1 of 2"):
+        _check(loss, np.array(theta), 1, 2)
 
 
 def test_a_loss_that_is_no_number_stops_it():

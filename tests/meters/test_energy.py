@@ -11,6 +11,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.meters import Energy, LineMeter, NoMeter, open_meter
 from sdk.meters.choose import SOURCES
+from sdk.meters.energy import Idle, add_energies
 from sdk.meters.nvml import open_nvml
 from tests.board_trees import FakeNvml, Feed, Firmware, laptop, nano
 
@@ -38,6 +39,54 @@ HWMON = {"sys/class/hwmon/hwmon2/name": "ina226", "sys/class/hwmon/hwmon2/power1
 def test_one_line(energy, text):
     assert str(energy) == text
     assert energy.describe() == text
+
+
+@pytest.mark.parametrize(
+    ("energy", "lines"),
+    [
+        (Energy(1.0, "rapl", ("p",), "counter"), 1),  # nobody knows in what time
+        (Energy(None, "rapl", ("p",), "counter", reason="lost", seconds=2.0), 1),
+        (Energy(1.0, "rapl", ("p",), "counter", seconds=2.0), 3),
+        (Energy(1.0, "rapl", ("p",), "counter", seconds=2.0, leaves_out="the memory"), 4),
+        (Energy(1.0, "rapl", ("p",), "counter", seconds=2.0, idle=Idle(None, reason="busy")), 4),
+        (Energy(1.0, "rapl", ("p",), "counter", seconds=2.0, idle=Idle(0.2), metering_cpu_s=0.02), 6),
+    ],
+)
+def test_what_is_explained(energy, lines):
+    said = energy.explain().splitlines()
+    assert len(said) == lines
+    assert (said == [energy.describe()]) == (lines == 1)
+    if lines == 6:
+        assert said[1:3] == ["idle      0.2 W ± unknown", "net       0.6 J ± unknown"]
+        assert said[5] == "metering  1.00% of one core"
+
+
+def test_what_was_not_measured_says_so_in_json_too():
+    plain = Energy(None, "none", reason="x").to_dict()
+    assert (plain["method"], plain["source"], plain["reason"], plain["joules"]) == ("none", "none", "x", None)
+    assert {plain[name] for name in ("net_joules", "net_uncertainty_j", "metering_share", "seconds")} == {None}
+
+
+@pytest.mark.parametrize("lost", [{"seconds": None}, {"idle": None}, {"idle": Idle(None, reason="busy")}])
+def test_net_joules_need_a_time_and_an_idle_power(lost):
+    whole = Energy(3.0, "rapl", ("p",), "counter", seconds=2.0, uncertainty_j=0.3, idle=Idle(0.5, 0.2))
+    assert (whole.net_joules, whole.net_uncertainty_j) == (2.0, pytest.approx(0.5))
+    part = dataclasses.replace(whole, **lost)
+    assert (part.net_joules, part.net_uncertainty_j) == (None, None)
+    for unsure in ({"uncertainty_j": None}, {"idle": Idle(0.5)}):
+        part = dataclasses.replace(whole, **unsure)
+        assert (part.net_joules, part.net_uncertainty_j) == (2.0, None)
+
+
+def test_energies_of_one_meter_add_up():
+    one = Energy(1.0, "rapl", ("p",), "counter", "", 2.0, 10, 1, uncertainty_j=0.1, metering_cpu_s=0.01, notes=("a",))
+    both = add_energies([one, dataclasses.replace(one, joules=0.5, seconds=1.0, n_samples=4, notes=("a", "b"))])
+    assert (both.joules, both.seconds, both.n_samples, both.n_repeats, both.notes) == (1.5, 3.0, 14, 2, ("a", "b"))
+    assert (both.uncertainty_j, both.metering_cpu_s) == (pytest.approx(0.2), pytest.approx(0.02))
+    unsure = add_energies([one, dataclasses.replace(one, uncertainty_j=None)])
+    assert (unsure.joules, unsure.uncertainty_j) == (2.0, None)  # one of them is not known: nor is the sum
+    lost = Energy(None, "rapl", reason="lost")
+    assert add_energies([one, lost, one]) == lost
 
 
 @pytest.mark.parametrize(("joules", "reason"), [(None, ""), (1.0, "no meter")])

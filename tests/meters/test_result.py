@@ -131,6 +131,9 @@ def test_repeats_and_a_stuck_sensor(tree, clock):
     assert (energy.n_samples, energy.n_repeats) == (62, 61)
     assert energy.notes == ("all 62 readings alike: a steady load or a stuck sensor",)
     assert str(energy).endswith("(hwmon:ina226: power1; all 62 readings alike: a steady load or a stuck sensor)")
+    for n, notes in ((48, 1), (47, 0)):  # of 50 readings it is said, of 49 it is not
+        energy = run(meter, clock, n)
+        assert (energy.n_samples, len(energy.notes)) == (n + 2, notes)
     moving = run(scripted(clock, lambda t: 2 + t // 30), clock, 60)
     assert (moving.n_samples, moving.n_repeats, moving.notes) == (62, 59, ())
 

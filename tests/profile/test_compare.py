@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import LEAST_PAIRS, describe, read_reports
+from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, read_reports, rows_of
 from sdk.profile.interval import interval, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
@@ -169,9 +169,33 @@ def test_figures_by_hand():
     assert list(found) == ["p50", "p10", "mean", "p99", "memory"]  # no meter: no energy
     assert [found[name].ratio for name in ("p50", "p10", "mean", "p99")] == pytest.approx([2] * 4)
     assert found["memory"].ratio == pytest.approx(2, rel=1e-6)
-    medians = [np.median(run["samples"]["total"]) * 1e-7 for run in first["runs"]]
-    assert found["p50"].first == pytest.approx(np.exp(np.median(np.log(medians))))
+    totals = [np.array(run["samples"]["total"]) * 1e-7 for run in first["runs"]]
+    for name, of in (("p50", 50), ("p10", 10), ("p99", 99)):
+        logs = np.log([np.percentile(total, of) for total in totals])
+        assert found[name].first == pytest.approx(np.exp(np.median(logs)))
+    assert found["mean"].first == pytest.approx(np.exp(np.median(np.log([total.mean() for total in totals]))))
     assert found["p50"].low < 2 < found["p50"].high
+
+
+def test_the_level_is_shared_by_the_figures_that_are_judged():
+    """Bonferroni: of three figures each one's interval has the level 1 - 0.05 / 3."""
+    first, second = made_up(1), made_up(2, 0.03)
+    a, b = (
+        np.log([np.median(run["samples"]["total"]) * report["tick_s"] for run in report["runs"]])
+        for report in (first, second)
+    )
+    found = {ratio.figure: ratio for ratio in compare_reports([first], [second]).ratios}
+    assert sorted(name for name, ratio in found.items() if ratio.verdict != "not judged") == ["memory", "p10", "p50"]
+    low, high = np.exp(interval(1 - 0.05 / 3, b, a))
+    assert (found["p50"].low, found["p50"].high) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize(("first", "second", "got"), [(7, 7, "7"), (8, 9, "8 and 9"), (20, 8, "20 and 8")])
+def test_pairs_are_as_many_on_both_sides_and_enough(first, second, got):
+    check_pairs(LEAST_PAIRS, LEAST_PAIRS)
+    assert LEAST_PAIRS == 8
+    with pytest.raises(InputError, match=f"runs: expected at least 8, on both sides, got {got}"):
+        check_pairs(first, second)
 
 
 def test_the_ratio_of_pairs_by_hand():
@@ -182,6 +206,17 @@ def test_the_ratio_of_pairs_by_hand():
     p50 = compare_reports([first], [second]).ratios[0]
     assert (p50.ratio, p50.low, p50.high, p50.verdict) == (*[pytest.approx(1.1)] * 3, "worse")
     assert p50.first == pytest.approx(1000 * 2**4 * 1e-7)
+
+
+def test_figures_are_told_in_their_units():
+    first = made_up(1, joules=0.002)
+    for run in first["runs"]:
+        run["memory"] = {"baseline_bytes": 50_000_000, "peak_bytes": 62_500_000}
+        run["samples"]["total"] = [1234] * 5
+    rows = {row[0]: row[1:3] for row in rows_of(compare_reports([first], [first]))}
+    assert rows["memory, MB"] == ("12.5", "12.5")
+    assert rows["p50, ms"] == ("0.1234", "0.1234")
+    assert rows["energy, mJ"] == ("200", "200")  # 1 J in each run of 5 windows
 
 
 def test_energy_is_compared_where_both_have_it():

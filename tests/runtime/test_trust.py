@@ -1,5 +1,6 @@
 """With trust keys only what they signed opens, and the refusal says why; without them nothing changes."""
 
+import base64
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from exporters.sign import sign_bundle
 from runtime.bundle import Bundle, Trust
-from runtime.bundle.trust import key_id
+from runtime.bundle.trust import key_id, read_signatures
 from runtime.command import guarded, open_bundle
 from runtime.errors import BundleError, InputError, MissingError, TrustError
 from runtime.specs import BASE
@@ -133,6 +134,34 @@ REFUSED = {
         lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(signature="AAAA")),
         "got a signature that is not 64 bytes in base64",
     ),
+    "signature without a hash": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(manifest_sha256="zz")),
+        "got manifest_sha256 that is no hash",
+    ),
+    "signature with a hash in capitals": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(manifest_sha256=d["manifest_sha256"][:-1] + "A")),
+        "got manifest_sha256 that is no hash",
+    ),
+    "signature with a number for a hash": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(manifest_sha256=1)),
+        "got manifest_sha256 that is no hash",
+    ),
+    "signatures that are no list": (
+        lambda p: changed(p / "manifest.sig", lambda d: d.update(signatures=dict(enumerate(d["signatures"])))),
+        "got no list of at most 16 signatures",
+    ),
+    "key id a number": (
+        lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(key=1)),
+        "got a key id that is none, or twice",
+    ),
+    "key id short": (
+        lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(key="ab")),
+        "got a key id that is none, or twice",
+    ),
+    "signature no text": (
+        lambda p: changed(p / "manifest.sig", lambda d: d["signatures"][0].update(signature=7)),
+        "got a signature that is not 64 bytes in base64",
+    ),
     "signature of a later schema": (
         lambda p: changed(p / "manifest.sig", lambda d: d.update(schema=2)),
         "expected a signature file of schema 1, got schema 2",
@@ -148,6 +177,27 @@ def test_what_is_refused_and_why(signed, how):
     with pytest.raises(TrustError, match=message) as caught:
         Bundle.open(signed, trust=MINE)
     assert str(signed) in caught.value.where
+
+
+def test_sixteen_signatures_are_read_and_seventeen_are_not(tmp_path):
+    path, signature = tmp_path / "manifest.sig", base64.b64encode(bytes(64)).decode()
+    entries = [{"key": f"{i:016x}", "signature": signature} for i in range(17)]
+    for n in (0, 1, 16):
+        path.write_text(json.dumps({"schema": 1, "manifest_sha256": "a" * 64, "signatures": entries[:n]}))
+        signed, found = read_signatures(path)
+        assert (signed, len(found), set(found.values())) == ("a" * 64, n, {bytes(64)} if n else set())
+    path.write_text(json.dumps({"schema": 1, "manifest_sha256": "a" * 64, "signatures": entries}))
+    with pytest.raises(TrustError, match="got no list of at most 16 signatures"):
+        read_signatures(path)
+
+
+@pytest.mark.parametrize("length", [0, 63, 65])
+def test_a_signature_has_64_bytes(tmp_path, length):
+    path, signature = tmp_path / "manifest.sig", base64.b64encode(bytes(length)).decode()
+    entry = {"key": "0" * 16, "signature": signature}
+    path.write_text(json.dumps({"schema": 1, "manifest_sha256": "a" * 64, "signatures": [entry]}))
+    with pytest.raises(TrustError, match="got a signature that is not 64 bytes in base64"):
+        read_signatures(path)
 
 
 def test_another_model_or_an_older_one_of_the_same_signer(signed):

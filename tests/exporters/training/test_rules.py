@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -42,10 +43,10 @@ def shaken(module):
     return module.eval()
 
 
-def compare(module, shape, windows=None):
-    """The error of the gradients, and of torch's own in single precision."""
+def compare(module, shape, windows=None, change=lambda model: model):
+    """The error of the gradients, and of torch's own in single precision; `change` is done to what was exported."""
     manifest = manifest_of(module, shape)
-    graph = training_graph(exported_model(module, shape), manifest, 0)
+    graph = training_graph(change(exported_model(module, shape)), manifest, 0)
     rng = np.random.default_rng(1)
     windows = rng.normal(size=(N, *shape)).astype(np.float32) if windows is None else windows
     labels, weights = labelled(len(windows), 3)
@@ -101,6 +102,18 @@ class Function(nn.Module):
         return self.function(self.linear(x))
 
 
+class Biased(nn.Module):
+    """A convolution whose bias is a constant of the graph: no parameter, and not zero."""
+
+    def __init__(self, bias):
+        super().__init__()
+        self.kernels = nn.Parameter(torch.randn(5, 4, 3))
+        self.bias = bias  # no buffer, so that `shaken` leaves it alone
+
+    def forward(self, x):
+        return functional.conv1d(x, self.kernels, torch.tensor(self.bias, dtype=x.dtype))
+
+
 class Light(nn.Module):
     """Weights of a convolution that are no parameters themselves, and windows that share them."""
 
@@ -132,6 +145,9 @@ def rows(*layers):
 
 CASES = {
     "conv1d": lambda: maps(nn.Conv1d(4, 5, 3, padding=1), nn.ReLU(), nn.Conv1d(5, 3, 4, 2, dilation=2, padding=3)),
+    "frozen bias": lambda: maps(Biased([0.5, -1.0, 0.0, 2.0, 0.0]), nn.ReLU()),
+    "frozen bias of zeros": lambda: maps(Biased([0.0] * 5), nn.ReLU()),
+    "many columns": lambda: image(nn.Conv2d(6, 500, 1), nn.ReLU(), nn.Conv2d(500, 2, (3, 5))),
     "pointwise": lambda: maps(nn.Conv1d(4, 6, 1, bias=False), nn.ReLU(), nn.Conv1d(6, 2, 1, stride=3)),
     "many taps": lambda: maps(nn.Conv1d(4, 300, 5, padding=2), nn.ReLU(), nn.Conv1d(300, 4, 12)),
     "depthwise": lambda: maps(nn.Conv1d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv1d(4, 8, 3, groups=4, stride=2)),
@@ -183,6 +199,28 @@ def test_a_rule_against_torch(name):
     torch.manual_seed(3)
     shape, layers, more = CASES[name]()
     error, single = compare(shaken(Net(shape, layers, **more)), shape)
+    assert error <= 1e-6 or error <= 2 * single
+
+
+def test_an_average_pool_without_attributes_leaves_padding_out_of_the_mean():
+    """ONNX: ceil_mode and count_include_pad are 0 where they are not given; torch always writes both."""
+    torch.manual_seed(3)
+    taken = []
+
+    def stripped(model):
+        proto = onnx.load_model_from_string(model)
+        for node in proto.graph.node:
+            if node.op_type == "AveragePool":
+                kept = [a for a in node.attribute if a.name in ("kernel_shape", "strides", "pads")]
+                taken.append(len(node.attribute) - len(kept))
+                del node.attribute[:]
+                node.attribute.extend(kept)
+        return proto.SerializeToString()
+
+    shape, layers, more = maps(nn.Conv1d(4, 5, 3), nn.AvgPool1d(3, 2, padding=1, count_include_pad=False), nn.ReLU())
+    error, single = compare(shaken(Net(shape, layers, **more)), shape, change=stripped)
+    assert len(taken) == 1
+    assert taken[0] >= 1
     assert error <= 1e-6 or error <= 2 * single
 
 

@@ -511,6 +511,33 @@ def test_times_that_are_not_finite(value):
         EventRule(enter=value)
 
 
+TINY, BELOW_1, ABOVE_1 = 5e-324, math.nextafter(1, 0), math.nextafter(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "where"),
+    [
+        ({"smoothing_windows": 1}, {"smoothing_windows": 0}, "smoothing_windows"),
+        ({"votes_needed": 1, "votes_of": 2}, {"votes_needed": 0, "votes_of": 2}, "votes_needed"),
+        ({"votes_needed": 2, "votes_of": 2}, {"votes_needed": 3, "votes_of": 2}, "votes_needed"),
+        ({"exit": TINY}, {"exit": 0.0}, "enter and exit"),
+        ({"enter": 0.5, "exit": 0.5}, {"enter": math.nextafter(0.5, 0), "exit": 0.5}, "enter and exit"),
+        ({"enter": BELOW_1}, {"enter": 1.0}, "enter and exit"),
+        ({"enter_by_label": {"running": BELOW_1}}, {"enter_by_label": {"running": 1.0}}, "enter and exit"),
+        ({"exit_by_label": {"running": TINY}}, {"exit_by_label": {"walking": 0.4, "running": 0.0}}, "enter and exit"),
+        ({"min_duration_s": 0.0}, {"min_duration_s": -TINY}, "min_duration_s"),
+        ({"refractory_s": 0.0}, {"refractory_s": -TINY}, "refractory_s"),
+        ({"min_duration_s": 1e300}, {"min_duration_s": math.inf}, "min_duration_s"),
+        ({"unknown_below": 0.0}, {"unknown_below": -TINY}, "unknown_below"),
+        ({"unknown_below": 1.0}, {"unknown_below": ABOVE_1}, "unknown_below"),
+    ],
+)
+def test_both_sides_of_every_bound(good, bad, where):
+    EventRule(**good)
+    with pytest.raises(BundleError, match=f"^events: {where}: expected"):
+        EventRule(**bad)
+
+
 def test_a_tracker_for_a_bundle(small_bundle):
     bundle = Bundle.open(small_bundle)
     tracker = EventTracker.for_bundle(bundle)

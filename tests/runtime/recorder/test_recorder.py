@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,8 +29,10 @@ from runtime import (
     cut_windows,
     open_engine,
 )
-from runtime.recorder.schema import encoder_id
+from runtime.recorder.schema import US, encoder_id
 from runtime.recorder.store import Span, paint
+from runtime.recorder.writer import Row, StoreWriter
+from runtime.specs import WindowSpec
 from tests.recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk
 from tests.runtime.recorder import target as recorder_target
 from tests.waiting import PATIENCE_S, until
@@ -405,6 +408,63 @@ def test_a_damaged_store_is_an_error_and_not_a_crash(bundle, path):
     assert "a whole store" in found  # anything but an InputError ends the test
 
 
+def test_the_log_keeps_its_share_while_old_days_go(bundle, path):
+    """Nothing is written but what takes old rows away: many transactions, and no window asks for room."""
+    writer = StoreWriter(path, bundle, 8.0, 3.0)
+    rows = [
+        Row(int((EPOCH_S + k * HOP_S) * US), pair(k, bundle.manifest.labels)[0], k * 64, bytes([k % 256]) * 3072)
+        for k in range(1500)
+    ]
+    while rows:
+        n = writer.fitting(rows)
+        writer.commit(rows[:n])
+        del rows[:n]
+    later = pair(0, bundle.manifest.labels)[0]
+    writer.commit([Row(int((EPOCH_S + 30 * 86400) * US), later, 0, b"", True)])
+    sizes, fold = [], writer.fold
+    writer.fold = lambda: (sizes.append(os.stat(f"{path}-wal").st_size), fold())
+    writer.commit([Row(int((EPOCH_S + 30 * 86400 + 1) * US), later, 0, b"", True)])
+    assert writer.removed == 1500
+    assert 0 < max(sizes) <= 8e6 / 8
+    writer.close()
+
+
+@pytest.mark.parametrize(("max_mb", "log_bytes"), [(1.0, 1 << 18), (8.0, 1_000_000), (100.0, 1 << 22)])
+def test_an_eighth_of_the_room_is_the_logs(bundle, path, max_mb, log_bytes):
+    """Within a quarter of a megabyte and four; what is left is the store's, but for what a transaction adds."""
+    writer = StoreWriter(path, bundle, max_mb)
+    writer.close()
+    assert writer._wal_bytes == log_bytes
+    assert max_mb * 1e6 - 4096 <= writer._max_pages * 4096 + log_bytes + (1 << 16) <= max_mb * 1e6
+
+
+def test_what_goes_is_not_overwritten_where_that_would_be_another_write(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        assert recorder._writer._db.execute("PRAGMA secure_delete").fetchone() == (2,)  # FAST
+
+
+def with_windows(bundle, length):
+    manifest = replace(bundle.manifest, window=WindowSpec(length, length))
+    return SimpleNamespace(manifest=manifest, version="base", personal_tensors={})
+
+
+@pytest.mark.parametrize("length", [5_000, 30_000, 43_685])
+def test_the_room_that_is_asked_for_is_enough(bundle, path, length):
+    large = with_windows(bundle, length)
+    with pytest.raises(InputError, match="max_mb: expected at least") as caught:
+        StoreWriter(path, large, 1.0)
+    least_mb = float(caught.value.expected.removeprefix("at least "))
+    StoreWriter(path, large, least_mb).close()
+    with pytest.raises(InputError, match="max_mb: expected at least"):
+        StoreWriter(path, large, least_mb - 1.5)
+
+
+def test_a_window_that_no_room_is_enough_for_is_not_asked_more_room_for(bundle, path):
+    with pytest.raises(InputError, match=r"^window: expected at most 1048448 bytes, got 1048464\. No max_mb is enough"):
+        StoreWriter(path, with_windows(bundle, 43_686), 1e6)
+    assert not path.exists()
+
+
 def test_a_smaller_budget_shrinks_the_file(bundle, path):
     with Recorder(path, bundle, max_mb=8.0, epoch=EPOCH_S) as recorder:
         for begin in range(0, 1500, 500):
@@ -645,6 +705,25 @@ def test_closing_twice_and_writing_after(bundle, path):
     recorder.close()
     fill(recorder, range(3, 5))
     assert (recorder.counters.written, recorder.counters.dropped, recorder.flush()) == (3, 2, True)
+
+
+def test_a_store_that_was_closed_is_not_called_damaged(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(3))
+    store = Store(path)
+    span = store.span_s
+    store.close()
+    store.close()
+    for late in (
+        lambda: store.span_s,
+        lambda: store.counts(*span),
+        lambda: list(store.predictions(*span)),
+        lambda: list(store.windows(*span)),
+        lambda: store.mark(*span, "walking", 0.0),
+        lambda: store.undo(),
+    ):
+        with pytest.raises(InputError, match=r"me.db: expected an open store, got a closed one. Open it again."):
+            late()
 
 
 def test_rows_are_committed_without_a_flush(bundle, path):

@@ -1,6 +1,6 @@
 """Streams with clocks of their own against a reference that goes sample by sample, in any chunking, bit for bit."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,8 @@ from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.stream import Stream
 from runtime.window import Windower, cut_windows
 from runtime.window.lowpass import LowPass
+from runtime.window.order import Smoother
+from runtime.window.pieces import Counters, Piece
 from tests.runtime.window import clock_reference
 
 RATE_HZ = 50.0
@@ -362,6 +364,97 @@ def test_arrivals_when_the_clock_stands_still_never_run_backward():
             assert (np.diff(window.samples[:, 0]) >= 0).all()
 
 
+def test_an_arrival_moves_the_line_by_a_fiftieth_and_its_slope_by_a_ten_thousandth():
+    arrived = np.array([0.0, 0.02, 0.04 + 0.01, 0.0602 + 1e-6])
+    (found,) = Smoother(0.02, ClockSpec(stamps="arrival"), Counters()).push(
+        Piece(arrived, np.zeros((4, 1), np.float32), np.zeros(4, np.uint8))
+    )
+    np.testing.assert_allclose(found.t, [0.0, 0.02, 0.0402, 0.0602 + 1e-6], rtol=0, atol=1e-12)
+
+
+def test_arrivals_that_fall_back_by_less_than_a_jump_never_run_backward():
+    """The line is 0.5 s ahead when the clock steps back: 2 % of that are many periods of a fast source."""
+    arrived = np.concatenate([np.arange(1000) / 1000, 0.5 + np.arange(1000) / 1000])
+    counters = Counters()
+    (found,) = Smoother(1e-3, ClockSpec(stamps="arrival", back_s=1.0), counters).push(
+        Piece(arrived, np.zeros((2000, 1), np.float32), np.zeros(2000, np.uint8))
+    )
+    assert (np.diff(found.t) > 0).all()
+    assert counters.clock_back == 0
+
+
+@pytest.mark.parametrize("source_hz", [10.0, 50.0, 200.0, 1000.0])
+def test_arrivals_of_a_source_whose_rate_is_told_make_all_windows(source_hz):
+    t = np.arange(int(20 * source_hz)) / source_hz
+    windower = Windower(ONE, WindowSpec(50, 50), ClockSpec(stamps="arrival"), source_hz)
+    windows = windower.push(t[:, None].astype(np.float32), t) + windower.flush()
+    assert len(windows) in (19, 20)
+    assert (windower.counters.gaps, windower.counters.clock_back, windower.counters.late) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("stamps", ["measured", "arrival"])
+@pytest.mark.parametrize("gap", ["split", "hold", "mark"])
+def test_a_gap_of_a_source_whose_rate_is_told(stamps, gap):
+    """2 s are lost of 20: one gap, whatever the stamps are of and whatever is done about it."""
+    t = np.delete(np.arange(2000) / 100, slice(1000, 1200))
+    windower = Windower(ONE, WindowSpec(50, 50), ClockSpec(stamps=stamps, gap=gap), 100.0)
+    windows = windower.push(t[:, None].astype(np.float32), t) + windower.flush()
+    assert (windower.counters.gaps, windower.counters.clock_back) == (1, 0)
+    assert 17 <= len(windows) <= 18
+
+
+@settings(max_examples=100, deadline=None)
+@given(stream=streams(), clock=CLOCKS, window=WINDOWS, cuts=CUTS, pad=PADS, source_hz=st.sampled_from([None, 20, 200]))
+def test_arrivals_with_every_other_option_depend_on_no_chunking(stream, clock, window, cuts, pad, source_hz):
+    """And whatever else happens, windows begin in order and every sample is accounted for."""
+    clock = replace(clock, stamps="arrival")
+    rows, t = stream[0], in_unit(stream[1], clock.unit)
+    whole = Windower(SIGNAL, window, clock, source_hz)
+    windows = pushed(whole, rows, t, (), pad)
+    for places in (cuts, range(len(rows))):
+        pieces = Windower(SIGNAL, window, clock, source_hz)
+        assert bits(pushed(pieces, rows, t, places, pad)) == bits(windows)
+        assert pieces.counters == whole.counters
+    assert whole.counters.samples == len(rows)
+    good = np.isfinite(rows).all(axis=1) & np.isfinite(stream[1])
+    assert whole.counters.not_finite == np.count_nonzero(~good)
+    assert (whole.counters.late, whole.counters.duplicates, whole.counters.reordered) == (0, 0, 0)
+    if not whole.counters.clock_back:
+        assert all(a.start_s < b.start_s for a, b in pairwise(windows))
+
+
+def test_a_sensor_at_its_limit_beside_one_whose_limit_nobody_knows():
+    known, unknown = Modality("acc", "g", ("x",), RATE_HZ, 2.0), Modality("gyro", "rad/s", ("y",), RATE_HZ)
+    for signal, rows in (
+        (Signal((known, unknown)), [[2, 9], [1.99, 9]]),
+        (Signal((unknown, known)), [[9, -2], [9, 1]]),
+    ):
+        windower = Windower(signal, WindowSpec(2, 2))
+        windower.push(np.array(rows, np.float32))
+        assert windower.counters.saturated == 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stamp_after_the_year_5138_is_none(sign):
+    windower = Windower(ONE, WindowSpec(1, 1))
+    windower.push(np.zeros((2, 1), np.float32), sign * np.array([1e11, np.nextafter(1e11, 2e11)]))
+    assert windower.counters.not_finite == 1
+
+
+def test_even_samples_take_the_short_way_and_others_do_not():
+    windower = Windower(WITHOUT_SCALE, WindowSpec(7, 3))
+    for _ in range(3):
+        windower.push(np.ones((5, 2), np.float32))
+        assert windower._tracks[0].is_even
+    assert not pushed_even(Windower(SIGNAL, WindowSpec(7, 3)))  # it looks at every value
+    assert not pushed_even(Windower(WITHOUT_SCALE, WindowSpec(7, 3), source_hz=49.0))
+
+
+def pushed_even(windower):
+    windower.push(np.ones((5, 2), np.float32))
+    return windower._tracks[0].is_even
+
+
 def test_a_push_keeps_nothing_of_the_callers_array():
     rng = np.random.default_rng(3)
     rows, t = rng.normal(size=(60, 2)).astype(np.float32), np.arange(60) / 49.0
@@ -372,6 +465,25 @@ def test_a_push_keeps_nothing_of_the_callers_array():
         found += reused.push(buffer, stamps)
         buffer[:], stamps[:] = 77, 88
     assert bits(found + reused.flush()) == bits(pushed(clean, rows, t, ()))
+
+
+def test_a_clock_at_its_bounds():
+    edges = {"gap_s": 0.0, "longest_hold_s": 0.0, "reorder_s": 0.0, "back_s": 0.0}
+    assert ClockSpec(**edges, least_real=0.0).back_s == 0.0
+    assert ClockSpec(least_real=1.0).least_real == 1.0
+    for name in (*edges, "least_real"):
+        for value in (-5e-324, np.inf, np.nan):
+            with pytest.raises(BundleError, match=f"^clock: expected times of at least 0 seconds.*{name} {value}"):
+                ClockSpec(**{name: value})
+    with pytest.raises(BundleError, match="least_real from 0 to 1"):
+        ClockSpec(least_real=np.nextafter(1, 2))
+
+
+@pytest.mark.parametrize(("length", "hop"), [(1, 0), (0, 1), (-1, 1)])
+def test_a_window_and_its_hop_are_one_sample_or_more(length, hop):
+    assert WindowSpec(1, 1).hop_samples == 1
+    with pytest.raises(BundleError, match=f"at least 1 sample, got length {length}, hop {hop}"):
+        WindowSpec(length, hop)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import random
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -473,6 +474,31 @@ def test_a_chosen_engine_that_is_gone_is_measured_anew(bundle, asked):
     choice.remember(bundle, Choice(Candidate("tensorrt"), "it was fast"))
     assert open_engine(bundle, "auto").name == "openvino"
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "gone", [Candidate("tensorrt"), Candidate("onnxruntime", "int8"), Candidate("onnxruntime", threads=0)]
+)
+def test_a_kept_choice_needs_its_engine_its_precision_and_a_thread(bundle, gone):
+    choice.remember(bundle, Choice(gone, "it was fast"))
+    assert choice.recall(bundle, table={"onnxruntime": None}) is None
+    choice.remember(bundle, Choice(Candidate("onnxruntime"), "because"))
+    assert choice.recall(bundle, table={"onnxruntime": None}).reason == "because"
+    assert choice.recall(bundle, table={}) is None
+
+
+def test_a_choice_is_that_of_all_files_that_could_be_chosen(bundle):
+    """Other variants are other candidates; other golden windows are not."""
+
+    def key(**files):
+        named = {"model.onnx": "aa", "golden.npz": "bb", "variants/int8.onnx": "cc", **files}
+        manifest = SimpleNamespace(files={name: SimpleNamespace(sha256=value) for name, value in named.items()})
+        return choice._key(SimpleNamespace(manifest=manifest), 1)
+
+    assert key() == key(**{"golden.npz": "dd"})
+    assert key() != key(**{"variants/int8.onnx": "dd"})
+    assert key() != key(**{"variants/fp16.onnx": "dd"})
+    assert key() != key(**{"model.onnx": "dd"})
 
 
 def test_a_verdict_that_others_wrote_is_used(bundle, asked):

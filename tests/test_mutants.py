@@ -1,0 +1,123 @@
+"""The faults that `make mutants` puts into the code, and that it tells tests that notice from tests that do not."""
+
+import ast
+import subprocess
+from itertools import islice
+
+import pytest
+
+from tests import mutants
+from tests.mutants import MODULES, ROOT, Mutant, Result, line_of, mutants_of, sample, score_of, table_of
+
+SOURCE = b'''"""A sum of \xc2\xb5."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    name: str = "none"
+    loud: bool = False
+
+
+def total(values: list[float], least: int = 2, *, text: str = "a") -> float | None:
+    """Not 3."""
+    \xc2\xb5 = "\xc2\xb5" + text; wanted = len(values) >= least and not text
+    if len(values) < least or values is None:
+        raise ValueError(f"at least {least + 1}")
+    values.sort()
+    return max(values) - values[0] * 0.5
+'''
+
+
+def test_every_kind_of_fault_by_hand():
+    found = [(mutant.line, mutant.kind, mutant.old, mutant.new) for mutant in mutants_of("x.py", SOURCE)]
+    assert sorted(found) == sorted(
+        [
+            (8, "default", '"none"', "'mutant'"),
+            (9, "default", "False", "True"),
+            (12, "constant + 1", "2", "3"),
+            (12, "constant x 2", "2", "4"),
+            (12, "default", '"a"', "'mutant'"),
+            (14, "and/or", "len(values) >= least and not text", "(len(values) >= least or not text)"),
+            (14, "boundary", "len(values) >= least", "(len(values) > least)"),
+            (14, "negated", "len(values) >= least", "(len(values) < least)"),
+            (14, "not removed", "not text", "(text)"),
+            (15, "and/or", "len(values) < least or values is None", "(len(values) < least and values is None)"),
+            (15, "boundary", "len(values) < least", "(len(values) <= least)"),
+            (15, "negated", "len(values) < least", "(len(values) >= least)"),
+            (15, "negated", "values is None", "(values is not None)"),
+            (16, "removed", 'raise ValueError(f"at least {least + 1}")', "pass"),
+            (17, "removed", "values.sort()", "pass"),
+            (18, "arithmetic", "max(values) - values[0] * 0.5", "(max(values) + values[0] * 0.5)"),
+            (18, "arithmetic", "values[0] * 0.5", "(values[0] / 0.5)"),
+            (18, "constant + 1", "0", "1"),
+            (18, "constant + 1", "0.5", "1.5"),
+            (18, "constant x 2", "0.5", "1.0"),
+            (18, "min/max/any/all", "max(values)", "(min(values))"),
+            (18, "return None", "return max(values) - values[0] * 0.5", "return None"),
+        ]
+    )
+
+
+def test_a_mutant_differs_from_its_module_where_it_says():
+    whole = SOURCE.splitlines()
+    for mutant in mutants_of("x.py", SOURCE):
+        lines = mutant.source.splitlines()
+        assert [i + 1 for i, (a, b) in enumerate(zip(whole, lines, strict=True)) if a != b] == [mutant.line]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_that_matters_is_there_with_its_tests_and_has_mutants(module):
+    assert all((ROOT / name).is_file() for name in MODULES[module])
+    found = mutants_of(module, (ROOT / module).read_bytes())
+    assert len(found) >= 40
+    whole = ast.dump(ast.parse((ROOT / module).read_bytes()))
+    assert all(ast.dump(ast.parse(mutant.source)) != whole for mutant in islice(found, 0, None, 7))
+
+
+def test_a_sample_is_that_of_its_seed_and_of_all_modules_alike():
+    modules = list(MODULES)[:5]
+    first = sample(13, 1, modules)
+    assert first == sample(13, 1, modules)
+    assert first != sample(13, 2, modules)
+    assert len(set(first)) == 13
+    assert {sum(mutant.module == name for mutant in first) for name in modules} == {2, 3}
+    assert len(sample(10**6, 1, modules[:1])) == len(mutants_of(modules[0], (ROOT / modules[0]).read_bytes()))
+
+
+def test_who_notices_kills_who_hangs_is_ended_and_the_checkout_stays(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    subprocess.run(["git", "init", "-q", str(checkout)], check=True)
+    code = "def half(n):\n    while n > 9:\n        n -= 1\n    return n * 1\n"
+    (checkout / "code.py").write_text(code)
+    (checkout / "test_it.py").write_text("from code import half\n\n\ndef test_it():\n    assert half(11) == 9\n")
+    monkeypatch.setattr(mutants, "ROOT", checkout)
+    monkeypatch.setattr(mutants, "LEAST_LIMIT_S", 8.0)
+    monkeypatch.setitem(MODULES, "code.py", ["test_it.py"])
+    made = {(m.line, m.kind, m.new): m for m in mutants_of("code.py", code.encode())}
+    wanted = {
+        (4, "arithmetic", "(n / 1)"): "lived",  # the same number
+        (4, "return None", "return None"): "killed",
+        (2, "boundary", "(n >= 9)"): "killed",
+        (3, "removed", "pass"): "time",
+    }
+    results = mutants.run([made[key] for key in wanted], 1)
+    assert [result.end for result in results] == list(wanted.values())
+    assert (checkout / "code.py").read_text() == code
+    assert {path.name for path in checkout.iterdir()} == {".git", "code.py", "test_it.py"}
+    (checkout / "test_it.py").write_text("def test_it():\n    assert False\n")
+    with pytest.raises(SystemExit, match=r"test_it.py fails without any mutant"):
+        mutants.run([made[4, "arithmetic", "(n / 1)"]], 1)
+
+
+def test_the_score_and_the_table():
+    one = Mutant("a.py", 3, "removed", "f(x)", "pass", b"")
+    results = [Result(one, "lived"), Result(one, "time"), Result(one._replace(module="b.py"), "killed")]
+    assert score_of(results) == pytest.approx(2 / 3)
+    lines = [line.split() for line in table_of(results).splitlines()]
+    assert ["a.py", "2", "0", "1", "1", "50%"] in lines
+    assert ["b.py", "1", "1", "0", "0", "100%"] in lines
+    assert lines[-1] == ["all", "3", "1", "1", "1", "67%"]
+    assert line_of(results[0]) == "lived   a.py:3  removed: f(x) -> pass"
