@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, open_bundle, run_command
+from runtime.command import DONE, add_trust, open_bundle, run_command, trust_of
 
 HELP = "Make one file of a bundle, or a bundle of one file."
 EXAMPLES = """\
@@ -33,15 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Pack or unpack; the exit code."""
     from runtime.bundle import pack, unpack
 
+    trust = trust_of(arguments)
     if arguments.what == "pack":
-        open_bundle(arguments.source, "base", trust=arguments.trust)
-        print(pack(arguments.source, arguments.to))
+        bundle = open_bundle(arguments.source, "base", trust=trust)
+        print(pack(bundle, arguments.to))
         return DONE
-    from runtime.bundle import Trust
-
-    trust = None if arguments.trust is None else Trust.of(arguments.trust)
     bundle = unpack(arguments.source, arguments.to, trust=trust)
-    open_bundle(arguments.to, "base", trust=arguments.trust)
+    open_bundle(arguments.to, "base", trust=trust)
     print(f"{arguments.to}: {bundle.manifest.name}")
     return DONE
 

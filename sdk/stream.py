@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, add_trust, open_bundle, run_command
+from runtime.command import DONE, add_trust, open_bundle, run_command, trust_of
 from sdk.shown import (
     YEAR_2001_S,
     describe_counters,
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.sinks import open_sink
     from sdk.scores import Tally
 
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     if arguments.max_mb is not None and arguments.record is None:
         raise InputError("--max-mb", expected="a --record with it", got="none", fix="Name a store: --record me.db.")
     source, sinks = _source(arguments, bundle), [open_sink(url) for url in arguments.sink]

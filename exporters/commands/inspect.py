@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, add_version, open_bundle
+from runtime.command import DONE, add_trust, add_version, open_bundle, trust_of
 
 HELP = (
     "What a bundle is: signal, window, layers with their products and parameters, memory, files, where it comes from."
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the page or the JSON."""
     from exporters.inspect import describe, svg, text
 
-    facts = describe(open_bundle(arguments.bundle, arguments.version, trust=arguments.trust))
+    facts = describe(open_bundle(arguments.bundle, arguments.version, trust=trust_of(arguments)))
     if arguments.svg:
         from runtime.files.atomic import write_atomic
 

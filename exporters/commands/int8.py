@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.commands import need_packages
-from runtime.command import DONE, Progress, add_trust, open_bundle
+from runtime.command import DONE, Progress, add_trust, open_bundle, trust_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from exporters.variants import add_variant, describe
     from runtime.specs import BASE
 
-    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     options = Int8Options(
         method=arguments.method,
         percentile=arguments.percentile,

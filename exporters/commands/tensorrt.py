@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, add_trust, open_bundle, table
+from runtime.command import DONE, FAILED, Progress, add_trust, open_bundle, table, trust_of
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check or build each precision; the exit code."""
     from runtime.engine.tensorrt.child import Limits
 
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     seconds = arguments.seconds or (120.0 if arguments.check else 900.0)
     limits = Limits(seconds, arguments.memory_mb << 20)
     wanted = arguments.precision or bundle.precisions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runtime.command import DONE, Progress, add_trust, open_bundle, table
+from runtime.command import DONE, Progress, add_trust, open_bundle, table, trust_of
 
 HELP = "Add training graphs to a bundle, in place of those that it has; the model and personal versions stay."
 EXAMPLES = """\
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingError(
             "train", expected="the package onnx", got="none", fix='Install it: pip install "sensedge[graphs]"'
         ) from error
-    open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     manifest = add_training(arguments.bundle, arguments.layers, progress=Progress().show).manifest
     rows = [
         (

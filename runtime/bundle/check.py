@@ -49,6 +49,19 @@ def read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
     return data
 
 
+def check_same(path: Path, manifest: bytes, sha256: str | None) -> str:
+    """The hash of a manifest's bytes, which must be this one, if one is given.
+
+    Raises:
+        BundleError: another.
+    """
+    found = hashlib.sha256(manifest).hexdigest()
+    if sha256 is not None and found != sha256:
+        fix = "The bundle was replaced meanwhile: open it again."
+        raise BundleError(path / "manifest.json", expected=f"the manifest of sha256 {sha256}", got=found, fix=fix)
+    return found
+
+
 def check_listed(where: object, manifest: Manifest) -> None:
     """Make sure that a manifest lists the files of a bundle and nothing else, so that no path leads outside."""
     graphs = (*(spec.file for spec in manifest.training), *(spec.file for spec in manifest.variants))

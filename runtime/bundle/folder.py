@@ -34,6 +34,7 @@ from runtime.bundle.check import (
     MANIFEST_LIMIT_BYTES,
     check_files,
     check_overlay,
+    check_same,
     check_tensors,
     read,
     read_whole,
@@ -68,16 +69,25 @@ class Bundle:
     version: str  # "base" or the name of a folder under personal/
     base_tensors: Mapping[str, NDArray[np.float32]]  # as shipped
     personal_tensors: Mapping[str, NDArray[np.float32]]  # those that `version` replaces
+    manifest_sha256: str  # of manifest.json as it was read
     trust: Trust | None = None  # what it was opened with; versions that are written later are opened with it too
 
     @classmethod
-    def open(cls, path: str | Path, version: str | None = None, *, trust: Trust | None = None) -> Bundle:
+    def open(
+        cls,
+        path: str | Path,
+        version: str | None = None,
+        *,
+        trust: Trust | None = None,
+        manifest_sha256: str | None = None,
+    ) -> Bundle:
         """Read and verify a bundle.
 
         Args:
             path: its folder.
             version: "base", a name such as "0001", or None for the one in use.
             trust: whose signature it must bear; None: anyone's bundle opens, as long as it is whole.
+            manifest_sha256: of the only manifest that will do, such as that of a bundle that was opened before.
 
         Raises:
             BundleError: names the file that is missing, altered or not as the manifest says.
@@ -85,11 +95,11 @@ class Bundle:
         """
         path = Path(path)
         text = read(path, "manifest.json", MANIFEST_LIMIT_BYTES)
-        if trust is not None:  # before a byte of it is interpreted
-            trust.check_signature(path, text)
+        signers = () if trust is None else trust.check_signature(path, text)  # before a byte of it is interpreted
+        sha256 = check_same(path, text, manifest_sha256)
         manifest = Manifest.from_json(text, path / "manifest.json")
         if trust is not None:
-            trust.check_contents(path, manifest)
+            trust.check_contents(path, manifest, signers)
             version = trust.check_version(path, version)
         try:
             model, weights = check_files(path, manifest)
@@ -105,7 +115,33 @@ class Bundle:
             check_variants(path, manifest)
         version = current_version(path) if version is None else version
         personal = load_version(path, manifest, version) if version != BASE else {}
-        return cls(path, manifest, version, base, personal, trust)
+        if trust is not None and trust.revisions is not None:
+            trust.revisions.keep(manifest, signers)
+        return cls(path, manifest, version, base, personal, sha256, trust)
+
+    def again(self, version: str | None = None) -> Bundle:
+        """Open another version of exactly this bundle, trusted as it was.
+
+        Raises:
+            BundleError: the manifest is no longer the one that was opened, or as of `open`.
+        """
+        return Bundle.open(self.path, version, trust=self.trust, manifest_sha256=self.manifest_sha256)
+
+    def request(self) -> dict[str, Any]:
+        """What another process of this device needs to open exactly this; JSON."""
+        trust = None if self.trust is None else self.trust.to_plain()
+        here = {"path": str(self.path.absolute()), "version": self.version}
+        return {**here, "trust": trust, "manifest_sha256": self.manifest_sha256}
+
+    @classmethod
+    def of_request(cls, plain: Mapping[str, Any]) -> Bundle:
+        """The other end of `request`; what is raised is what `open` raises."""
+        trust = None
+        if plain["trust"] is not None:
+            from runtime.bundle.trust import Trust
+
+            trust = Trust.from_plain(plain["trust"])
+        return cls.open(plain["path"], plain["version"], trust=trust, manifest_sha256=plain["manifest_sha256"])
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """A trainable tensor of the version in use."""

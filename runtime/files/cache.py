@@ -26,13 +26,17 @@ def cache_folder() -> Path:
     return _own(_place("XDG_CACHE_HOME", ".cache"))
 
 
-def state_folder() -> Path:
+def state_folder(*, make: bool = True) -> Path:
     """$SENSEDGE_CACHE, else $XDG_STATE_HOME/sensedge, else ~/.local/state/sensedge: not lost with a cache.
+
+    Args:
+        make: False: one that is not there is left so.
 
     Raises:
         InputError: as of `cache_folder`.
     """
-    return _own(_place("XDG_STATE_HOME", ".local/state"))
+    path = _place("XDG_STATE_HOME", ".local/state")
+    return _own(path) if make or os.path.lexists(path) else path
 
 
 def _own(path: Path) -> Path:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, table
+from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, table, trust_of
 from runtime.errors import InputError
 
 HELP = "Adapt a bundle on this device to its wearer's own labels, without torch."
@@ -115,7 +115,7 @@ def _names(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, show, or go back; the exit code."""
     if arguments.rollback is not None:
-        bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust).rollback(arguments.rollback)
+        bundle = open_bundle(arguments.bundle, "base", trust=trust_of(arguments)).rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from runtime.bundle.versions import current_version
 
-    bundle = open_bundle(arguments.bundle, "base", trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, "base", trust=trust_of(arguments))
     records = {name: bundle.record(name) for name in bundle.versions()}
     current = current_version(arguments.bundle)
     if arguments.json:
@@ -149,7 +149,7 @@ def _macro_f1(scores: Any) -> str:
 
 
 def _layers(arguments: argparse.Namespace) -> int:
-    manifest = open_bundle(arguments.bundle, "base", trust=arguments.trust).manifest
+    manifest = open_bundle(arguments.bundle, "base", trust=trust_of(arguments)).manifest
     graphs = {spec.layer for spec in manifest.training}
     layers: list[dict[str, Any]] = []
     for layer in sorted({spec.layer for spec in manifest.tensors}):
@@ -189,7 +189,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from sdk.meters import open_meter
 
     plan = plan_of(arguments)
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     if arguments.labels.suffix.lower() in SUFFIXES:
         if arguments.recording is not None:
             raise InputError(
