@@ -185,7 +185,9 @@ def trust_of(arguments: argparse.Namespace, *, remember: bool = True) -> Trust |
     """
     if arguments.trust is None:
         more = ("name", "at_least", "base_only", "accept_older")
-        given = next((name for name in more if getattr(arguments, name) not in (None, False)), None)
+        given = next(
+            (name for name in more if vars(arguments)[name] is not None and vars(arguments)[name] is not False), None
+        )
         if given is not None:
             option = f"--{given.replace('_', '-')}"
             raise InputError(option, expected="--trust KEYS with it", got="none", fix="Say whose signature counts.")

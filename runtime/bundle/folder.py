@@ -20,8 +20,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +35,26 @@ from runtime.bundle.check import (
     check_overlay,
     check_same,
     check_tensors,
+    parse_manifest,
     read,
     read_whole,
 )
 from runtime.bundle.contents import TrainingSpec
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.tensors import dump_tensors, parse_tensors
-from runtime.bundle.versions import current_version, load_version, read_record, versions_of
+from runtime.bundle.versions import (
+    Thinned,
+    check_writable,
+    current_version,
+    load_version,
+    next_version,
+    read_record,
+    thin,
+    versions_of,
+    writing,
+)
 from runtime.errors import BundleError
-from runtime.files.atomic import TEMPORARY, fsync_folder, held, write_atomic, write_folder_atomic
+from runtime.files.atomic import write_atomic, write_folder_atomic
 from runtime.specs import BASE, FLOAT32
 
 if TYPE_CHECKING:
@@ -97,7 +107,7 @@ class Bundle:
         text = read(path, "manifest.json", MANIFEST_LIMIT_BYTES)
         signers = () if trust is None else trust.check_signature(path, text)  # before a byte of it is interpreted
         sha256 = check_same(path, text, manifest_sha256)
-        manifest = Manifest.from_json(text, path / "manifest.json")
+        manifest = parse_manifest(path, text)
         if trust is not None:
             trust.check_contents(path, manifest, signers)
             version = trust.check_version(path, version)
@@ -245,9 +255,8 @@ class Bundle:
             "model_sha256": self.manifest.files["model.onnx"].sha256,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
         }
-        with self._writing() as personal:
-            number = int(self.versions()[-1]) + 1 if self.versions() else 1
-            version = f"{number:04d}"
+        with writing(self.path) as personal:
+            version = next_version(self.path)
 
             def fill(folder: Path) -> None:
                 (folder / "weights.safetensors").write_bytes(weights)
@@ -262,29 +271,30 @@ class Bundle:
     def rollback(self, version: str = BASE) -> Bundle:
         """Make another version the one in use: "base" or one of `versions()`. Nothing is deleted."""
         chosen = Bundle.open(self.path, version, trust=self.trust)
-        with self._writing() as personal:
+        with writing(self.path) as personal:
             write_atomic(personal / "current", f"{version}\n".encode())
         return chosen
 
-    @contextmanager
-    def _writing(self) -> Iterator[Path]:
-        """Hold the only right to write under personal/; what a killed writer left behind is swept away."""
-        import shutil  # not before: a stream starts without it
+    def thin(self, keep: int) -> Thinned:
+        """Remove personal versions: all but the latest `keep`, the one in use, and the records of those it came from.
 
-        personal = self.path / "personal"
-        if personal.is_symlink():  # a bundle from elsewhere must not choose where this device writes
-            fix = "Remove the link, or put the whole bundle there."
-            raise BundleError(personal, expected="a folder", got="a link", fix=fix)
-        if not personal.is_dir():
-            personal.mkdir(exist_ok=True)  # another writer may have been faster
-            fsync_folder(self.path)
-        busy = BundleError(
-            personal, expected="one writer at a time", got="a second one", fix="Wait for the other to end."
-        )
-        with held(personal, busy):
-            for leftover in personal.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-            yield personal
+        Raises:
+            BundleError: nobody knows which one is in use; the bundle cannot be written to.
+        """
+        with writing(self.path):
+            return thin(self.path, keep)
+
+    def check_writable(self) -> None:
+        """Make sure, before anything is computed, that a version could be added.
+
+        Raises:
+            BundleError: no right to write, a link in place of the folder, no number that is left.
+            TrustError: it was opened with trust in its base only.
+        """
+        check_writable(self.path)
+        version = next_version(self.path)
+        if self.trust is not None:
+            self.trust.check_version(self.path, version)
 
 
 def write_bundle(

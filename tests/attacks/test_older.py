@@ -1,4 +1,4 @@
-"""With trust, an older release or another model of the same signer is refused by every command, and one way leads back."""
+"""With trust, an older release or another model of the same signer is refused everywhere; one way leads back."""
 
 import os
 import re
@@ -19,6 +19,7 @@ from tests.commands.test_door import ROWS, TAKES_NO_BUNDLE, WORDS
 from tests.commands.tools import DATA, copy_bundle
 
 OPTIONS = ("--name NAME", "--at-least N", "--base-only", "--accept-older")
+WORDS = {**WORDS, "stream": ("B", "--replay", str(DATA / "person_6.npz"))}
 QUICK = ("stream", "finetune", "inspect", "bundle", "sign", "fp16")  # of those that open a bundle
 
 

@@ -1,4 +1,4 @@
-"""A bundle that is replaced after it was opened: nothing of the other one is run, in this process or in a child of it."""
+"""A bundle that is replaced after it was opened: nothing of the other one is run, here or in a child process."""
 
 import json
 import shutil
