@@ -204,6 +204,16 @@ def trust_of(arguments: argparse.Namespace, *, remember: bool = True) -> Trust |
     )
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print a page for people; what is in it of names from files is escaped.
+
+    Args:
+        text: of one line or more.
+        err: to stderr.
+    """
+    print(printable(text, keep="\n"), file=sys.stderr if err else sys.stdout)
+
+
 def note(text: str) -> None:
     """A line on stderr that is no error."""
     print(f"note: {printable(' '.join(text.split()))}", file=sys.stderr)
@@ -245,7 +255,7 @@ class Progress:
         if not self._on:
             return
         left_s = (time.monotonic() - self._began) * (total - done) / max(done, 1)
-        bar = "█" * round(24 * done / total)
+        bar, text = "█" * round(24 * done / total), printable(text)
         end = "\n" if done == total else ""
         print(f"\r\033[K{bar:░<24} {done}/{total}  {left_s:.0f} s left  {text}", end=end, file=sys.stderr, flush=True)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, open_bundle, run_command, trust_of
+from runtime.command import DONE, add_trust, open_bundle, run_command, say, trust_of
 
 HELP = "Make one file of a bundle, or a bundle of one file."
 EXAMPLES = """\
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     bundle = unpack(arguments.source, arguments.to, trust=trust)
     open_bundle(arguments.to, "base", trust=trust)
-    print(f"{arguments.to}: {bundle.manifest.name}")
+    say(f"{arguments.to}: {bundle.manifest.name}")
     return DONE
 
 

@@ -19,8 +19,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, run_command
-from runtime.errors import InputError
+from runtime.command import DONE, run_command, say
+from runtime.errors import InputError, printable
 
 if TYPE_CHECKING:
     from runtime.recorder import Store
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.recorder import Store
 
     with Store(arguments.store) as store:
-        print(_COMMANDS[arguments.command](store, arguments))
+        say(_COMMANDS[arguments.command](store, arguments))
     return DONE
 
 
@@ -106,7 +106,7 @@ def _undo(store: Store, arguments: argparse.Namespace) -> str:
     span = store.undo()
     if span is None:
         raise InputError(store.path, expected="a mark to take back", got="none", fix="There is nothing to do.")
-    return f"taken back: {span.label or 'unmark'}, {_clock(span.start_s)} to {_clock(span.end_s)}"
+    return f"taken back: {printable(span.label or 'unmark')}, {_clock(span.start_s)} to {_clock(span.end_s)}"
 
 
 def _export(store: Store, arguments: argparse.Namespace) -> str:
@@ -119,7 +119,9 @@ def _export(store: Store, arguments: argparse.Namespace) -> str:
     recording = labelled_recording(store)
     recording.save(arguments.out)
     os.chmod(arguments.out, 0o600)
-    return f"{arguments.out}: {len(recording.samples)} samples, labels {', '.join(recording.label_names)}"
+    return (
+        f"{arguments.out}: {len(recording.samples)} samples, labels {', '.join(map(printable, recording.label_names))}"
+    )
 
 
 def _list(store: Store, arguments: argparse.Namespace) -> str:
@@ -138,7 +140,7 @@ def _list(store: Store, arguments: argparse.Namespace) -> str:
     lines = [f"{store.path}: {_clock(span[0])} to {_clock(span[1])}, keeps {', '.join(store.keeps()) or 'predictions'}"]
     for day in days:
         lines += ["", *_picture(store, day, letters)]
-    return "\n".join([*lines, "", "  ".join(f"{letter} {name}" for name, letter in letters.items())])
+    return "\n".join([*lines, "", "  ".join(f"{letter} {printable(name)}" for name, letter in letters.items())])
 
 
 def _picture(store: Store, day: dict[str, Any], letters: dict[str, str]) -> list[str]:
@@ -160,7 +162,7 @@ def _picture(store: Store, day: dict[str, Any], letters: dict[str, str]) -> list
         longest = max(inside, key=lambda name: inside[name], default="")
         labelled += letters[longest] if longest in letters and inside[longest] > 0 else "·"
     share = sum(day["labelled"].values()) / day["windows"]
-    told = ", ".join(f"{name} {n / day['windows']:.0%}" for name, n in day["predicted"].items())
+    told = ", ".join(f"{printable(name)} {n / day['windows']:.0%}" for name, n in day["predicted"].items())
     return [
         f"{day['date']} {at:%a}  {day['windows']} windows, {share:.1%} labelled; {told}",
         f"           {ruler}",

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, add_trust, open_bundle, run_command, trust_of
+from runtime.command import DONE, add_trust, open_bundle, run_command, say, trust_of
 from sdk.shown import (
     YEAR_2001_S,
     describe_counters,
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     source, sinks = _source(arguments, bundle), [open_sink(url) for url in arguments.sink]
     engine = open_engine(bundle, arguments.engine)
     if engine.reason:
-        print(f"engine: {engine.reason}", file=sys.stderr)
+        say(f"engine: {engine.reason}", err=True)
     tally = Tally(bundle.manifest.labels)
     with ExitStack() as stack:
         for sink in sinks:
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         show = _show(arguments, tally)
         counters = play(source, bundle, show, engine=engine, recorder=recorder, sinks=sinks)
     report = _summary if arguments.json else _text
-    print(report(bundle, source, tally, counters, sinks, recorder), file=sys.stderr if sinks else sys.stdout)
+    say(report(bundle, source, tally, counters, sinks, recorder), err=bool(sinks))
     return DONE
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, add_trust, add_version, open_bundle, trust_of
+from runtime.command import DONE, FAILED, Progress, add_trust, add_version, open_bundle, say, trust_of
 
 if TYPE_CHECKING:
     from exporters.parity import ParityReport
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(report.to_dict() | ({"first_difference": blamed} if arguments.bisect else {}), indent=1))
     else:
-        print("\n".join([report.text(), *_sentences(report, blamed)]))
+        say("\n".join([report.text(), *_sentences(report, blamed)]))
     return FAILED if report.off else DONE
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from exporters.commands.keys import add_passphrase, passphrase_of
-from runtime.command import DONE, add_trust, open_bundle, trust_of
+from runtime.command import DONE, add_trust, open_bundle, say, trust_of
 from runtime.errors import InputError
 
 HELP = "sign a bundle, or check its signature"
@@ -65,5 +65,5 @@ def _verify(arguments: argparse.Namespace) -> int:
         )
         return DONE
     told = "no revision" if manifest.revision is None else f"revision {manifest.revision}"
-    print(f"{arguments.bundle}: {manifest.name}, {told}, whole and signed by {', '.join(trusted)}")
+    say(f"{arguments.bundle}: {manifest.name}, {told}, whole and signed by {', '.join(trusted)}")
     return DONE

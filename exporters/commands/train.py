@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runtime.command import DONE, Progress, add_trust, open_bundle, table, trust_of
+from runtime.command import DONE, Progress, add_trust, open_bundle, say, table, trust_of
 
 HELP = "Add training graphs to a bundle, in place of those that it has; the model and personal versions stay."
 EXAMPLES = """\
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     print(table(rows, ("graph", "tensors", "kB", "MB, 16 windows")))
     for layer, why in manifest.provenance.get("no_training_from", {}).items():
-        print(f"none from layer {layer}: {why}")
+        say(f"none from layer {layer}: {why}")
     return DONE
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, trust_of
+from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, say, trust_of
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found.to_dict()))
     else:
-        print(_verdict(found))
+        say(_verdict(found))
     if arguments.report:
         arguments.report.write_text(json.dumps(found.to_dict() | {"raw": raw(host)}, indent=1) + "\n", "utf-8")
     return FAILED if found.problems else DONE
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(finding: Finding) -> None:
     """At once, since some take seconds."""
-    print(describe(finding), flush=True)
+    say(describe(finding))
+    sys.stdout.flush()
 
 
 def describe(finding: Finding) -> str:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, note, open_bundle, run_command, table, trust_of
+from runtime.command import DONE, REFUSED, Progress, add_trust, note, open_bundle, run_command, say, table, trust_of
 from runtime.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     else:
         data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
-    print(json.dumps(report.to_dict()) if arguments.json else describe(report))
+    say(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
 
 
