@@ -173,7 +173,7 @@ def _records(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _prune(arguments: argparse.Namespace) -> int:
     keep = _KEPT if arguments.keep is None else arguments.keep
-    if keep < 0 or keep != int(keep):
+    if not (keep >= 0 and float(keep).is_integer()):
         raise InputError("--keep", expected="with --prune, a number of versions", got=keep, fix="Such as --keep 3.")
     done = open_bundle(arguments.bundle, "base", trust=trust_of(arguments)).thin(int(keep))
     if arguments.json:

@@ -12,8 +12,10 @@ from runtime.engine.auto.measure import Candidate, measure_candidates
 from runtime.engine.auto.trial import measure_apart
 from runtime.errors import BundleError, SensedgeError, TrustError
 from sdk.doctor.host import spinning
-from sdk.meters import open_meter
-from sdk.profile import ProfileOptions, profile
+from sdk.meters import NoMeter
+from sdk.profile import ProfileOptions
+from sdk.profile.parent import Phases, one_run
+from sdk.profile.side import child_options
 from tests.commands.tools import copy_bundle
 
 ONE = Candidate("onnxruntime")
@@ -76,7 +78,7 @@ def in_auto(bundle):
 
 
 def in_a_profile(bundle):
-    profile(bundle, ProfileOptions(5), meter=open_meter("none"))
+    one_run(child_options(bundle, ProfileOptions(5)), Phases(NoMeter("a test")), 0)
 
 
 def in_a_pack(bundle):
