@@ -35,10 +35,9 @@ class SensedgeError(ValueError):
     def from_plain(plain: list[Any]) -> SensedgeError:
         """The same from JSON; an error that is not of this file is the plain one."""
         name, parts = plain
-        kind = globals().get(name)
-        known = isinstance(kind, type) and issubclass(kind, SensedgeError)
-        error: SensedgeError = (kind if known else SensedgeError)(**parts)
-        return error
+        kinds: dict[str, type[SensedgeError]] = {kind.__name__: kind for kind in SensedgeError.__subclasses__()}
+        kinds[TrustError.__name__] = TrustError
+        return kinds.get(name, SensedgeError)(**parts)
 
 
 def printable(text: object, *, keep: str = "") -> str:
