@@ -141,9 +141,9 @@ def _list(store: Store, arguments: argparse.Namespace) -> str:
         return f"{store.path}: empty"
     letters = _letters([name for day in days for part in ("predicted", "labelled") for name in day[part]])
     lines = [f"{store.path}: {_clock(span[0])} to {_clock(span[1])}, keeps {', '.join(store.keeps()) or 'predictions'}"]
-    spans = store.spans()
+    marked = store.spans()
     for day in days:
-        lines += ["", *_picture(store, day, letters, spans)]
+        lines += ["", *_picture(store, day, letters, marked)]
     return "\n".join([*lines, "", "  ".join(f"{letter} {printable(name)}" for name, letter in letters.items())])
 
 

@@ -102,7 +102,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = strict_json.loads(read(folder, _RECORD, _RECORD_LIMIT_BYTES, follow=False))
     except ValueError as error:  # a BundleError of the reading too
-        record = error
+        record = getattr(error, "got", error)
     if not isinstance(record, dict):
         raise BundleError(folder / _RECORD, expected="a JSON object", got=record, fix=_GO_BACK)
     return record
@@ -115,19 +115,20 @@ def _is_whole(folder: Path) -> bool:
 
 
 def next_version(path: Path) -> str:
-    """The name of a version that would be added: behind all that are whole, and free.
+    """The name of a version that would be added: behind all others, or behind those that are whole if no number is left.
 
     Raises:
         BundleError: there is none; names the folder that has the last number.
     """
-    personal = path / "personal"
-    number = max((int(name) for name in versions_of(path) if _is_whole(personal / name)), default=0) + 1
-    while os.path.lexists(personal / f"{number:04d}"):
-        number += 1
-    if number > _LAST:
-        fix = f"Delete the folder {_LAST}, or give it a smaller number."
-        raise BundleError(personal, expected="a number of nine digits that is free", got=f"version {_LAST}", fix=fix)
-    return f"{number:04d}"
+    personal, names = path / "personal", versions_of(path)
+    for before in (names, [name for name in names if _is_whole(personal / name)]):
+        number = max(map(int, before), default=0) + 1
+        while os.path.lexists(personal / f"{number:04d}"):
+            number += 1
+        if number <= _LAST:
+            return f"{number:04d}"
+    fix = f"Delete the folder {_LAST}, or give it a smaller number."
+    raise BundleError(personal, expected="a number of nine digits that is free", got=f"version {_LAST}", fix=fix)
 
 
 def check_writable(path: Path) -> None:
