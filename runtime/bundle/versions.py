@@ -1,7 +1,7 @@
 """Versions of a bundle: folders under personal/, and the file `current` that names the one in use.
 
-A folder that is not whole hides none of the others: it is listed, it is not opened, and no number waits for it. Links
-are not followed here: what a bundle from elsewhere points to is not read.
+A folder that is not whole hides none of the others: it is listed, it is not opened, and no number waits for it. What
+lies behind a link is no version, and is never quoted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle.check import check_overlay, read
+from runtime.bundle.check import check_overlay, is_behind_link, read
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.tensors import HEADER_LIMIT_BYTES, parse_tensors
 from runtime.errors import BundleError
@@ -47,9 +47,8 @@ def versions_of(path: Path) -> list[str]:
 def current_version(path: Path) -> str:
     """The version in use, by name, without opening it."""
     try:
-        (path / "personal" / "current").lstat()
-        text = read(path, "personal/current", _CURRENT_LIMIT_BYTES, follow=False)
-        version = text.decode("utf-8", "replace").strip()
+        (path / "personal" / "current").stat()
+        version = read(path, "personal/current", _CURRENT_LIMIT_BYTES).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return BASE
     except BundleError as error:
@@ -60,7 +59,7 @@ def current_version(path: Path) -> str:
         raise BundleError(
             path / "personal" / "current",
             expected="base or the name of a version, such as 0001",
-            got=repr(version[:40]),
+            got="something else, behind a link" if is_behind_link(path, "personal/current") else repr(version[:40]),
             fix="Choose one: python -m sdk.finetune BUNDLE --rollback base",
         )
     return version
@@ -115,7 +114,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def next_version(path: Path) -> str:
-    """The name of a version that would be added: behind all others, or behind those that are whole if no number is left.
+    """The name of a version that would be added: behind all others; behind those that are whole, if no number is left.
 
     Raises:
         BundleError: there is none; names the folder that has the last number.
@@ -139,9 +138,9 @@ def check_writable(path: Path) -> None:
     """
     personal = path / "personal"
     if personal.is_symlink() or (personal.exists() and not personal.is_dir()):
-        got = "a link" if personal.is_symlink() else "a file"  # a bundle must not choose where this device writes
-        fix = "Remove it, or put the whole bundle there."
-        raise BundleError(personal, expected="a folder", got=got, fix=fix)
+        kind = "link" if personal.is_symlink() else "file"  # a bundle must not choose where this device writes
+        fix = f"Remove the {kind}, or put the whole bundle there."
+        raise BundleError(personal, expected="a folder", got=f"a {kind}", fix=fix)
     where = personal if personal.is_dir() else path
     if not os.access(where, os.W_OK | os.X_OK, effective_ids=True):
         fix = "Give this user the right, or use a copy of the bundle."

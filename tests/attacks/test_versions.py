@@ -206,9 +206,9 @@ def test_something_else_in_the_folders_place(kind, bundle, capsys, tmp_path):
     else:
         (bundle / "personal").write_text("")
     assert finetune([str(bundle), "--labels", LABELS]) == 2
-    told = "got a link. Remove it" if kind == "link" else "got 'Not a directory'"
+    told = "got a link. Remove the link" if kind == "link" else "got 'Not a directory'"
     assert told in capsys.readouterr().err
-    with pytest.raises(BundleError, match=f"personal: expected a folder, got a {kind}. Remove it"):
+    with pytest.raises(BundleError, match=f"personal: expected a folder, got a {kind}. Remove the {kind}"):
         Bundle.open(bundle, "base").check_writable()
 
 
