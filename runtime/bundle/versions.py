@@ -55,11 +55,12 @@ def current_version(path: Path) -> str:
         version = error.got
     except OSError as error:
         version = error.strerror or str(error)
-    if version != BASE and not _NAME.fullmatch(version):
+    behind = version != BASE and is_behind_link(path, "personal/current")
+    if version != BASE and (not _NAME.fullmatch(version) or (behind and version not in versions_of(path))):
         raise BundleError(
             path / "personal" / "current",
             expected="base or the name of a version, such as 0001",
-            got="something else, behind a link" if is_behind_link(path, "personal/current") else repr(version[:40]),
+            got="something else, behind a link" if behind else repr(version[:40]),
             fix="Choose one: python -m sdk.finetune BUNDLE --rollback base",
         )
     return version
