@@ -207,7 +207,7 @@ def _said(value: Any) -> str:
         return ", ".join(f"{key} {_said(item)}" for key, item in value.items() if key != "operators")
     if isinstance(value, list):
         return " ".join(map(_said, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 def _bar(share: float, width: int) -> str:

@@ -23,10 +23,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import SensedgeError
+from runtime.errors import InputError, SensedgeError, printable
 
 if TYPE_CHECKING:
-    from runtime.bundle import Bundle
+    from runtime.bundle import Bundle, Trust
 
 DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3  # exit codes
 
@@ -139,7 +139,7 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return code
 
 
@@ -155,14 +155,75 @@ def add_version(p: argparse.ArgumentParser) -> None:
 
 
 def add_trust(p: argparse.ArgumentParser) -> None:
-    """The option --trust, for `open_bundle`."""
+    """The option --trust and those that say more, for `trust_of`."""
     p.add_argument(
         "--trust", metavar="KEYS", type=Path, help="a .pub file or a folder of them: take only what one of them signed"
     )
+    more = p.add_argument_group("with --trust")
+    more.add_argument("--name", metavar="NAME", help="the name that the model must have")
+    more.add_argument("--at-least", metavar="N", type=int, help="the least revision")
+    more.add_argument("--base-only", action="store_true", help="no version that was trained on this device")
+    more.add_argument(
+        "--accept-older",
+        action="store_true",
+        help="take an older revision than this device took before, and remember that one",
+    )
 
 
-def open_bundle(path: Path, version: str | None = None, *, trust: Path | None) -> Bundle:
+def trust_of(arguments: argparse.Namespace, *, remember: bool = True) -> Trust | None:
+    """What a command line says of whose bundles are taken; None: nobody's signature is asked for.
+
+    Args:
+        arguments: with the options of `add_trust`.
+        remember: refuse what is older than this device took before, and remember what it takes.
+
+    Raises:
+        InputError: the others without --trust; no keys there.
+        MissingError: `cryptography` is not installed.
+    """
+    if arguments.trust is None:
+        more = ("name", "at_least", "base_only", "accept_older")
+        given = next(
+            (name for name in more if vars(arguments)[name] is not None and vars(arguments)[name] is not False), None
+        )
+        if given is not None:
+            option = f"--{given.replace('_', '-')}"
+            raise InputError(option, expected="--trust KEYS with it", got="none", fix="Say whose signature counts.")
+        return None
+    from runtime.bundle import Trust
+    from runtime.bundle.revisions import Revisions
+
+    return Trust.of(
+        arguments.trust,
+        name=arguments.name,
+        at_least=arguments.at_least,
+        personal=not arguments.base_only,
+        revisions=Revisions(accept_older=arguments.accept_older, tell=note) if remember else None,
+    )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a page for people; what is in it of names from files is escaped.
+
+    Args:
+        text: of one line or more.
+        err: to stderr.
+    """
+    print(printable(text, keep="\n"), file=sys.stderr if err else sys.stdout)
+
+
+def note(text: str) -> None:
+    """A line on stderr that is no error."""
+    print(f"note: {printable(' '.join(text.split()))}", file=sys.stderr)
+
+
+def open_bundle(path: Path, version: str | None = None, *, trust: Trust | Path | None) -> Bundle:
     """Open a command's bundle; one line on stderr says so where nobody's signature is asked for.
+
+    Args:
+        path: its folder.
+        version: as of `Bundle.open`.
+        trust: of `trust_of`; or the path of the keys, for what was never taken here.
 
     Raises:
         BundleError, TrustError: as `Bundle.open` does.
@@ -172,11 +233,11 @@ def open_bundle(path: Path, version: str | None = None, *, trust: Path | None) -
     if trust is not None:
         from runtime.bundle import Trust
 
-        return Bundle.open(path, version, trust=Trust.of(trust))
+        return Bundle.open(path, version, trust=trust if isinstance(trust, Trust) else Trust.of(trust))
     bundle = Bundle.open(path, version)
     signed = os.path.lexists(path / "manifest.sig")
     told = "the signature is not checked: --trust KEYS does" if signed else "not signed; whoever made it is trusted"
-    print(f"note: {path}: {told}", file=sys.stderr)
+    note(f"{path}: {told}")
     return bundle
 
 
@@ -192,14 +253,14 @@ class Progress:
         if not self._on:
             return
         left_s = (time.monotonic() - self._began) * (total - done) / max(done, 1)
-        bar = "█" * round(24 * done / total)
+        bar, text = "█" * round(24 * done / total), printable(text)
         end = "\n" if done == total else ""
         print(f"\r\033[K{bar:░<24} {done}/{total}  {left_s:.0f} s left  {text}", end=end, file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     """Columns of text: the first to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
         "  ".join(

@@ -6,6 +6,8 @@ device in the field is enough to repair it.
 
 from __future__ import annotations
 
+from typing import Any
+
 _LONGEST = 1000  # characters of what was expected or found
 
 
@@ -23,7 +25,32 @@ class SensedgeError(ValueError):
 
     def __init__(self, where: object, *, expected: str, got: object, fix: str) -> None:
         self.where, self.expected, self.got, self.fix = str(where), _short(expected), _short(str(got)), fix
-        super().__init__(f"{where}: expected {self.expected}, got {self.got}. {fix}")
+        super().__init__(printable(f"{where}: expected {self.expected}, got {self.got}. {fix}", keep="\n\t"))
+
+    def to_plain(self) -> list[Any]:
+        """For JSON, to another process."""
+        return [type(self).__name__, {name: getattr(self, name) for name in ("where", "expected", "got", "fix")}]
+
+    @staticmethod
+    def from_plain(plain: list[Any]) -> SensedgeError:
+        """The same from JSON; an error that is not of this file is the plain one."""
+        name, parts = plain
+        kinds: dict[str, type[SensedgeError]] = {kind.__name__: kind for kind in SensedgeError.__subclasses__()}
+        kinds[TrustError.__name__] = TrustError
+        return kinds.get(name, SensedgeError)(**parts)
+
+
+def printable(text: object, *, keep: str = "") -> str:
+    """Text from elsewhere as it may be shown: what a terminal would obey or hide is escaped, as in a Python string.
+
+    Args:
+        text: what is to be shown.
+        keep: characters that are left as they are.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def _short(text: str) -> str:

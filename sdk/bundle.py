@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, open_bundle, run_command
+from runtime.command import DONE, add_trust, open_bundle, run_command, say, trust_of
 
 HELP = "Make one file of a bundle, or a bundle of one file."
 EXAMPLES = """\
@@ -34,16 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.bundle import pack, unpack
     from runtime.specs import BASE
 
+    trust = trust_of(arguments)
     if arguments.what == "pack":
-        open_bundle(arguments.source, BASE, trust=arguments.trust)
-        print(pack(arguments.source, arguments.to))
+        bundle = open_bundle(arguments.source, BASE, trust=trust)
+        print(pack(bundle, arguments.to))
         return DONE
-    from runtime.bundle import Trust
-
-    trust = None if arguments.trust is None else Trust.of(arguments.trust)
     bundle = unpack(arguments.source, arguments.to, trust=trust)
-    open_bundle(arguments.to, BASE, trust=arguments.trust)
-    print(f"{arguments.to}: {bundle.manifest.name}")
+    open_bundle(arguments.to, BASE, trust=trust)
+    say(f"{arguments.to}: {bundle.manifest.name}")
     return DONE
 
 

@@ -7,8 +7,10 @@ skip in spring is refused, and so is one that they show twice in autumn, unless 
 from __future__ import annotations
 
 import argparse
+import bisect
 import difflib
 import json
+import math
 import os
 import re
 import sys
@@ -19,11 +21,12 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, run_command
-from runtime.errors import InputError
+from runtime.command import DONE, run_command, say
+from runtime.errors import InputError, printable
 
 if TYPE_CHECKING:
     from runtime.recorder import Store
+    from runtime.recorder.store import Span
 
 HELP = "Look at what a recorder kept, and say what it was."
 EXAMPLES = """\
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.recorder import Store
 
     with Store(arguments.store) as store:
-        print(_COMMANDS[arguments.command](store, arguments))
+        say(_COMMANDS[arguments.command](store, arguments))
     return DONE
 
 
@@ -106,7 +109,7 @@ def _undo(store: Store, arguments: argparse.Namespace) -> str:
     span = store.undo()
     if span is None:
         raise InputError(store.path, expected="a mark to take back", got="none", fix="There is nothing to do.")
-    return f"taken back: {span.label or 'unmark'}, {_clock(span.start_s)} to {_clock(span.end_s)}"
+    return f"taken back: {printable(span.label or 'unmark')}, {_clock(span.start_s)} to {_clock(span.end_s)}"
 
 
 def _export(store: Store, arguments: argparse.Namespace) -> str:
@@ -119,7 +122,9 @@ def _export(store: Store, arguments: argparse.Namespace) -> str:
     recording = labelled_recording(store)
     recording.save(arguments.out)
     os.chmod(arguments.out, 0o600)
-    return f"{arguments.out}: {len(recording.samples)} samples, labels {', '.join(recording.label_names)}"
+    return (
+        f"{arguments.out}: {len(recording.samples)} samples, labels {', '.join(map(printable, recording.label_names))}"
+    )
 
 
 def _list(store: Store, arguments: argparse.Namespace) -> str:
@@ -136,19 +141,20 @@ def _list(store: Store, arguments: argparse.Namespace) -> str:
         return f"{store.path}: empty"
     letters = _letters([name for day in days for part in ("predicted", "labelled") for name in day[part]])
     lines = [f"{store.path}: {_clock(span[0])} to {_clock(span[1])}, keeps {', '.join(store.keeps()) or 'predictions'}"]
+    marked = store.spans()
     for day in days:
-        lines += ["", *_picture(store, day, letters)]
-    return "\n".join([*lines, "", "  ".join(f"{letter} {name}" for name, letter in letters.items())])
+        lines += ["", *_picture(store, day, letters, marked)]
+    return "\n".join([*lines, "", "  ".join(f"{letter} {printable(name)}" for name, letter in letters.items())])
 
 
-def _picture(store: Store, day: dict[str, Any], letters: dict[str, str]) -> list[str]:
+def _picture(store: Store, day: dict[str, Any], letters: dict[str, str], spans: list[Span]) -> list[str]:
     """The lines of one day: numbers, hours, a letter per half hour for what was predicted and what is labelled."""
     from runtime.recorder.days import midnight_s
 
     at = date.fromisoformat(day["date"])
     begin_s, end_s = midnight_s(at), midnight_s(at + timedelta(1))
     ruler, predicted, labelled = "", "", ""
-    counts, spans = store.timeline(begin_s, end_s), store.spans()
+    counts, longest = store.timeline(begin_s, end_s), _longest(spans, begin_s, end_s)
     for slot in range(int((end_s - begin_s) // _SLOT_S)):
         slot_s = begin_s + slot * _SLOT_S
         local = datetime.fromtimestamp(slot_s)
@@ -156,17 +162,30 @@ def _picture(store: Store, day: dict[str, Any], letters: dict[str, str]) -> list
             ruler += f"{local.hour:02d}" if local.hour % 3 == local.minute == 0 else " "
         both = Counter(counts.get(slot_s, {})) + Counter(counts.get(slot_s + 900, {}))
         predicted += letters[both.most_common(1)[0][0]] if both else "·"
-        inside = {s.label: min(s.end_s, slot_s + _SLOT_S) - max(s.start_s, slot_s) for s in spans}
-        longest = max(inside, key=lambda name: inside[name], default="")
-        labelled += letters[longest] if longest in letters and inside[longest] > 0 else "·"
+        labelled += letters.get(longest.get(slot, ""), "·")
     share = sum(day["labelled"].values()) / day["windows"]
-    told = ", ".join(f"{name} {n / day['windows']:.0%}" for name, n in day["predicted"].items())
+    told = ", ".join(f"{printable(name)} {n / day['windows']:.0%}" for name, n in day["predicted"].items())
     return [
         f"{day['date']} {at:%a}  {day['windows']} windows, {share:.1%} labelled; {told}",
         f"           {ruler}",
         f"predicted  {predicted}",
         f"labelled   {labelled}",
     ]
+
+
+def _longest(spans: list[Span], begin_s: float, end_s: float) -> dict[int, str]:
+    """The label of most of each half hour of a day, by its number; spans are in the order of time."""
+    inside: dict[int, dict[str, float]] = {}
+    first = bisect.bisect_right(spans, begin_s, key=lambda span: span.end_s)
+    for span in spans[first : bisect.bisect_left(spans, end_s, key=lambda span: span.start_s)]:
+        start_s, stop_s = max(span.start_s, begin_s), min(span.end_s, end_s)
+        for slot in range(int((start_s - begin_s) // _SLOT_S), math.ceil((stop_s - begin_s) / _SLOT_S)):
+            slot_s = begin_s + slot * _SLOT_S
+            part_s = min(stop_s, slot_s + _SLOT_S) - max(start_s, slot_s)
+            if part_s > 0:
+                parts = inside.setdefault(slot, {})
+                parts[span.label] = parts.get(span.label, 0.0) + part_s
+    return {slot: max(parts, key=lambda name: parts[name]) for slot, parts in inside.items()}
 
 
 def _letters(names: Sequence[str]) -> dict[str, str]:
@@ -240,7 +259,10 @@ def _date(text: str) -> date:
 
 
 def _clock(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    try:
+        return datetime.fromtimestamp(at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (ValueError, OverflowError, OSError):  # a mark in a damaged store can still be taken back
+        return f"{at_s:g} s since 1970"
 
 
 def _check_label(label: str, known: tuple[str, ...]) -> None:

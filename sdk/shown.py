@@ -6,6 +6,8 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
+from runtime.errors import printable
+
 if TYPE_CHECKING:
     from runtime import Counters, Prediction, Recorder
     from runtime.sinks import Sink
@@ -32,7 +34,7 @@ def print_prediction(prediction: Prediction, true: str | None) -> None:
         f"{prediction.compute_s * 1e3:.2f} ms",
         mark,
     )
-    print(_LINE.format(*cells).rstrip(), flush=True)
+    print(printable(_LINE.format(*cells).rstrip()), flush=True)
 
 
 def _time(at_s: float) -> str:

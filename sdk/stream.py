@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, add_trust, open_bundle, run_command
+from runtime.command import DONE, add_trust, open_bundle, run_command, say, trust_of
 from sdk.shown import (
     YEAR_2001_S,
     describe_counters,
@@ -103,13 +103,13 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.sinks import open_sink
     from sdk.scores import Tally
 
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     if arguments.max_mb is not None and arguments.record is None:
         raise InputError("--max-mb", expected="a --record with it", got="none", fix="Name a store: --record me.db.")
     source, sinks = _source(arguments, bundle), [open_sink(url) for url in arguments.sink]
     engine = open_engine(bundle, arguments.engine)
     if engine.reason:
-        print(f"engine: {engine.reason}", file=sys.stderr)
+        say(f"engine: {engine.reason}", err=True)
     tally = Tally(bundle.manifest.labels)
     with ExitStack() as stack:
         for sink in sinks:
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         show = _show(arguments, tally)
         counters = play(source, bundle, show, engine=engine, recorder=recorder, sinks=sinks)
     report = _summary if arguments.json else _text
-    print(report(bundle, source, tally, counters, sinks, recorder), file=sys.stderr if sinks else sys.stdout)
+    say(report(bundle, source, tally, counters, sinks, recorder), err=bool(sinks))
     return DONE
 
 

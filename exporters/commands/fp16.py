@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from exporters.commands import need_packages
-from runtime.command import DONE, add_trust, open_bundle
+from runtime.command import DONE, add_trust, open_bundle, trust_of
 
 HELP = "add a variant in half precision"
 EXAMPLES = """\
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from exporters.variants import add_variant, describe
     from runtime.specs import BASE
 
-    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     variant = to_fp16(bundle.model(), bundle.manifest)
     facts = describe(add_variant(arguments.bundle, variant), variant.spec.precision)
     if arguments.json:

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, add_version, open_bundle
+from runtime.command import DONE, add_trust, add_version, open_bundle, say, trust_of
 
 HELP = (
     "What a bundle is: signal, window, layers with their products and parameters, memory, files, where it comes from."
@@ -30,10 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the page or the JSON."""
     from exporters.inspect import describe, svg, text
 
-    facts = describe(open_bundle(arguments.bundle, arguments.version, trust=arguments.trust))
+    facts = describe(open_bundle(arguments.bundle, arguments.version, trust=trust_of(arguments)))
     if arguments.svg:
         from runtime.files.atomic import write_atomic
 
         write_atomic(arguments.svg, svg(facts).encode())
-    print(json.dumps(facts, indent=1) if arguments.json else text(facts))
+    say(json.dumps(facts, indent=1) if arguments.json else text(facts))
     return DONE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.commands import need_packages
-from runtime.command import DONE, Progress, add_trust, open_bundle
+from runtime.command import DONE, Progress, add_trust, open_bundle, say, trust_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from exporters.variants import add_variant, describe
     from runtime.specs import BASE
 
-    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     options = Int8Options(
         method=arguments.method,
         percentile=arguments.percentile,
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     windows, data = _windows(bundle, arguments.calibration, arguments.windows)
     variant = to_int8(bundle.model(), bundle.manifest, windows, options, data=data, progress=Progress().show)
     facts = describe(add_variant(arguments.bundle, variant), variant.spec.precision)
-    print(json.dumps(facts) if arguments.json else _text(facts))
+    say(json.dumps(facts) if arguments.json else _text(facts))
     return DONE
 
 

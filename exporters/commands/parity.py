@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, add_trust, add_version, open_bundle
+from runtime.command import DONE, FAILED, Progress, add_trust, add_version, open_bundle, say, trust_of
 
 if TYPE_CHECKING:
     from exporters.parity import ParityReport
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     _need_onnx()
     from exporters.parity import parity_of_engines
 
-    bundle = open_bundle(arguments.bundle, arguments.version, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, arguments.version, trust=trust_of(arguments))
     report = parity_of_engines(
         bundle,
         arguments.engine,
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(report.to_dict() | ({"first_difference": blamed} if arguments.bisect else {}), indent=1))
     else:
-        print("\n".join([report.text(), *_sentences(report, blamed)]))
+        say("\n".join([report.text(), *_sentences(report, blamed)]))
     return FAILED if report.off else DONE
 
 

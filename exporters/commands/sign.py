@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from exporters.commands.keys import add_passphrase, passphrase_of
-from runtime.command import DONE, add_trust, open_bundle
+from runtime.command import DONE, add_trust, open_bundle, say, trust_of
 from runtime.errors import InputError
 
 HELP = "sign a bundle, or check its signature"
@@ -26,8 +26,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--revision", metavar="N", type=int, help="write this number into the manifest first")
     add_passphrase(p)
     add_trust(p)
-    p.add_argument("--name", help="with --verify: the name that the model must have")
-    p.add_argument("--at-least", metavar="N", type=int, help="with --verify: the least revision")
     p.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -43,20 +41,20 @@ def _sign(arguments: argparse.Namespace) -> int:
     if arguments.revision is not None and not 0 <= arguments.revision < 1 << 53:
         raise InputError("--revision", expected="a number from 0", got=arguments.revision, fix="Count releases up.")
     secret = read_secret(arguments.key, passphrase_of(arguments))
-    open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     name = sign_bundle(arguments.bundle, secret, arguments.revision)
     print(json.dumps({"signed_by": name}) if arguments.json else f"{arguments.bundle}: signed by {name}")
     return DONE
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from runtime.bundle import Bundle, Trust
+    from runtime.bundle import Bundle
     from runtime.bundle.trust import SIGNATURE_FILE, key_id, read_signatures
     from runtime.specs import BASE
 
-    if arguments.trust is None:
+    trust = trust_of(arguments, remember=False)
+    if trust is None:
         raise InputError("--verify", expected="--trust KEYS", got="none", fix="Give a .pub file or a folder of them.")
-    trust = Trust.of(arguments.trust, name=arguments.name, at_least=arguments.at_least)
     manifest = Bundle.open(arguments.bundle, BASE, trust=trust).manifest
     known = {key_id(key) for key in trust.keys}
     names = sorted(read_signatures(arguments.bundle / SIGNATURE_FILE)[1])
@@ -67,5 +65,5 @@ def _verify(arguments: argparse.Namespace) -> int:
         )
         return DONE
     told = "no revision" if manifest.revision is None else f"revision {manifest.revision}"
-    print(f"{arguments.bundle}: {manifest.name}, {told}, whole and signed by {', '.join(trusted)}")
+    say(f"{arguments.bundle}: {manifest.name}, {told}, whole and signed by {', '.join(trusted)}")
     return DONE

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, add_trust, open_bundle, table
+from runtime.command import DONE, FAILED, Progress, add_trust, open_bundle, say, table, trust_of
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check or build each precision; the exit code."""
     from runtime.engine.tensorrt.child import Limits
 
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     seconds = arguments.seconds or (120.0 if arguments.check else 900.0)
     limits = Limits(seconds, arguments.memory_mb << 20)
     wanted = arguments.precision or bundle.precisions
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         bar.show(i, len(wanted), precision)
         results[precision] = work(bundle, precision, arguments, limits)
     bar.show(len(wanted), len(wanted))
-    print(json.dumps({"bundle": str(bundle.path), "precisions": results}) if arguments.json else _told(results))
+    say(json.dumps({"bundle": str(bundle.path), "precisions": results}) if arguments.json else _told(results))
     return DONE if all(result["ok"] for result in results.values()) else FAILED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from runtime.command import DONE, Progress, add_trust, open_bundle, table
+from runtime.command import DONE, Progress, add_trust, open_bundle, say, table, trust_of
 
 HELP = "Add training graphs to a bundle, in place of those that it has; the model and personal versions stay."
 EXAMPLES = """\
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingError(
             "train", expected="the package onnx", got="none", fix='Install it: pip install "sensedge[graphs]"'
         ) from error
-    open_bundle(arguments.bundle, BASE, trust=arguments.trust)
+    open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     manifest = add_training(arguments.bundle, arguments.layers, progress=Progress().show).manifest
     rows = [
         (
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     print(table(rows, ("graph", "tensors", "kB", "MB, 16 windows")))
     for layer, why in manifest.provenance.get("no_training_from", {}).items():
-        print(f"none from layer {layer}: {why}")
+        say(f"none from layer {layer}: {why}")
     return DONE
 
 

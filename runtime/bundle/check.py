@@ -24,8 +24,8 @@ MANIFEST_LIMIT_BYTES = 1 << 21  # some hundred times a large one
 COPY_AGAIN = "Copy or export the bundle again."
 
 
-def read(path: Path, name: str, limit_bytes: int = LARGEST_FILE_BYTES) -> bytes:
-    """A file of a bundle, not larger than a limit.
+def read(path: Path, name: str, limit_bytes: int = LARGEST_FILE_BYTES, *, follow: bool = True) -> bytes:
+    """A file of a bundle, not larger than a limit; `follow`: also one that a link points to.
 
     Raises:
         BundleError: it is not there, no ordinary file or too large; or the bundle is still packed.
@@ -33,7 +33,24 @@ def read(path: Path, name: str, limit_bytes: int = LARGEST_FILE_BYTES) -> bytes:
     if path.suffix == ".zip" and path.is_file():
         fix = "Unpack it first: python -m sdk.bundle unpack FILE.zip FOLDER"
         raise BundleError(path, expected="the folder of a bundle", got="a zip file", fix=fix)
-    return read_file(path / name, "a file of a bundle", "Check the path of the bundle.", limit_bytes)
+    return read_file(path / name, "a file of a bundle", "Check the path of the bundle.", limit_bytes, follow=follow)
+
+
+def is_behind_link(path: Path, name: str) -> bool:
+    """Whether a file of a bundle lies elsewhere: then nothing that is in it may come into a message, and a log."""
+    parts = Path(name).parts
+    return any(path.joinpath(*parts[: i + 1]).is_symlink() for i in range(len(parts)))
+
+
+def parse_manifest(path: Path, text: bytes) -> Manifest:
+    """A bundle's manifest; what is raised is what `Manifest.from_json` raises, without a word of what a link led to."""
+    try:
+        return Manifest.from_json(text, path / "manifest.json")
+    except BundleError:
+        if not is_behind_link(path, "manifest.json"):
+            raise
+        got = "something else behind a link, which is not shown"
+        raise BundleError(path / "manifest.json", expected="a manifest", got=got, fix="Put the file there.") from None
 
 
 def read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
@@ -49,8 +66,22 @@ def read_whole(path: Path, manifest: Manifest, name: str) -> bytes:
         raise BundleError(where, expected=f"{spec.bytes} bytes", got=size, fix=COPY_AGAIN)
     found = hashlib.sha256(data).hexdigest()
     if found != spec.sha256:
+        found = "another, behind a link" if is_behind_link(path, name) else found
         raise BundleError(where, expected=f"sha256 {spec.sha256}", got=found, fix=COPY_AGAIN)
     return data
+
+
+def check_same(path: Path, manifest: bytes, sha256: str | None) -> str:
+    """The hash of a manifest's bytes, which must be this one, if one is given.
+
+    Raises:
+        BundleError: another.
+    """
+    found = hashlib.sha256(manifest).hexdigest()
+    if sha256 is not None and found != sha256:
+        fix = "The bundle was replaced meanwhile: open it again."
+        raise BundleError(path / "manifest.json", expected=f"the manifest of sha256 {sha256}", got=found, fix=fix)
+    return found
 
 
 def check_listed(where: object, manifest: Manifest) -> None:

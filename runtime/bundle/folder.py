@@ -20,8 +20,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,16 +33,28 @@ from runtime.bundle.check import (
     MANIFEST_LIMIT_BYTES,
     check_files,
     check_overlay,
+    check_same,
     check_tensors,
+    parse_manifest,
     read,
     read_whole,
 )
 from runtime.bundle.contents import TrainingSpec
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.tensors import dump_tensors, parse_tensors
-from runtime.bundle.versions import current_version, load_version, read_record, versions_of
+from runtime.bundle.versions import (
+    Thinned,
+    check_writable,
+    current_version,
+    load_version,
+    next_version,
+    read_record,
+    thin,
+    versions_of,
+    writing,
+)
 from runtime.errors import BundleError
-from runtime.files.atomic import TEMPORARY, fsync_folder, held, write_atomic, write_folder_atomic
+from runtime.files.atomic import write_atomic, write_folder_atomic
 from runtime.specs import BASE, FLOAT32
 
 if TYPE_CHECKING:
@@ -68,16 +79,25 @@ class Bundle:
     version: str  # "base" or the name of a folder under personal/
     base_tensors: Mapping[str, NDArray[np.float32]]  # as shipped
     personal_tensors: Mapping[str, NDArray[np.float32]]  # those that `version` replaces
+    manifest_sha256: str  # of manifest.json as it was read
     trust: Trust | None = None  # what it was opened with; versions that are written later are opened with it too
 
     @classmethod
-    def open(cls, path: str | Path, version: str | None = None, *, trust: Trust | None = None) -> Bundle:
+    def open(
+        cls,
+        path: str | Path,
+        version: str | None = None,
+        *,
+        trust: Trust | None = None,
+        manifest_sha256: str | None = None,
+    ) -> Bundle:
         """Read and verify a bundle.
 
         Args:
             path: its folder.
             version: "base", a name such as "0001", or None for the one in use.
             trust: whose signature it must bear; None: anyone's bundle opens, as long as it is whole.
+            manifest_sha256: of the only manifest that will do, such as that of a bundle that was opened before.
 
         Raises:
             BundleError: names the file that is missing, altered or not as the manifest says.
@@ -85,11 +105,11 @@ class Bundle:
         """
         path = Path(path)
         text = read(path, "manifest.json", MANIFEST_LIMIT_BYTES)
-        if trust is not None:  # before a byte of it is interpreted
-            trust.check_signature(path, text)
-        manifest = Manifest.from_json(text, path / "manifest.json")
+        signers = () if trust is None else trust.check_signature(path, text)  # before a byte of it is interpreted
+        sha256 = check_same(path, text, manifest_sha256)
+        manifest = parse_manifest(path, text)
         if trust is not None:
-            trust.check_contents(path, manifest)
+            trust.check_contents(path, manifest, signers)
             version = trust.check_version(path, version)
         try:
             model, weights = check_files(path, manifest)
@@ -105,7 +125,33 @@ class Bundle:
             check_variants(path, manifest)
         version = current_version(path) if version is None else version
         personal = load_version(path, manifest, version) if version != BASE else {}
-        return cls(path, manifest, version, base, personal, trust)
+        if trust is not None and trust.revisions is not None:
+            trust.revisions.keep(manifest, signers)
+        return cls(path, manifest, version, base, personal, sha256, trust)
+
+    def again(self, version: str | None = None) -> Bundle:
+        """Open another version of exactly this bundle, trusted as it was.
+
+        Raises:
+            BundleError: the manifest is no longer the one that was opened, or as of `open`.
+        """
+        return Bundle.open(self.path, version, trust=self.trust, manifest_sha256=self.manifest_sha256)
+
+    def request(self) -> dict[str, Any]:
+        """What another process of this device needs to open exactly this; JSON."""
+        trust = None if self.trust is None else self.trust.to_plain()
+        here = {"path": str(self.path.absolute()), "version": self.version}
+        return {**here, "trust": trust, "manifest_sha256": self.manifest_sha256}
+
+    @classmethod
+    def of_request(cls, plain: Mapping[str, Any]) -> Bundle:
+        """The other end of `request`; what is raised is what `open` raises."""
+        trust = None
+        if plain["trust"] is not None:
+            from runtime.bundle.trust import Trust
+
+            trust = Trust.from_plain(plain["trust"])
+        return cls.open(plain["path"], plain["version"], trust=trust, manifest_sha256=plain["manifest_sha256"])
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """A trainable tensor of the version in use, in the shape that the manifest gives it."""
@@ -213,9 +259,8 @@ class Bundle:
             "model_sha256": self.manifest.files["model.onnx"].sha256,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
         }
-        with self._writing() as personal:
-            number = int(self.versions()[-1]) + 1 if self.versions() else 1
-            version = f"{number:04d}"
+        with writing(self.path) as personal:
+            version = next_version(self.path)
 
             def fill(folder: Path) -> None:
                 (folder / "weights.safetensors").write_bytes(weights)
@@ -230,29 +275,30 @@ class Bundle:
     def rollback(self, version: str = BASE) -> Bundle:
         """Make another version the one in use: "base" or one of `versions()`. Nothing is deleted."""
         chosen = Bundle.open(self.path, version, trust=self.trust)
-        with self._writing() as personal:
+        with writing(self.path) as personal:
             write_atomic(personal / "current", f"{version}\n".encode())
         return chosen
 
-    @contextmanager
-    def _writing(self) -> Iterator[Path]:
-        """Hold the only right to write under personal/; what a killed writer left behind is swept away."""
-        import shutil  # not before: a stream starts without it
+    def thin(self, keep: int) -> Thinned:
+        """Remove personal versions: all but the latest `keep`, the one in use, and the records of those it came from.
 
-        personal = self.path / "personal"
-        if personal.is_symlink():  # a bundle from elsewhere must not choose where this device writes
-            fix = "Remove the link, or put the whole bundle there."
-            raise BundleError(personal, expected="a folder", got="a link", fix=fix)
-        if not personal.is_dir():
-            personal.mkdir(exist_ok=True)  # another writer may have been faster
-            fsync_folder(self.path)
-        busy = BundleError(
-            personal, expected="one writer at a time", got="a second one", fix="Wait for the other to end."
-        )
-        with held(personal, busy):
-            for leftover in personal.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-            yield personal
+        Raises:
+            BundleError: nobody knows which one is in use; the bundle cannot be written to.
+        """
+        with writing(self.path):
+            return thin(self.path, keep)
+
+    def check_writable(self) -> None:
+        """Make sure, before anything is computed, that a version could be added.
+
+        Raises:
+            BundleError: no right to write, a link in place of the folder, no number that is left.
+            TrustError: it was opened with trust in its base only.
+        """
+        check_writable(self.path)
+        version = next_version(self.path)
+        if self.trust is not None:
+            self.trust.check_version(self.path, version)
 
 
 def write_bundle(

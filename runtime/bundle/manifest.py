@@ -34,11 +34,12 @@ from typing import Any
 
 from runtime.bundle.contents import HEAD, FileSpec, Head, TensorSpec, TrainingSpec, VariantSpec
 from runtime.bundle.typed_json import build, shown
-from runtime.errors import BundleError
+from runtime.errors import BundleError, printable
 from runtime.files import strict_json
 from runtime.specs import ClockSpec, EventRule, Normalise, Signal, SpectrogramSpec, WindowSpec
 
 SCHEMA = 1
+_FREE = ("provenance", "record")  # what is in them is for people, and may be anything
 
 
 @dataclass(frozen=True)
@@ -187,5 +188,26 @@ class Manifest:
                 got=f"schema {shown(found)}",
                 fix="Use the sensedge release that wrote this bundle, or export it again.",
             )
+        _check_text(raw, str(where))
         manifest: Manifest = build(cls, raw, str(where))
         return manifest
+
+
+def _check_text(document: Any, where: str) -> None:
+    """All names are shown somewhere: on a terminal, in a topic, in a log. Free text may have lines.
+
+    Raises:
+        BundleError: names the place of the first text that holds something else than what can be printed.
+    """
+    open_ends = [(document, where, "")]
+    while open_ends:
+        item, place, lines = open_ends.pop()
+        if isinstance(item, dict):
+            free = {key: "\n\t" if key in _FREE else lines for key in item}
+            open_ends += [(value, f"{place}: {key}", free[key]) for key, value in item.items()]
+            open_ends += [(key, f"{place}: a name", "") for key in item]
+        elif isinstance(item, list):
+            open_ends += [(value, f"{place}[{i}]", lines) for i, value in enumerate(item)]
+        elif isinstance(item, str) and not item.isprintable() and printable(item, keep=lines) != item:
+            fix = "Name it in letters, and export the bundle again."
+            raise BundleError(place, expected="text that can be printed", got=shown(item), fix=fix)

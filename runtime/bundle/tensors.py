@@ -22,7 +22,7 @@ from runtime.errors import BundleError
 from runtime.files import strict_json
 from runtime.files.atomic import read_file
 
-_HEADER_LIMIT_BYTES = 1 << 20  # some ten thousand arrays
+HEADER_LIMIT_BYTES = 1 << 20  # some ten thousand arrays
 _LARGEST = 1 << 40  # of a side, a place
 _MOST_SIDES = 16
 _LONGEST_NAME = 200  # in a message
@@ -66,7 +66,7 @@ def parse_tensors(data: bytes, where: Path) -> dict[str, NDArray[np.float32]]:
             file, a value that is not finite.
     """
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > min(_HEADER_LIMIT_BYTES, len(data) - 8):
+    if len(data) < 8 or length > min(HEADER_LIMIT_BYTES, len(data) - 8):
         raise BundleError(where, expected="a safetensors file", got=f"{len(data)} bytes with a broken header", fix=_FIX)
     values = memoryview(data)[8 + length :]  # not a copy: each array would keep one of the whole file
     try:

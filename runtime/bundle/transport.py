@@ -18,7 +18,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.bundle.check import MANIFEST_LIMIT_BYTES, check_listed
+from runtime.bundle.check import MANIFEST_LIMIT_BYTES, check_listed, check_same
 from runtime.bundle.folder import Bundle
 from runtime.bundle.manifest import Manifest
 from runtime.errors import BundleError
@@ -37,23 +37,33 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
 _AGAIN = "Get the file again, or pack the bundle with python -m sdk.bundle pack."
 
 
-def pack(bundle: str | Path, to: str | Path) -> Path:
+def pack(bundle: str | Path | Bundle, to: str | Path) -> Path:
     """Write a bundle's shipped files into one zip; the path of it. One that is there is replaced.
 
     Raises:
         BundleError: the bundle is broken.
     """
-    bundle, to = Path(bundle), Path(to)
-    manifest = Bundle.open(bundle, BASE).manifest
-    names = [MANIFEST, *([SIGNATURES] if os.path.lexists(bundle / SIGNATURES) else []), *sorted(manifest.files)]
+    opened = bundle.again(BASE) if isinstance(bundle, Bundle) else Bundle.open(bundle, BASE)
+    path, to = opened.path, Path(to)
+    names = [MANIFEST, *([SIGNATURES] if os.path.lexists(path / SIGNATURES) else []), *sorted(opened.manifest.files)]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
         for name in names:
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
-            archive.writestr(info, read_file(bundle / name, "a file of a bundle", _AGAIN))
+            archive.writestr(info, _shipped(opened, name))
     write_atomic(to, buffer.getvalue())
     return to
+
+
+def _shipped(bundle: Bundle, name: str) -> bytes:
+    """The bytes of a file as it was when the bundle was opened."""
+    if name in bundle.manifest.files:
+        return bundle.shipped_file(name)
+    data = read_file(bundle.path / name, "a file of a bundle", _AGAIN)
+    if name == MANIFEST:
+        check_same(bundle.path, data, bundle.manifest_sha256)
+    return data
 
 
 def unpack(file: str | Path, folder: str | Path, *, trust: Trust | None = None) -> Bundle:

@@ -20,9 +20,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.errors import BundleError, InputError, MissingError, TrustError
 from runtime.files import strict_json
@@ -31,6 +31,7 @@ from runtime.specs import BASE
 
 if TYPE_CHECKING:
     from runtime.bundle.manifest import Manifest
+    from runtime.bundle.revisions import Revisions
 
 SIGNATURE_FILE = "manifest.sig"
 SCHEMA = 1
@@ -58,6 +59,7 @@ class Trust:
     name: str | None = None  # of the manifest; None: any bundle of these signers will do
     at_least: int | None = None  # `revision` of the manifest; None: old ones are taken too
     personal: bool = True  # versions that were trained on this device, which nobody signs; False: the base only
+    revisions: Revisions | None = field(default=None, compare=False)  # what this device took before; None: not asked
 
     def __post_init__(self) -> None:
         if not self.keys or any(len(key) != _KEY_BYTES for key in self.keys):
@@ -76,6 +78,7 @@ class Trust:
         name: str | None = None,
         at_least: int | None = None,
         personal: bool = True,
+        revisions: Revisions | None = None,
     ) -> Trust:
         """Trust in the keys of a file, of all .pub files of a folder, or given as 32 raw bytes each.
 
@@ -87,10 +90,20 @@ class Trust:
             found = read_keys(Path(keys))
         else:
             found = (keys,) if isinstance(keys, bytes) else tuple(keys)
-        return cls(tuple(found), name, at_least, personal)
+        return cls(tuple(found), name, at_least, personal, revisions)
 
-    def check_signature(self, path: Path, manifest: bytes) -> None:
-        """Make sure that one of the keys signed these bytes.
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON, to another process of this device; what is remembered was asked here already."""
+        keys = [key.hex() for key in self.keys]
+        return {"keys": keys, "name": self.name, "at_least": self.at_least, "personal": self.personal}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Trust:
+        """The same from JSON."""
+        return cls(**{**plain, "keys": tuple(map(bytes.fromhex, plain["keys"]))})
+
+    def check_signature(self, path: Path, manifest: bytes) -> tuple[bytes, ...]:
+        """Make sure that one of the keys signed these bytes; all that did.
 
         Raises:
             TrustError: says why not.
@@ -102,8 +115,9 @@ class Trust:
         signed_sha256, signatures = read_signatures(where)
         mine = {key_id(key): key for key in self.keys}
         tried = [name for name in signatures if name in mine]
-        if any(verifies(mine[name], signatures[name], manifest) for name in tried):
-            return
+        signers = tuple(mine[name] for name in tried if verifies(mine[name], signatures[name], manifest))
+        if signers:
+            return signers
         if signed_sha256 != hashlib.sha256(manifest).hexdigest():
             raise TrustError(
                 path / "manifest.json",
@@ -114,11 +128,17 @@ class Trust:
         got = f"a signature by {', '.join(signatures) or 'nobody'}" if not tried else "a signature that does not fit"
         raise TrustError(where, expected=self._signers(), got=got, fix=_BY_WHOM)
 
-    def check_contents(self, path: Path, manifest: Manifest) -> None:
+    def check_contents(self, path: Path, manifest: Manifest, signers: tuple[bytes, ...]) -> None:
         """Make sure that a signed manifest is the one that is wanted, and that there are no files beside its own.
+
+        Args:
+            path: of the bundle.
+            manifest: whose signature was checked.
+            signers: the trusted keys that signed it.
 
         Raises:
             TrustError: another name, too old, a file that the manifest does not list.
+            CacheError: what was remembered of older ones was changed by someone else.
         """
         where = path / "manifest.json"
         if self.name is not None and manifest.name != self.name:
@@ -132,6 +152,8 @@ class Trust:
                 got="no revision" if manifest.revision is None else f"revision {manifest.revision}",
                 fix="An older bundle was put in place of a newer one: get the newer one.",
             )
+        if self.revisions is not None:
+            self.revisions.check(where, manifest, signers)
         known = {*manifest.files, "manifest.json", SIGNATURE_FILE}
         for name in _names(path):
             if name not in known:

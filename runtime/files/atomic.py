@@ -19,14 +19,24 @@ TEMPORARY = ".tmp-"  # every unfinished file or folder of ours starts so
 LARGEST_FILE_BYTES = 1 << 30  # of a bundle
 
 
-def read_file(path: Path, what: str, fix: str, limit_bytes: int = LARGEST_FILE_BYTES) -> bytes:
-    """The bytes of an ordinary file, or of one that a link points to.
+def read_file(path: Path, what: str, fix: str, limit_bytes: int = LARGEST_FILE_BYTES, *, follow: bool = True) -> bytes:
+    """The bytes of an ordinary file.
+
+    Args:
+        path: of the file.
+        what: it should be, for the message.
+        fix: for the message.
+        limit_bytes: larger ones are refused.
+        follow: also of one that a link points to.
 
     Raises:
         BundleError: there is none, or it is no ordinary file, or larger than the limit. Nothing has been read then.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would hold us up
+        link = 0 if follow else os.O_NOFOLLOW
+        handle = os.open(
+            path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link
+        )  # no pipe without a writer holds us up
         with open(handle, "rb") as file:
             found = os.fstat(handle)
             if stat.S_ISREG(found.st_mode) and found.st_size <= limit_bytes:

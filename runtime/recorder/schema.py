@@ -17,16 +17,36 @@ import math
 import sqlite3
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.bundle import Bundle, Manifest
+from runtime.bundle.typed_json import build
 from runtime.errors import InputError
+from runtime.files import strict_json
+from runtime.specs import Signal, WindowSpec
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
 US = 1_000_000  # in a second
 QUARTER_US = 900 * US
+FIRST_US, LAST_US = (seconds * US for seconds in (-62_000_000_000, 253_000_000_000))  # the years 5 to 9987
 APPLICATION_ID = 0x73656E73  # tells our files from other SQLite files
 _FORMAT = 1
 _BUSY_S = 5.0  # so long a writer waits for another one
+
+KINDS = {"i": (int,), "f": (float, int), "s": (str,), "b": (bytes,)}
+PREDICTION = {  # columns, and what they hold
+    "at": "i",
+    "model": "i",
+    "label": "i",
+    "probability": "F",
+    "probabilities": "b",
+    "real": "F",
+    "filled": "i",
+    "saturated": "i",
+    "padded": "i",
+    "source_hz": "B",
+    "jitter_s": "F",
+}
 
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -63,7 +83,9 @@ def encoder_id(bundle: Bundle) -> str:
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to a file that exists, in autocommit mode; other threads may use it, one at a time."""
     uri = f"{path.resolve().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA trusted_schema = OFF")  # what a schema calls is not ours
+    return db
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
@@ -79,6 +101,42 @@ def check(db: sqlite3.Connection, path: Path) -> None:
         raise InputError(
             path, expected=f"a recorder's store, format {_FORMAT}", got="another file", fix="Choose another path."
         )
+    ours = "sql IS NULL OR (type = 'table' AND sql LIKE 'CREATE TABLE%') OR type = 'index'"
+    kind = db.execute(f"SELECT type FROM sqlite_master WHERE NOT ({ours}) LIMIT 1").fetchone()  # noqa: S608
+    if kind is not None:  # a view or a trigger is a program, and need not end
+        got = f"one with a {'table of another kind' if kind[0] == 'table' else str(kind[0])}"
+        raise InputError(path, expected="a store as a recorder makes it", got=got, fix="Choose another file.")
+
+
+class Facts(NamedTuple):
+    """What all rows of a store have in common."""
+
+    text: dict[str, str]  # as it is stored
+    signal: Signal
+    window: WindowSpec
+    window_bytes: int
+
+
+def read_facts(db: sqlite3.Connection, path: Path) -> Facts:
+    """Parse `meta` as strictly as a manifest.
+
+    Raises:
+        InputError: nothing was recorded, or it is damaged.
+    """
+    text = dict(db.execute("SELECT key, value FROM meta"))
+    if "signal" not in text:
+        raise never_written(path)
+    try:
+        parts = {name: strict_json.loads(text[name]) for name in ("signal", "window", "window_bytes")}
+        signal: Signal = build(Signal, parts["signal"], "signal")
+        window: WindowSpec = build(WindowSpec, parts["window"], "window")
+        size: int = build(int, parts["window_bytes"], "window_bytes")
+        of = ((window.at(m.rate_hz, signal.rate_hz)[0], len(m.channels)) for m in signal.modalities)
+        if size != 4 * sum(length * channels for length, channels in of):
+            raise ValueError(f"windows of {size} bytes")
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise damaged(path, f"meta: {error}") from None
+    return Facts(text, signal, window, size)
 
 
 def never_written(path: Path) -> InputError:

@@ -9,7 +9,6 @@ Later marks win where they overlap, and a mark without a label takes labels away
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,8 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Manifest
+from runtime.bundle.typed_json import build
 from runtime.errors import InputError
-from runtime.recorder.schema import QUARTER_US, US, check, connect, damaged, facts, never_written, unreadable
+from runtime.files import strict_json
+from runtime.recorder.marks import paint
+from runtime.recorder.schema import (
+    KINDS,
+    PREDICTION,
+    QUARTER_US,
+    US,
+    check,
+    connect,
+    damaged,
+    facts,
+    read_facts,
+    unreadable,
+)
 from runtime.window import Quality
 
 
@@ -90,20 +103,17 @@ class Store:
             raise unreadable(self.path, error) from None
         try:
             check(self._db, self.path)
-            self._facts: dict[str, str] = dict(self._db.execute("SELECT key, value FROM meta"))
-            if "signal" not in self._facts:
-                raise never_written(self.path)
-        except sqlite3.Error as error:
+            self._facts = read_facts(self._db, self.path)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._db.close()
             raise unreadable(self.path, error) from None
         except InputError:
             self._db.close()
             raise
-        signal, window = json.loads(self._facts["signal"]), json.loads(self._facts["window"])
-        self.rate_hz: float = signal["modalities"][0]["rate_hz"]
-        self.is_even = len({modality["rate_hz"] for modality in signal["modalities"]}) == 1
-        self.channels = tuple(f"{m['name']}_{channel}" for m in signal["modalities"] for channel in m["channels"])
-        self.length_samples: int = window["length_samples"]
+        self.rate_hz = self._facts.signal.rate_hz
+        self.is_even = self._facts.signal.is_even
+        self.channels = self._facts.signal.channel_names
+        self.length_samples = self._facts.window.length_samples
         self.window_s = self.length_samples / self.rate_hz
         self._window_us = round(self.window_s * US)
 
@@ -124,25 +134,31 @@ class Store:
             InputError: names what differs.
         """
         for name, wanted in facts(manifest).items():
-            if self._facts[name] != wanted:
+            if self._facts.text[name] != wanted:
                 raise InputError(
                     self.path,
                     expected=f"windows of the {name} {wanted}",
-                    got=self._facts[name],
+                    got=self._facts.text[name],
                     fix="Use a bundle of the same signal and window.",
                 )
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the model that predicted last."""
-        row = next(self._read("SELECT labels FROM models ORDER BY id DESC LIMIT 1"), None)
-        return tuple(json.loads(row[0])) if row else ()
+        row = next(self._read("SELECT labels FROM models ORDER BY id DESC LIMIT 1", (), "s"), None)
+        return self._listed(row[0]) if row else ()
 
     @property
     def span_s(self) -> tuple[float, float] | None:
         """From the start of the first window to the end of the last one; None for an empty store."""
-        ((first, last),) = self._read("SELECT (SELECT min(at) FROM predictions), (SELECT max(at) FROM predictions)")
-        return None if first is None else (first / US, (last + self._window_us) / US)
+        ((first, last),) = self._read(
+            "SELECT (SELECT min(at) FROM predictions), (SELECT max(at) FROM predictions)", (), "II"
+        )
+        if first is None:
+            return None
+        if not FIRST_US <= first <= last <= LAST_US:
+            raise damaged(self.path, f"predictions at {first} to {last} us")
+        return first / US, (last + self._window_us) / US
 
     def counts(self, start_s: float, end_s: float) -> dict[str, int]:
         """How many windows that start in a span were called what; fast for spans of any length."""
@@ -152,9 +168,9 @@ class Store:
         total: Counter[int] = Counter()
         for a, b in edges:
             query = "SELECT label, count(*) FROM predictions WHERE at >= ? AND at < ? GROUP BY label"
-            total.update(dict(self._read(query, (a, b))))
+            total.update(dict(self._read(query, (a, b), "ii")))
         query = "SELECT label, sum(n) FROM quarters WHERE quarter >= ? AND quarter < ? GROUP BY label"
-        total.update(dict(self._read(query, (first, last))))
+        total.update(dict(self._read(query, (first, last), "ii")))
         names = self._names()
         return {names[label]: n for label, n in total.most_common() if n}
 
@@ -162,7 +178,7 @@ class Store:
         """The same per quarter of an hour, by its first second."""
         names, found = self._names(), dict[float, dict[str, int]]()
         query = "SELECT quarter, label, n FROM quarters WHERE quarter >= ? AND quarter < ? AND n > 0"
-        for quarter, label, n in self._read(query, (_us(start_s) // QUARTER_US, -(-_us(end_s) // QUARTER_US))):
+        for quarter, label, n in self._read(query, (_us(start_s) // QUARTER_US, -(-_us(end_s) // QUARTER_US)), "iii"):
             found.setdefault(quarter * QUARTER_US / US, {})[names[label]] = n
         return found
 
@@ -170,12 +186,15 @@ class Store:
         """What was predicted for windows that start in a span, in the order of time."""
         names = self._names()
         models = {
-            key: (version, json.loads(labels))
-            for key, version, labels in self._read("SELECT id, version, labels FROM models")
+            key: (version, self._listed(labels))
+            for key, version, labels in self._read("SELECT id, version, labels FROM models", (), "iss")
         }
-        query = "SELECT * FROM predictions WHERE at >= ? AND at < ? ORDER BY at"
-        for at, model, _, label, probability, every, *quality in self._read(query, (_us(start_s), _us(end_s))):
-            version, labels = models[model]
+        query = f"SELECT {', '.join(PREDICTION)} FROM predictions WHERE at >= ? AND at < ? ORDER BY at"  # noqa: S608
+        kinds = "".join(PREDICTION.values())
+        for at, model, label, probability, every, *quality in self._read(query, (_us(start_s), _us(end_s)), kinds):
+            version, labels = models.get(model, ("", ()))
+            if len(every) != 4 * len(labels) or not labels or len(quality[4] or b"") % 8:
+                raise damaged(self.path, f"the prediction at {at}")
             probabilities = dict(zip(labels, np.frombuffer(every, "<f4").tolist(), strict=True))
             end = (at + self._window_us) / US
             yield Recorded(at / US, end, names[label], probability, probabilities, _quality(*quality), version)
@@ -187,7 +206,7 @@ class Store:
         """
         begin, end = _us(start_s), _us(end_s)
         tails: dict[int, bytes] = {}
-        size = int(self._facts["window_bytes"])
+        size = self._facts.window_bytes
         for at, run, shared, samples in self._pieces(begin - self._window_us - US, end):
             whole = (tails.get(run, b"") + samples)[-size:] if shared else samples
             tails[run] = whole
@@ -205,7 +224,11 @@ class Store:
     def _pieces(self, begin: int, end: int, order: str = "at") -> Iterator[tuple[int, int, int, bytes]]:
         """Rows of windows that start at `begin` or later and end at `end` or earlier."""
         query = f"SELECT at, run, shared, samples FROM windows WHERE at >= ? AND at <= ? ORDER BY {order}"  # noqa: S608
-        yield from self._read(query, (begin, end - self._window_us + 1))  # a microsecond for the rounding
+        row_bytes = 4 * (len(self.channels) if self.is_even else 1)
+        for row in self._read(query, (begin, end - self._window_us + 1), "iiib"):  # a microsecond for the rounding
+            if len(row[3]) % row_bytes or row[2] < 0:
+                raise damaged(self.path, f"the window at {row[0]}")
+            yield row
 
     def _array(self, data: bytes) -> NDArray[np.float32]:
         values = np.frombuffer(data, "<f4").astype(np.float32)
@@ -215,7 +238,9 @@ class Store:
         """What an encoder (see `encoder_id`) made of windows wholly inside a span, each of shape (n_features,)."""
         query = """SELECT at, data FROM features JOIN models ON models.id = model
                    WHERE encoder = ? AND at >= ? AND at <= ? ORDER BY at"""
-        for at, data in self._read(query, (encoder, _us(start_s), _us(end_s) - self._window_us + 1)):
+        for at, data in self._read(query, (encoder, _us(start_s), _us(end_s) - self._window_us + 1), "ib"):
+            if len(data) % 4:
+                raise damaged(self.path, f"the features at {at}")
             yield RecordedWindow(at / US, np.frombuffer(data, "<f4").astype(np.float32))
 
     def keeps(self) -> tuple[str, ...]:
@@ -225,7 +250,9 @@ class Store:
 
     def spans(self) -> list[Span]:
         """What was marked, later marks over earlier ones, in the order of time; none overlap."""
-        rows = self._read('SELECT start, "end", label FROM marks ORDER BY id')
+        rows = list(self._read('SELECT start, "end", label FROM marks ORDER BY id', (), "iiS"))
+        if not all(FIRST_US <= edge <= LAST_US for row in rows for edge in row[:2]):
+            raise damaged(self.path, "a mark outside of the years that there are")
         return [Span(start / US, end / US, label) for start, end, label in paint(rows)]
 
     def inside(self, start_s: float, end_s: float) -> Marked:
@@ -263,7 +290,7 @@ class Store:
 
     def undo(self) -> Span | None:
         """Take back the last mark that is left, and return it; its label is "" if it took labels away."""
-        row = next(self._read('SELECT id, start, "end", label FROM marks ORDER BY id DESC LIMIT 1'), None)
+        row = next(self._read('SELECT id, start, "end", label FROM marks ORDER BY id DESC LIMIT 1', (), "iiiS"), None)
         if row is None:
             return None
         self._write("DELETE FROM marks WHERE id = ?", row[:1])
@@ -275,38 +302,40 @@ class Store:
         except sqlite3.Error as error:
             raise unreadable(self.path, error) from None
 
-    def _read(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
-        """The rows of a query; a file that was damaged is the user's to mend."""
+    def _read(self, query: str, values: tuple[Any, ...] = (), kinds: str = "") -> Iterator[Any]:
+        """The rows of a query; a file that was damaged is the user's to mend.
+
+        Args:
+            query: in SQL.
+            values: for its question marks.
+            kinds: what each column must hold, a letter of KINDS for each; a capital one: or NULL. "": anything.
+        """
+        wanted = [KINDS[kind.lower()] + (type(None),) * kind.isupper() for kind in kinds]
         try:
-            yield from self._db.execute(query, values)
+            for row in self._db.execute(query, values):
+                if kinds and not all(type(value) in of for value, of in zip(row, wanted, strict=True)):
+                    raise damaged(self.path, f"a row {str(row)[:60]}")
+                yield row
         except sqlite3.ProgrammingError:  # nothing is wrong with the file
             raise InputError(self.path, expected="an open store", got="a closed one", fix="Open it again.") from None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise damaged(self.path, error) from None
 
+    def _listed(self, text: str) -> tuple[str, ...]:
+        """Labels of a model."""
+        try:
+            names: tuple[str, ...] = build(tuple[str, ...], strict_json.loads(text), "labels")
+        except ValueError as error:
+            raise damaged(self.path, error) from None
+        return names
+
+    def starts_us(self, start_s: float, end_s: float) -> NDArray[np.int64]:
+        """When the windows that start in a span did, microseconds since 1970, in the order of time."""
+        query = "SELECT at FROM predictions WHERE at >= ? AND at < ? ORDER BY at"
+        return np.array([at for (at,) in self._read(query, (_us(start_s), _us(end_s)))], np.int64)
+
     def _names(self) -> dict[int, str]:
-        return _Names(self.path, self._read("SELECT id, name FROM labels"))
-
-
-def paint(marks: Iterable[tuple[int, int, str | None]]) -> list[tuple[int, int, str]]:
-    """Lay marks over one another, the later over the earlier; touching ones of one label become one.
-
-    Args:
-        marks: start, end and label (None: take away), in the order in which they were made.
-    """
-    spans: list[tuple[int, int, str]] = []
-    for start, end, label in marks:
-        kept = [piece for s, e, name in spans for piece in ((s, min(e, start), name), (max(s, end), e, name))]
-        spans = [piece for piece in kept if piece[0] < piece[1]]
-        if label is not None:
-            spans.append((start, end, label))
-    joined: list[tuple[int, int, str]] = []
-    for start, end, label in sorted(spans):
-        if joined and joined[-1][1] == start and joined[-1][2] == label:
-            joined[-1] = (joined[-1][0], end, label)
-        else:
-            joined.append((start, end, label))
-    return joined
+        return _Names(self.path, self._read("SELECT id, name FROM labels", (), "is"))
 
 
 def _us(seconds: float) -> int:

@@ -21,13 +21,14 @@ import numpy as np
 
 from runtime.bundle import Bundle
 from runtime.errors import InputError
-from runtime.recorder.schema import QUARTER_US, US, check, connect, create, encoder_id, facts, unreadable
+from runtime.recorder.schema import QUARTER_US, US, check, connect, create, damaged, encoder_id, facts, unreadable
 from runtime.stream import Prediction
 
 _PAGE_BYTES = 4096  # as file systems and SD cards have them; larger ones store less and write more
 _WAL_BYTES = 1 << 18, 1 << 22  # share of the budget for the log: an eighth, within these
 _INDEX_BYTES = 1 << 16  # what a transaction may write beside its rows; also the file of shared memory
 _ROW_BYTES = 128  # of a prediction, about
+_RUN_DIGITS = 15
 _OLDEST = """
 SELECT at, coalesce(length(samples), 0) + coalesce(length(data), 0)
 FROM predictions LEFT JOIN windows USING (at) LEFT JOIN features USING (at)
@@ -125,7 +126,7 @@ class StoreWriter:
             db.execute("PRAGMA secure_delete = FAST")  # some builds write zeros over all that goes: twice the wear
             db.execute(f"PRAGMA max_page_count = {self._max_pages}")
             create(db)
-        except (sqlite3.Error, InputError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, InputError) as error:
             db.close()
             raise error if isinstance(error, InputError) else unreadable(path, error) from None
         return db
@@ -142,6 +143,9 @@ class StoreWriter:
                     got=known[name],
                     fix="Windows of another kind need a store of their own: choose another path.",
                 )
+        last = str(known.get("run", 0))
+        if not last.isascii() or not last.isdecimal() or len(last) > _RUN_DIGITS:
+            raise damaged(self.path, f"the run {last[:40]!r}")
         about = (bundle.version, manifest.files["model.onnx"].sha256, encoder_id(bundle), json.dumps(manifest.labels))
         find = "SELECT max(id) FROM models WHERE version = ? AND sha256 = ? AND encoder = ? AND labels = ?"
         with _transaction(db):

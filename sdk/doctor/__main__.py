@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command
+from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, say, trust_of
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.trust is not None and arguments.bundle is None:
         raise InputError("--trust", expected="a bundle with it", got="none", fix="Name the folder of the bundle.")
-    host = Host()
+    host, trust = Host(), trust_of(arguments)
     tell = (lambda finding: None) if arguments.json else _show
-    found = examine(host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=arguments.trust))
+    found = examine(host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=trust))
     if arguments.json:
         print(json.dumps(found.to_dict()))
     else:
-        print(_verdict(found))
+        say(_verdict(found))
     if arguments.report:
         arguments.report.write_text(json.dumps(found.to_dict() | {"raw": raw(host)}, indent=1) + "\n", "utf-8")
     return FAILED if found.problems else DONE
@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(finding: Finding) -> None:
     """At once, since some take seconds."""
-    print(describe(finding), flush=True)
+    say(describe(finding))
+    sys.stdout.flush()
 
 
 def describe(finding: Finding) -> str:

@@ -59,7 +59,7 @@ def threads(host: Host, bundle: Bundle) -> Iterator[Finding]:
     told += "".join(f", {name}={value}" for name, value in asked.items())
     yield Finding("threads", OK, told, facts=dict(asked))
     try:
-        found = host.spinning(bundle.path, () if bundle.trust is None else bundle.trust.keys)
+        found = host.spinning(bundle)
     except OSError as error:
         yield Finding("spinning", NOTE, f"not measured ({error})", "See the engines above.")
         return

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import shutil
 import struct
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.process.child import HELD, Child
 from sdk.meters.firmware import Gencmd
 from sdk.meters.sysfs import board_model, text
+
+if TYPE_CHECKING:
+    from runtime import Bundle
 
 PROBE_LIMIT_S = 120.0  # an SD card is slow
 SPIN_LIMIT_S = 60.0
@@ -37,17 +41,16 @@ def import_ending(module: str) -> str:
         return child.last_line() or child.ending() if ended else ""
 
 
-def spinning(bundle: Path, keys: Sequence[bytes] = ()) -> dict[str, float]:
-    """What `sdk.doctor.spin` measures.
-
-    Args:
-        bundle: its folder.
-        keys: of whom the bundle must be signed by; none: of anybody.
+def spinning(bundle: Path | Bundle) -> dict[str, float]:
+    """What `sdk.doctor.spin` measures of a bundle, or of that in a folder.
 
     Raises:
         OSError: it ended without an answer.
     """
-    with Child(["-m", "sdk.doctor.spin", str(bundle.absolute()), *(key.hex() for key in keys)]) as child:
+    from runtime import Bundle
+
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    with Child(["-m", "sdk.doctor.spin", json.dumps(opened.request())]) as child:
         child.start()
         try:
             answer: dict[str, float] | None = child.receive(SPIN_LIMIT_S)
@@ -96,7 +99,7 @@ class Host:
     gencmd: Gencmd | None = None  # answers instead of the firmware of a Raspberry Pi
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
     clock_is_set: Callable[[], bool | None] = clock_is_set
-    spinning: Callable[[Path, Sequence[bytes]], Mapping[str, float]] = spinning
+    spinning: Callable[[Bundle], Mapping[str, float]] = spinning
 
     @property
     def board(self) -> str:

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, table
-from runtime.errors import InputError
+from runtime.command import DONE, REFUSED, Progress, add_trust, note, open_bundle, run_command, say, table, trust_of
+from runtime.errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
 
 HELP = "Adapt a bundle on this device to its wearer's own labels, without torch."
 EXAMPLES = """\
@@ -31,6 +34,7 @@ EXAMPLES = """\
                                      shipped golden windows remind the model of what it knew
   python -m sdk.finetune walk.bundle --list
   python -m sdk.finetune walk.bundle --rollback base
+  python -m sdk.finetune walk.bundle --prune --keep 3     delete all versions but the latest three and the one in use
 
 which method?
   head       five to ten labelled windows per class, any device: milliseconds, the encoder stays as it is
@@ -42,6 +46,7 @@ Blocks of the labels are held back, and the new version is taken only if it is n
 moved, still knows the bundle's golden windows. The bundle's own files are never changed, and a kill at any moment
 leaves it as it was."""
 
+_KEPT = 5  # versions
 _STEPS = "layers, full and iterative"
 
 
@@ -58,6 +63,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     what.add_argument("--layers", action="store_true", help="show the layers of this bundle")
     what.add_argument("--list", action="store_true", help="show the versions of this bundle")
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
+    what.add_argument("--prune", action="store_true", help="delete old versions; --keep N: all but the latest N (5)")
     p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
     p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
     p.add_argument(
@@ -98,7 +104,10 @@ def _add_steps(layers: Any, steps: Any) -> None:
     steps.add_argument("--replay", metavar="W", type=float, help="weight of the golden windows (default 0; 1: as much)")
     steps.add_argument("--judge", choices=("folds", "one"), help="hold back every block in turn (default), or one only")
     steps.add_argument(
-        "--keep", metavar="SHARE", type=float, help="of golden windows, to keep their class (default 0.5)"
+        "--keep",
+        metavar="SHARE",
+        type=float,
+        help="of golden windows, to keep their class (default 0.5); with --prune: of versions, how many stay",
     )
     steps.add_argument("--seed", metavar="N", type=int, help="default 0; the same seed gives the same bits")
 
@@ -117,13 +126,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rollback is not None:
         from runtime.specs import BASE
 
-        bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust).rollback(arguments.rollback)
+        bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments)).rollback(arguments.rollback)
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
         return _list(arguments)
     if arguments.layers:
         return _layers(arguments)
+    if arguments.prune:
+        return _prune(arguments)
     return _finetune(arguments)
 
 
@@ -131,17 +142,50 @@ def _list(arguments: argparse.Namespace) -> int:
     from runtime.bundle.versions import current_version
     from runtime.specs import BASE
 
-    bundle = open_bundle(arguments.bundle, BASE, trust=arguments.trust)
-    records = {name: bundle.record(name) for name in bundle.versions()}
-    current = current_version(arguments.bundle)
+    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
+    records, damaged = _records(bundle)
+    current = None
+    try:
+        current = current_version(arguments.bundle)
+    except BundleError as error:
+        note(str(error))
     if arguments.json:
-        print(json.dumps({"current": current, "versions": records}))
+        print(json.dumps({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
         return DONE
     rows = [(BASE, "", "", "in use" if current == BASE else "")]
-    for name, record in records.items():
-        scores = [_macro_f1(record.get(when)) for when in ("before", "after")]
-        rows.append((name, *scores, "in use" if current == name else ""))  # type: ignore[arg-type]
+    for name in bundle.versions():
+        scores = [_macro_f1(records.get(name, {}).get(when)) for when in ("before", "after")]
+        rows.append((name, *scores, "damaged" if name in damaged else "in use" if current == name else ""))  # type: ignore[arg-type]
     print(table(rows, ("version", "before", "after", "")))
+    for told in damaged.values():
+        note(told)
+    return DONE
+
+
+def _records(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:
+    """The records of all versions by name, and what is wrong with those that cannot be read."""
+    records: dict[str, Any] = {}
+    damaged: dict[str, str] = {}
+    for name in bundle.versions():
+        try:
+            records[name] = bundle.record(name)
+        except BundleError as error:  # noqa: PERF203
+            damaged[name] = str(error)
+    return records, damaged
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    keep = _KEPT if arguments.keep is None else arguments.keep
+    if not (keep >= 0 and float(keep).is_integer()):
+        raise InputError("--keep", expected="with --prune, a number of versions", got=keep, fix="Such as --keep 3.")
+    from runtime.specs import BASE
+
+    done = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments)).thin(int(keep))
+    if arguments.json:
+        print(json.dumps(done._asdict()))
+        return DONE
+    for what, names in (("removed", done.removed), ("only the record is left", done.records), ("kept", done.kept)):
+        print(f"{what}: {', '.join(names) or 'none'}")
     return DONE
 
 
@@ -154,7 +198,7 @@ def _macro_f1(scores: Any) -> str:
 def _layers(arguments: argparse.Namespace) -> int:
     from runtime.specs import BASE
 
-    manifest = open_bundle(arguments.bundle, BASE, trust=arguments.trust).manifest
+    manifest = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments)).manifest
     graphs = {spec.layer for spec in manifest.training}
     layers: list[dict[str, Any]] = []
     for layer in sorted({spec.layer for spec in manifest.tensors}):
@@ -194,7 +238,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from sdk.meters import open_meter
 
     plan = plan_of(arguments)
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     if arguments.labels.suffix.lower() in SUFFIXES:
         if arguments.recording is not None:
             raise InputError(
@@ -204,7 +248,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     else:
         data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
-    print(json.dumps(report.to_dict()) if arguments.json else describe(report))
+    say(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
 
 

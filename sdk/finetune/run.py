@@ -94,10 +94,12 @@ def finetune(
     Raises:
         InputError: fewer than two windows; layers that the bundle cannot train; a budget that cannot be kept or
             watched; a loss that is no longer finite. Nothing was changed.
-        BundleError: another process is writing to the bundle or fine-tuning it.
+        BundleError: another process is writing to the bundle or fine-tuning it, or this one may not write to it.
+        TrustError: the bundle was opened with trust in its base only.
     """
     plan = plan or FinetunePlan()
     _check(bundle, data, plan.method)
+    bundle.check_writable()  # not after an hour of training
     with alone(bundle.path):
         import_module("onnxruntime")  # before the first reading: a library is no cost of the run
         ledger = Ledger(plan.budget, meter)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, Progress, add_trust, add_version, open_bundle, run_command, table
+from runtime.command import DONE, Progress, add_trust, add_version, open_bundle, run_command, say, table, trust_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,10 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     from sdk.optimize import Limits, optimize
 
     limits = Limits(arguments.max_f1_loss, arguments.min_agreement, arguments.seconds)
-    bundle = open_bundle(arguments.bundle, arguments.version, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, arguments.version, trust=trust_of(arguments))
     windows = _windows(bundle, arguments.labels, arguments.recording)
     found = optimize(bundle, windows, limits=limits, meter=open_meter(), progress=Progress().show)
-    print(json.dumps(found.to_dict()) if arguments.json else _text(found))
+    say(json.dumps(found.to_dict()) if arguments.json else _text(found))
     return DONE
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command
+from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, say, trust_of
 from runtime.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -104,12 +104,12 @@ def _profile(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     render = _render("html.render") if arguments.html else None
     meter = open_meter(arguments.meter, timeline=TIMELINE)
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     finetune = _finetune(arguments, bundle)
     report = profile(bundle, options, meter=meter, finetune=finetune, progress=Progress().show)
     if render is not None:
         arguments.html.write_text(render(report.to_dict()), encoding="utf-8")
-    print(json.dumps(report.to_dict()) if arguments.json else _text(report))
+    say(json.dumps(report.to_dict()) if arguments.json else _text(report))
     return DONE
 
 
@@ -122,8 +122,8 @@ def _measure_both(arguments: argparse.Namespace) -> int:
     second = argparse.Namespace(**vars(arguments) | vars(_second(arguments)))
     render = _render("html_compare.render_comparison") if arguments.html else None
     meter = open_meter(arguments.meter, timeline=TIMELINE)
-    bundle = open_bundle(arguments.bundle, trust=arguments.trust)
-    other = bundle if second.bundle == arguments.bundle else open_bundle(second.bundle, trust=second.trust)
+    bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
+    other = bundle if second.bundle == arguments.bundle else open_bundle(second.bundle, trust=trust_of(second))
     ways = (bundle, _options(arguments)), (other, _options(second))
     with _by_option({"runs": "--runs"}, "--against"):
         both = profile_in_turn(*ways, meter=meter, progress=Progress().show)
@@ -241,7 +241,7 @@ def _judge(reports: list[dict[str, Any]], arguments: argparse.Namespace, render:
     if render is not None:
         arguments.html.write_text(render(found, *sides), encoding="utf-8")
     kept = {"reports": reports} if keep else {}
-    print(json.dumps(found.to_dict() | kept) if arguments.json else describe(found))
+    say(json.dumps(found.to_dict() | kept) if arguments.json else describe(found))
     return REFUSED if found.worse else DONE
 
 

@@ -50,8 +50,7 @@ def main(began_s: float) -> None:
     try:
         message = _run(json.loads(sys.argv[1]), began_s, parent)
     except SensedgeError as error:
-        names = ("where", "expected", "got", "fix")
-        message = {"error": [type(error).__name__, {name: getattr(error, name) for name in names}]}
+        message = {"error": error.to_plain()}
     parent.tell(message)
 
 
@@ -114,7 +113,9 @@ def _opened(options: ChildOptions, start: _Start) -> tuple[Bundle, Engine, PeakM
     peak = PeakMemory()
     peak.start()
     start.begin()
-    bundle = Bundle.open(options.bundle, options.version, trust=_trust(options.trust))
+    bundle = Bundle.open(
+        options.bundle, options.version, trust=_trust(options.trust), manifest_sha256=options.manifest_sha256
+    )
     start.ended("open")
     engine = open_engine(bundle, options.engine, threads=options.threads, precision=options.precision)
     if hasattr(engine, "wait"):
@@ -159,7 +160,7 @@ def _trust(plain: Mapping[str, Any] | None) -> Trust | None:
         return None
     from runtime.bundle import Trust
 
-    return Trust(**{**plain, "keys": tuple(map(bytes.fromhex, plain["keys"]))})
+    return Trust.from_plain(plain)
 
 
 def ticks(seconds: float) -> int:

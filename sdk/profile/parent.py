@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from runtime import errors
+from runtime.errors import SensedgeError
 from runtime.process.child import Child
 from sdk.meters import Meter
 from sdk.meters.sampling import Ticker
@@ -144,8 +144,7 @@ def _received(child: Child, kind: str) -> Any:
     if kind in message:
         return message[kind]
     if "error" in message:
-        name, parts = message["error"]
-        raise getattr(errors, name)(parts.pop("where"), **parts)
+        raise SensedgeError.from_plain(message["error"])
     raise OSError(f"a process of the profile ended with {child.ending()}: {child.last_line() or 'it said nothing'}")
 
 

@@ -185,7 +185,8 @@ def child_options(
     return ChildOptions(
         bundle=str(bundle.path.absolute()),
         version=bundle.version,
-        trust=None if bundle.trust is None else vars(bundle.trust) | {"keys": [k.hex() for k in bundle.trust.keys]},
+        trust=None if bundle.trust is None else bundle.trust.to_plain(),
+        manifest_sha256=bundle.manifest_sha256,
         rows=None if rows is None else str(rows.absolute()),
         engine=options.engine,
         precision=options.precision,

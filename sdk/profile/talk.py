@@ -19,6 +19,7 @@ class ChildOptions:
     bundle: str  # absolute path
     version: str
     trust: Mapping[str, Any] | None  # the fields of a Trust, its keys in hexadecimal; None: nobody's signature is asked
+    manifest_sha256: str  # of the bundle that was opened
     rows: str | None  # absolute path of a .npy file, shape (n, n_channels); None: the rows of the golden windows
     engine: str
     precision: str

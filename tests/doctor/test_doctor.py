@@ -380,7 +380,7 @@ def test_an_engine_with_wrong_answers_is_a_problem(bundle, monkeypatch):
 
 
 def spin(ours_cpu_s, default_cpu_s):
-    return lambda path, keys: {
+    return lambda bundle: {
         "ours_cpu_s": ours_cpu_s,
         "default_cpu_s": default_cpu_s,
         "period_s": 0.05,
@@ -397,7 +397,7 @@ def test_spinning(bundle, ours, default, state):
 
 
 def test_spinning_that_cannot_be_measured(bundle):
-    def fail(path, keys):
+    def fail(bundle):
         raise OSError("no answer in 60 s")
 
     found = one(threads(host(spinning=fail), bundle), "spinning")

@@ -142,7 +142,7 @@ def measure_candidates(
     Returns:
         One for each candidate, in their order.
     """
-    base = Bundle.open(bundle.path, BASE, trust=bundle.trust)
+    base = bundle.again(BASE)
     inputs = Inputs(base.manifest)(base.golden().windows)
     runners = [_Runner(index, Measured(candidate)) for index, candidate in enumerate(candidates)]
     try:

@@ -2,11 +2,12 @@ r"""Measure candidates in a process of their own: a library that does not suit a
 
     caller                                        child: python -m runtime.engine.auto.trial REQUEST (JSON)
                                             <--     {"trying": 2}       before every use of a candidate
-                                            <--     {"measured": [...]} at the end
+                                            <--     {"measured": [...]} at the end, or {"refused": what was raised}
       no line for too long, or the child is dead: the candidates of the engine it was trying are dropped, and the others
       are measured anew.
 
-Nothing of it stays in the caller's memory but the answer.
+Nothing of it stays in the caller's memory but the answer. The child opens exactly the bundle that the caller opened:
+it is told whose signature to ask for, and the hash of the manifest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from runtime.bundle import Bundle
 from runtime.engine.auto.measure import BUDGET_S, Candidate, Measured, measure_candidates
 from runtime.engine.base import ENGINES, EngineKind
+from runtime.errors import SensedgeError
 from runtime.process.child import Child
 from runtime.process.parent import Parent
 from runtime.specs import BASE
@@ -47,13 +49,14 @@ def measure_apart(
         table: of the engines.
 
     Raises:
+        BundleError: the bundle is no longer the one that was opened.
         OSError: no child process can be started.
     """
     dropped: dict[str, str] = {}  # engine: why
     while True:
         left = [candidate for candidate in candidates if candidate.engine not in dropped]
         request = {
-            "bundle": str(bundle.path.absolute()),
+            "bundle": {**bundle.request(), "version": BASE},
             "candidates": [vars(candidate) for candidate in left],
             "options": {"batch": batch, "budget_s": budget_s},
             "table": {name: list(kind) for name, kind in table.items()},
@@ -75,6 +78,8 @@ def _ask(request: Mapping[str, Any], limit_s: float) -> tuple[list[Any], int, st
         child.start(json.dumps(request))
         try:
             while (message := child.receive(limit_s)) is not None:
+                if "refused" in message:
+                    raise SensedgeError.from_plain(message["refused"])
                 if "measured" in message:
                     return message["measured"], trying, ""
                 trying = message["trying"]
@@ -87,8 +92,13 @@ def _ask(request: Mapping[str, Any], limit_s: float) -> tuple[list[Any], int, st
 def _child() -> None:
     """Measure as the request says."""
     parent, request = Parent(), json.loads(sys.argv[1])
+    try:
+        bundle = Bundle.of_request(request["bundle"])
+    except SensedgeError as error:
+        parent.tell({"refused": error.to_plain()})
+        return
     measured = measure_candidates(
-        Bundle.open(request["bundle"], BASE),
+        bundle,
         [Candidate(**candidate) for candidate in request["candidates"]],
         table={name: EngineKind(*kind) for name, kind in request["table"].items()},
         tell=lambda index: parent.tell({"trying": index}),

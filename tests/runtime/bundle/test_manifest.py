@@ -47,18 +47,25 @@ def test_round_trip():
     assert json.loads(full().to_json())["schema"] == 1
 
 
+NAMES = st.characters().filter(str.isprintable)  # tests/attacks/test_names.py has the others
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     rate_hz=st.floats(1e-3, 1e6),
     length=st.integers(1, 10**6),
     hop=st.integers(1, 10**6),
-    labels=st.lists(st.text(max_size=8), min_size=2, max_size=5, unique=True),
-    channels=st.lists(st.text(max_size=4), min_size=1, max_size=5, unique=True),
+    labels=st.lists(st.text(NAMES, max_size=8), min_size=2, max_size=5, unique=True),
+    channels=st.lists(st.text(NAMES, max_size=4), min_size=1, max_size=5, unique=True),
     provenance=st.dictionaries(
-        st.text(max_size=4),
+        st.text(NAMES, max_size=4),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(NAMES | st.sampled_from("\n\t")),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(NAMES, max_size=3), inner, max_size=3),
             max_leaves=8,
         ),
     ),

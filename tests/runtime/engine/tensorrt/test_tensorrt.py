@@ -21,11 +21,12 @@ from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.engine.tensorrt import build as tensorrt_build
 from runtime.engine.tensorrt import engine as engine_module
-from runtime.engine.tensorrt.cache import CacheError, EngineCache
+from runtime.engine.tensorrt.cache import EngineCache
 from runtime.engine.tensorrt.child import Builder, Limits, ask
 from runtime.engine.tensorrt.cuda import Cuda, CudaError
 from runtime.engine.tensorrt.engine import BuildOptions, TensorrtEngine
 from runtime.errors import InputError
+from runtime.files.sealed import CacheError
 from tests.runtime.engine.tensorrt import fake as fake_tensorrt
 from tests.runtime.engine.tensorrt.fake import FakeCuda
 from tests.waiting import PATIENCE_S, until
