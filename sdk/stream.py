@@ -130,7 +130,7 @@ def _summary(
     summary |= {"source": dataclasses.asdict(source.counters)}
     summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
     summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
-    return json.dumps(summary)
+    return json.dumps(summary, allow_nan=False)
 
 
 def _text(
@@ -139,7 +139,9 @@ def _text(
     from runtime.play import recording_of
 
     lines = [
-        f"{counters.windows} predictions" if recording_of(source) is None else describe_scores(tally.scores()),
+        f"{counters.windows - counters.windows_not_finite} predictions"
+        if recording_of(source) is None
+        else describe_scores(tally.scores()),
         describe_counters(counters),
         describe_source(source.counters),
         *map(describe_sink, (*sinks, *([recorder] if recorder else ()))),
@@ -190,7 +192,7 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
         if arguments.sink:
             return
         if arguments.json:
-            print(json.dumps({**prediction.to_dict(), "true": true}), flush=True)
+            print(json.dumps({**prediction.to_dict(), "true": true}, allow_nan=False), flush=True)
         else:
             print_prediction(prediction, true)
 

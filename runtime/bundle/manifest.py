@@ -39,6 +39,7 @@ from runtime.files import strict_json
 from runtime.specs import ClockSpec, EventRule, Normalise, Signal, SpectrogramSpec, WindowSpec
 
 SCHEMA = 1
+_FARTHEST_STDS, _FARTHEST = 1e3, 1e9  # from the mean; in the channel's unit, where nobody measured mean and deviation
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,16 @@ class Manifest:
         return tuple(spread)
 
     @property
+    def ranges(self) -> tuple[float, ...]:
+        """How far from 0 a sample of each channel is saturated: at its full scale, or farther than any sensor measures.
+
+        Where `signal` has no full scale, that is a thousand deviations from the mean of `normalise`.
+        """
+        scales = [m.full_scale for m in self.signal.modalities for _ in m.channels]
+        told = zip(scales, self.normalise.mean, self.normalise.std, strict=True)
+        return tuple([scale or _farthest(mean, std) for scale, mean, std in told])
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one input of the graph: window_shape, or (3, height_px, width_px) if it takes images."""
         spec = self.spectrogram
@@ -185,3 +196,9 @@ class Manifest:
             )
         manifest: Manifest = build(cls, raw, str(where))
         return manifest
+
+
+def _farthest(mean: float, std: float) -> float:
+    """What a channel of this mean and deviation never reaches."""
+    measured = (mean, std) != (0.0, 1.0) and std > 0
+    return min(abs(mean) + _FARTHEST_STDS * std, _FARTHEST) if measured else _FARTHEST

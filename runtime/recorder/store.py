@@ -163,13 +163,16 @@ class Store:
         return found
 
     def predictions(self, start_s: float, end_s: float) -> Iterator[Recorded]:
-        """What was predicted for windows that start in a span, in the order of time."""
+        """What was predicted for windows that start in a span, in the order of time.
+
+        Older recorders also kept what was no number; that is left out here.
+        """
         names = self._names()
         models = {
             key: (version, json.loads(labels))
             for key, version, labels in self._read("SELECT id, version, labels FROM models")
         }
-        query = "SELECT * FROM predictions WHERE at >= ? AND at < ? ORDER BY at"
+        query = "SELECT * FROM predictions WHERE at >= ? AND at < ? AND probability IS NOT NULL ORDER BY at"
         for at, model, _, label, probability, every, *quality in self._read(query, (_us(start_s), _us(end_s))):
             version, labels = models[model]
             probabilities = dict(zip(labels, np.frombuffer(every, "<f4").tolist(), strict=True))

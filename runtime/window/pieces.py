@@ -29,13 +29,14 @@ class Counters:
     late: int = 0  # left out: older than a newer one by more than `reorder_s`
     duplicates: int = 0  # left out: the time stamp of another one
     reordered: int = 0  # put back into their place
-    saturated: int = 0  # kept: at the end of the sensor's range
+    saturated: int = 0  # kept: at the end of the sensor's range, or beyond what is plausible
     gaps: int = 0  # steps longer than `gap_s`
     clock_back: int = 0  # times that the clock was set back
     rows_filled: int = 0  # rows of the grid inside a hole of the samples
     rows_dropped: int = 0  # rows that no window holds because a gap, a set-back or a lagging modality came between
     windows: int = 0  # given
     windows_skipped: int = 0  # not given: too little in them
+    windows_not_finite: int = 0  # given, but the model's numbers for them are none: no prediction
 
 
 class Piece(NamedTuple):

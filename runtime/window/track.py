@@ -45,7 +45,7 @@ class Track:
 
     Args:
         rate_hz: rows per second that the model wants.
-        full_scale: per channel, infinite where the range of the sensor is not known.
+        full_scale: per channel, the largest float32 where the range of the sensor is not known.
         length: rows of a window.
         spec: what is done about an uneven clock.
         source_hz: samples per second of the source; None measures it from the first 17 time stamps.
@@ -68,7 +68,6 @@ class Track:
         self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
         self._spec, self._counters = spec, counters
         self._given_hz = source_hz or (rate_hz if spec.stamps == "arrival" else None)  # times of arrival tell no rate
-        self._saturates = bool(np.isfinite(full_scale).any())
         self._nothing = no_samples(len(full_scale))
         self._held: list[tuple[int | None, Piece]] = []  # of a grid without an origin: runs, and how far to leap before
         self.reset()
@@ -142,7 +141,7 @@ class Track:
     @property
     def is_even(self) -> bool:
         """Whether samples without time stamps that are all numbers would now be rows of the grid as they are."""
-        if self._grid is None or self._order is not None or self._saturates or self._source_hz != self._rate_hz:
+        if self._grid is None or self._order is not None or self._source_hz != self._rate_hz:
             return False
         return self._grid.is_next(self._index / self._rate_hz)
 
@@ -165,8 +164,7 @@ class Track:
         """The samples that are numbers, with a flag on those at the end of the sensor's range."""
         flags = np.zeros(len(t), np.uint8)
         good = (np.abs(t) <= _LATEST_S) & np.isfinite(rows).all(axis=1)
-        if self._saturates:
-            flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
+        flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
         if not good.all():
             self._counters.not_finite += len(good) - int(good.sum())
             t, rows, flags = t[good], rows[good], flags[good]

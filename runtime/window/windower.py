@@ -13,7 +13,7 @@ of their own each have a track and a buffer; a window is cut when all of them ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class Quality(NamedTuple):
 
     real: float = 1.0  # share of its rows that lie between samples of the sensor; of the worst clock, if several
     filled: int = 0  # rows inside a hole of the samples
-    saturated: int = 0  # rows at the end of the sensor's range
+    saturated: int = 0  # rows at the end of the sensor's range, or beyond what is plausible
     padded: int = 0  # rows that `flush` added
     source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
     jitter_s: float | None = None  # rms by which they were off an even beat; None without stamps, or if none came
@@ -41,6 +41,8 @@ class Quality(NamedTuple):
 _PERFECT = Quality()
 _NO_RATE_HZ = 1e-9
 _FLOAT32 = np.dtype(np.float32)
+_LARGEST = float(np.finfo(np.float32).max)
+_QUIET = 0.9  # of a square: what is left to the rounding of a sum of squares
 
 
 class Window(NamedTuple):
@@ -62,6 +64,8 @@ class Windower:
         clock: what is done about time stamps that are late, uneven or missing.
         source_hz: samples per second of the source, one number or one per modality; None: measured from the first 17
             time stamps, and the signal's rate without time stamps.
+        ranges: per channel, how far from 0 a sample is saturated (`Manifest.ranges`); None: at the full scales of
+            the signal, where it has them.
         views: the samples of a window may be a view, which the next push changes; for who uses them at once.
     """
 
@@ -72,9 +76,13 @@ class Windower:
         clock: ClockSpec | None = None,
         source_hz: float | Mapping[str, float] | None = None,
         *,
+        ranges: Sequence[float] | None = None,
         views: bool = False,
     ) -> None:
         self._views = views
+        scales = [m.full_scale or math.inf for m in signal.modalities for _ in m.channels]
+        self._ranges = np.minimum(scales if ranges is None else ranges, _LARGEST).astype(np.float32)
+        self._quiet = min(_QUIET * float(self._ranges.min()) ** 2, _LARGEST)
         rates_hz = source_hz.values() if isinstance(source_hz, Mapping) else () if source_hz is None else (source_hz,)
         if not all(math.isfinite(rate_hz) and rate_hz > 0 for rate_hz in rates_hz):
             raise InputError("source_hz", expected="rates above 0 Hz", got=source_hz, fix="Give samples per second.")
@@ -141,8 +149,10 @@ class Windower:
         if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32:
             return None
         shape, flat, begin = samples.shape, samples.ravel(), self._beat * self.window.hop_samples
-        if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not math.isfinite(flat.dot(flat)):
-            return None
+        if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not flat.dot(flat) < self._quiet:
+            return (
+                None  # the sum of squares is not below that of one saturated sample, or of samples that are no numbers
+            )
         buffer = self._buffers[0]
         if not buffer.append(samples, begin):
             return None
@@ -200,15 +210,17 @@ class Windower:
         """The first samples tell how many clocks there are."""
         parts = self.signal.modalities if modality is not None else (None,)
         self._names = tuple(part.name if part else None for part in parts)
+        ranges = self._ranges
         for name, part in zip(self._names, parts, strict=True):
             modalities = (part,) if part else self.signal.modalities
             rate_hz = modalities[0].rate_hz
             length, hop = self.window.at(rate_hz, self.signal.rate_hz)
-            full_scale = [m.full_scale or math.inf for m in modalities for _ in m.channels]
+            channels = sum(len(m.channels) for m in modalities)
+            mine, ranges = ranges[:channels], ranges[channels:]
             self._tracks.append(
                 Track(
                     rate_hz,
-                    np.array(full_scale, np.float32),
+                    mine,
                     length,
                     self.clock,
                     self._source_hz.get(name or "") if isinstance(self._source_hz, Mapping) else self._source_hz,
@@ -216,7 +228,7 @@ class Windower:
                     shared=len(parts) > 1,
                 )
             )
-            self._buffers.append(Buffer(length, hop, len(full_scale), self.counters))
+            self._buffers.append(Buffer(length, hop, channels, self.counters))
 
     def _take(self, clock: int, items: Out) -> list[Window]:
         """What a track gave, in order: rows go into its buffer, a new grid ends the segment."""

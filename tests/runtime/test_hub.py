@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import runtime.hub
+import runtime.hub.thread
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
 from runtime.errors import InputError
@@ -24,14 +24,14 @@ from tests.bundles_small import CHANNELS, LENGTH, small_manifest
 from tests.waiting import PATIENCE_S, Clock, ending, until
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small
-LIMITS_S = runtime.hub._DRAIN_S, runtime.hub._JOIN_S
+LIMITS_S = runtime.hub.thread._DRAIN_S, runtime.hub._JOIN_S
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """What waits when a hub is closed is run, however slow this machine is; two tests are about the limit."""
-    monkeypatch.setattr(runtime.hub, "_DRAIN_S", PATIENCE_S)
-    monkeypatch.setattr(runtime.hub, "_JOIN_S", PATIENCE_S)
+    monkeypatch.setattr(runtime.hub.thread, "_DRAIN_S", PATIENCE_S)
+    monkeypatch.setattr(runtime.hub.thread, "_JOIN_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -506,8 +506,8 @@ def test_closing_runs_what_waits(bundle):
 def test_what_cannot_be_run_in_time_is_dropped(bundle, monkeypatch):
     """A run of the engine takes 0.3 s on a clock of its own; the first one's callback closes the hub."""
     now = Clock()
-    monkeypatch.setattr(runtime.hub, "monotonic", now)
-    monkeypatch.setattr(runtime.hub, "_DRAIN_S", 0.8)
+    monkeypatch.setattr(runtime.hub.thread, "monotonic", now)
+    monkeypatch.setattr(runtime.hub.thread, "_DRAIN_S", 0.8)
     fake = FakeEngine(before=lambda: now.sleep(0.3))
     hub = Hub(bundle, lambda *_: hub.close(), engine=fake, max_batch=1, max_queue=50)
     hub.push("a", rows_for(40))
@@ -516,7 +516,7 @@ def test_what_cannot_be_run_in_time_is_dropped(bundle, monkeypatch):
 
 
 def test_an_engine_that_hangs_does_not_hold_up_closing(bundle, monkeypatch):
-    monkeypatch.setattr(runtime.hub, "_JOIN_S", 0.95)
+    monkeypatch.setattr(runtime.hub.thread, "_JOIN_S", 0.95)
     fake = FakeEngine()
     fake.free.clear()
     hub = Hub(bundle, lambda *_: None, engine=fake)
