@@ -9,6 +9,7 @@ The engine may be shared; everything that belongs to one stream of samples is he
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, isfinite
 from pathlib import Path
@@ -62,6 +63,8 @@ class Stream:
         >>> for prediction in stream.push(samples): print(prediction.label)           # doctest: +SKIP
     """
 
+    _keep: Callable[[Prediction, Window], object] | None = None  # called with each prediction and its window
+
     def __init__(
         self,
         bundle: Bundle | str | Path,
@@ -78,7 +81,6 @@ class Stream:
             manifest.signal, manifest.window, clock or manifest.clock, source_hz, ranges=manifest.ranges, views=True
         )
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
-        self._keep: Callable[[Prediction, Window], object] | None = None  # called with each prediction and its window
 
     @property
     def counters(self) -> Counters:
@@ -108,8 +110,17 @@ class Stream:
             InputError: wrong shape or dtype, or another way of pushing than before. The stream is then as it was.
         """
         began = perf_counter()
-        windows = self.windower.push(samples, t, modality)
-        return self._predict(windows, began) if windows else []
+        windows = self.windower.take(samples, t, modality)
+        if isinstance(windows, list):
+            return self._predict(windows, began) if windows else []
+        predictions = []
+        try:
+            for window in windows:
+                predictions += self._predict([window], began)
+                began = perf_counter()
+        finally:  # what raises leaves no samples behind
+            deque(windows, 0)
+        return predictions
 
     def flush(self, pad: Literal["hold", "zero"] | None = None) -> list[Prediction]:
         """End the stream: predictions of what is still held back. The next sample begins a new one.

@@ -17,6 +17,7 @@ adds the one thread that runs it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
@@ -149,8 +150,7 @@ class HubCore:
         source = self._sources.get(name) or self._add(name)
         with source.lock:  # until the windows are queued, so that they are queued in order
             began = perf_counter()
-            windows = source.windower.push(samples, t, modality)
-            return bool(windows) and self._queue(source, windows, began, now_s)
+            return self._queue(source, source.windower.take(samples, t, modality), began, now_s)
 
     def flush(self, name: str, pad: Literal["hold", "zero"] | None = None, *, now_s: float) -> bool:
         """End a stream, as `Stream.flush` does; its next sample begins a new one.
@@ -171,8 +171,7 @@ class HubCore:
             source = self._source(name)
         with source.lock:
             began = perf_counter()
-            windows = source.windower.flush(pad)
-            return bool(windows) and self._queue(source, windows, began, now_s)
+            return self._queue(source, source.windower.flush(pad), began, now_s)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -192,17 +191,24 @@ class HubCore:
                 )
             return self._sources.setdefault(name, source)
 
-    def _queue(self, source: _Source, windows: list[Window], began: float, now_s: float) -> bool:
-        window_s = (perf_counter() - began) / len(windows)
-        waiting = [_Waiting(source, window, window_s) for window in windows]
+    def _queue(self, source: _Source, windows: Iterable[Window], began: float, now_s: float) -> bool:
+        newest, n = deque[Window](maxlen=self.max_queue), 0
+        for window in windows:
+            newest.append(window)
+            n += 1
+        if not n:
+            return False
+        window_s = (perf_counter() - began) / n
+        waiting = [_Waiting(source, window, window_s) for window in newest]
         with self._lock:
-            return self._queue_locked(source, waiting, now_s)
+            return self._queue_locked(source, waiting, n, now_s)
 
-    def _queue_locked(self, source: _Source, windows: list[_Waiting], now_s: float) -> bool:
+    def _queue_locked(self, source: _Source, windows: list[_Waiting], n: int, now_s: float) -> bool:
+        """Queue the newest of `n` windows, as many as a queue holds."""
         self._refuse_if_closed()
-        self._count(source, windows=len(windows))
+        self._count(source, windows=n)
         if source.removed:
-            self._count(source, dropped=len(windows))
+            self._count(source, dropped=n)
             return False
         before = self._queued
         if not source.waiting:
@@ -211,7 +217,7 @@ class HubCore:
         source.waiting.extend(windows)
         for _ in range(excess):
             source.waiting.popleft()
-        self._count(source, dropped=excess)
+        self._count(source, dropped=n - len(windows) + excess)
         self._queued += len(windows) - excess
         if not before:
             self._since_s = now_s

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, MissingError, SensedgeError
+from runtime.files.kernel import read_text
 from runtime.sources.base import Backoff, Batch, Live, Stamps, now_s
 from runtime.sources.iio_scan import ScanLayout, ScanType
 from runtime.sources.iio_sysfs import (
@@ -269,7 +270,7 @@ class _Polled:
         period_s = 1 / self.rate_hz
         self._due_s += period_s * max(1, int(-self.wait_s() / period_s) + 1)  # what was missed is not made up
         began_s = now_s()
-        raw = np.array([[float(path.read_text()) for path in self._files]])
+        raw = np.array([[float(read_text(path)) for path in self._files]])
         return self._columns.batches(raw, np.array([(began_s + now_s()) / 2]))
 
     def close(self) -> None:

@@ -55,9 +55,9 @@ class Piece(NamedTuple):
         return Piece(self.t[which], self.rows[which], self.flags[which])
 
 
-def joined(first: Piece, second: Piece) -> Piece:
+def joined(*pieces: Piece) -> Piece:
     """One piece after the other."""
-    t, rows, flags = ((first.t, second.t), (first.rows, second.rows), (first.flags, second.flags))
+    t, rows, flags = zip(*pieces, strict=True)
     return Piece(np.concatenate(t), np.concatenate(rows), np.concatenate(flags))
 
 

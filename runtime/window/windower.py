@@ -13,7 +13,7 @@ of their own each have a track and a buffer; a window is cut when all of them ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,8 +23,8 @@ from runtime.errors import InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.buffer import CAPACITY_WINDOWS, Buffer
 from runtime.window.check import checked_samples, checked_times, clock_of
-from runtime.window.pieces import FILLED, PADDED, SATURATED, Counters, Rows, Stretch
-from runtime.window.track import Out, Track
+from runtime.window.pieces import FILLED, PADDED, SATURATED, Counters, Rows
+from runtime.window.track import Out, Segment, Track
 
 
 class Quality(NamedTuple):
@@ -40,6 +40,7 @@ class Quality(NamedTuple):
 
 _PERFECT = Quality()
 _NO_RATE_HZ = 1e-9
+_FASTEST = 1e4  # times the model's rate, and as many times slower: what any source is
 _FLOAT32 = np.dtype(np.float32)
 _LARGEST = float(np.finfo(np.float32).max)
 _QUIET = 0.9  # of a square: what is left to the rounding of a sum of squares
@@ -84,8 +85,9 @@ class Windower:
         self._ranges = np.minimum(scales if ranges is None else ranges, _LARGEST).astype(np.float32)
         self._quiet = min(_QUIET * float(self._ranges.min()) ** 2, _LARGEST)
         rates_hz = source_hz.values() if isinstance(source_hz, Mapping) else () if source_hz is None else (source_hz,)
-        if not all(math.isfinite(rate_hz) and rate_hz > 0 for rate_hz in rates_hz):
-            raise InputError("source_hz", expected="rates above 0 Hz", got=source_hz, fix="Give samples per second.")
+        if not all(1 / _FASTEST < rate_hz / signal.rate_hz < _FASTEST for rate_hz in rates_hz):
+            of = f"rates within {_FASTEST:g} times of {signal.rate_hz:g} Hz"
+            raise InputError("source_hz", expected=of, got=source_hz, fix="Give samples per second.")
         self.signal, self.window, self.clock = signal, window, clock or ClockSpec()
         self._source_hz = source_hz
         self._channels, self._rate_hz = len(signal.channel_names), signal.rate_hz
@@ -121,6 +123,10 @@ class Windower:
             InputError: a wrong shape or dtype, an unknown modality, or another way of pushing than before. The stream
                 is then as it was.
         """
+        return list(self.take(samples, t, modality))
+
+    def take(self, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> Iterable[Window]:
+        """As `push`, but a window is cut when it is asked for: ask for all of them before the next push."""
         if self._even and t is None and modality is None:
             followed = self._follow(samples)
             if followed is not None:
@@ -137,9 +143,11 @@ class Windower:
             rows = rows.copy()  # they may wait for other clocks, and the caller's array is the caller's
         self._timed = times is not None
         self.counters.samples += len(rows)
-        windows = self._take(clock, self._tracks[clock].push(rows, times))
-        self._even = t is None and modality is None and self._tracks[0].is_even
-        return windows
+        return self._cut_all(clock, self._tracks[clock].push(rows, times), even=t is None and modality is None)
+
+    def _cut_all(self, clock: int, items: Out, *, even: bool) -> Iterator[Window]:
+        yield from self._take(clock, items)
+        self._even = even and self._tracks[0].is_even
 
     def _follow(self, samples: ArrayLike) -> list[Window] | None:
         """The short way for a perfect clock: samples go into the buffer as they are; None if they cannot.
@@ -168,7 +176,7 @@ class Windower:
             self._beat += 1
             begin, end = begin + buffer.hop, end + buffer.hop
         self.counters.windows += len(windows)
-        return windows if end > buffer.end else windows + self._cut()
+        return windows if end > buffer.end else [*windows, *self._cut()]
 
     def _catch_up(self) -> None:
         """Tell the track of the samples that took the short way past it."""
@@ -201,7 +209,7 @@ class Windower:
         before = sum(buffer.wanted(buffer.end) for buffer in self._buffers)
         for buffer in short:
             buffer.pad(self._beat * buffer.hop + buffer.length, pad)
-        windows = self._cut()
+        windows = list(self._cut())
         if not windows:  # too little of it was real; what was added is no loss
             self.counters.rows_dropped -= sum(buffer.wanted(buffer.end) for buffer in self._buffers) - before
         return windows
@@ -230,23 +238,22 @@ class Windower:
             )
             self._buffers.append(Buffer(length, hop, channels, self.counters))
 
-    def _take(self, clock: int, items: Out) -> list[Window]:
+    def _take(self, clock: int, items: Out) -> Iterator[Window]:
         """What a track gave, in order: rows go into its buffer, a new grid ends the segment."""
-        windows: list[Window] = []
         for item in items:
-            if isinstance(item, Stretch):
-                if item.flags is not None:
-                    self.counters.rows_filled += int(np.count_nonzero(item.flags & FILLED))
-                self._buffers[clock].queue.append(item)
-                windows += self._cut()
-            else:
+            if isinstance(item, Segment):
                 self._new_segment(item.origin_s, begun=clock)
+                continue
+            for stretch in item:
+                if stretch.flags is not None:
+                    self.counters.rows_filled += int(np.count_nonzero(stretch.flags & FILLED))
+                self._buffers[clock].queue.append(stretch)
+                yield from self._cut()
         if len(self._tracks) > 1:
             if not self._agreed:
-                windows += self._agree()
+                yield from self._agree()
             for buffer in self._buffers:
                 buffer.bound(buffer.length * CAPACITY_WINDOWS)
-        return windows
 
     def _agree(self) -> list[Window]:
         """Several clocks: the grids begin where the last of them has its first sample."""
@@ -272,9 +279,8 @@ class Windower:
                 if clock != begun:
                     track.restart()
 
-    def _cut(self) -> list[Window]:
+    def _cut(self) -> Iterator[Window]:
         """The windows that all clocks have reached the end of."""
-        windows: list[Window] = []
         while self._is_complete():
             window = self._window()
             if window is None:
@@ -283,9 +289,8 @@ class Windower:
                 for buffer in self._buffers:
                     buffer.used = self._beat * buffer.hop + buffer.length
                 self.counters.windows += 1
-                windows.append(window)
                 self._beat += 1
-        return windows
+                yield window
 
     def _is_complete(self) -> bool:
         for buffer in self._buffers:  # noqa: SIM110 (a loop is faster than a generator here)

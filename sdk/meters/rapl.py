@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.files.kernel import read_text
 from sdk.meters.energy import PARTIAL, MeterError
 from sdk.meters.sampling import POLL_S, CounterRail, SampledMeter
 from sdk.meters.sysfs import read_int
@@ -39,7 +40,7 @@ def open_rapl(
         rails = [
             CounterRail(name, zone / "energy_uj", read_int(zone / "max_energy_range_uj"), STEP_UJ, REFRESH_S)
             for zone in zones
-            if (name := (zone / "name").read_text().strip()).startswith("package-")
+            if (name := read_text(zone / "name").strip()).startswith("package-")
         ]
         for rail in rails:
             rail.read()

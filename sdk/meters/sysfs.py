@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from runtime.files.kernel import read_text
+
 VALUE_BYTES = 256  # one value is shorter; sysfs never gives more than a page
 
 
@@ -15,7 +17,7 @@ def read_int(path: str | Path) -> int:
         OSError: the file is missing, forbidden, or its channel is switched off (ENODATA).
         ValueError: it holds something else.
     """
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would keep us waiting
     try:
         value = os.read(handle, VALUE_BYTES)
     except OSError as error:
@@ -39,7 +41,7 @@ def int_or_none(path: str | Path) -> int | None:
 def text(path: str | Path) -> str:
     """Return what a file holds, without spaces, end of line or NUL around it; "" for one that is missing or refuses."""
     try:
-        return Path(path).read_text(errors="replace").strip("\0 \t\n")
+        return read_text(path).strip("\0 \t\n")
     except OSError:
         return ""
 

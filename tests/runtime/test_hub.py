@@ -24,7 +24,7 @@ from tests.bundles_small import CHANNELS, LENGTH, small_manifest
 from tests.waiting import PATIENCE_S, Clock, ending, until
 
 HOP, RATE_HZ = 12, 32.0  # as in bundles_small
-LIMITS_S = runtime.hub.thread._DRAIN_S, runtime.hub._JOIN_S
+LIMITS_S = runtime.hub.thread._DRAIN_S, runtime.hub.thread._JOIN_S
 
 
 @pytest.fixture(autouse=True)
