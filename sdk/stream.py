@@ -204,7 +204,7 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
 @contextmanager
 def _stopped_by_signals(source: Source) -> Iterator[None]:
     """The first of INT, TERM and HUP ends the source, the second the program; what was told is kept in any case."""
-    from runtime.process.signals import caught, last_words
+    from runtime.process.signals import Stopped, caught, last_words
 
     came: list[int] = []
 
@@ -212,7 +212,7 @@ def _stopped_by_signals(source: Source) -> Iterator[None]:
         source.stop()
         came.append(number)
         if len(came) > 1:
-            raise KeyboardInterrupt
+            raise Stopped
 
     with caught(act):
         try:
