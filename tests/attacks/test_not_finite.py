@@ -21,7 +21,8 @@ from runtime.recording import Recording
 from runtime.sinks import JsonLinesSink, MQTTSink
 from runtime.specs import ClockSpec
 from runtime.stream import Stream, decide
-from runtime.window import Window
+from runtime.window import LabelledWindows, Window
+from sdk.scores import score_bundle
 from tests.attacks.graphs import WALK, adding, with_tail
 
 NAN, INF = math.nan, math.inf
@@ -224,3 +225,29 @@ def test_an_altered_demo_is_taken_as_it_is(strange, tmp_path):
     rows = samples(512)
     assert [p[:3] for p in Stream(path).push(rows)] == [p[:3] for p in Stream(WALK).push(rows)]
     shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 3e38])
+@pytest.mark.parametrize("method", ["head", "layers"])
+def test_nothing_is_learnt_from_such_windows(tmp_path, value, method):
+    shutil.copytree(WALK, tmp_path / "walk.bundle")
+    rows, labels = samples(1280), np.arange(1280) // 320 % 2
+    rows[700] = value
+    channels = [f"{name}_{axis}" for name in ("acc", "gyro") for axis in "xyz"]
+    recording = Recording(
+        rows, tuple(channels), 50.0, labels=labels.astype(np.int16), label_names=("sitting", "walking")
+    )
+    recording.save(tmp_path / "r.npz")
+    command = [sys.executable, "-m", "sdk.finetune", "walk.bundle", "--labels", "r.npz", "--method", method]
+    done = run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 2, done.stderr
+    assert "finite" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "walk.bundle").glob("personal/0*"))
+
+
+def test_no_score_is_made_of_such_windows(walk):
+    windows = np.stack([samples(), spoilt(3.4e38)])
+    found = LabelledWindows(windows, np.array([0, 1]), np.zeros(2), np.zeros(2, np.int64))
+    with pytest.raises(InputError, match="1 of 2 windows"):
+        score_bundle(walk, found)

@@ -77,7 +77,7 @@ def test_rapl(strange, tmp_path, name):
     zone.mkdir(parents=True)
     for file, value in (("name", "package-0"), ("energy_uj", "1000"), ("max_energy_range_uj", "262143328850")):
         (zone / file).write_text(f"{value}\n")
-    open_rapl(tmp_path, background=False).close()
+    open_rapl(tmp_path, background=False)
     strange(zone / name)
     assert isinstance(in_time(lambda: open_rapl(tmp_path, background=False)), MeterError)
 
