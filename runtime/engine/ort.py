@@ -68,7 +68,7 @@ def _failed(error: Exception) -> EngineError:
     return EngineError("onnxruntime", expected="a graph that runs", got=got[0], fix="Free memory, or export it again.")
 
 
-class Session(onnxruntime.InferenceSession):
+class Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # onnxruntime has no types
     """A session whose runs end when the process is asked to, and whose errors are ours."""
 
     def run(self, output_names: Any, input_feed: Any, run_options: Any = None) -> Any:
