@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from runtime.files.kernel import read_text
 from sdk.meters.sampling import Ticker
+from sdk.meters.sysfs import read_text
 
 PERIOD_S = 0.005
 V1_FILE, V2_FILE = "memory.max_usage_in_bytes", "memory.peak"

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.files.kernel import read_text
 from sdk.meters.energy import PARTIAL, MeterError
 from sdk.meters.sampling import POLL_S, CounterRail, SampledMeter
-from sdk.meters.sysfs import read_int
+from sdk.meters.sysfs import read_int, read_text
 
 FOLDER = "sys/class/powercap"
 # chmod -R would not do: the zones are links, and -R does not follow links

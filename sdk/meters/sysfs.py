@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runtime.files.kernel import read_text
-
 VALUE_BYTES = 256  # one value is shorter; sysfs never gives more than a page
 
 
@@ -36,6 +34,17 @@ def int_or_none(path: str | Path) -> int | None:
         return read_int(path)
     except (OSError, ValueError):
         return None
+
+
+def read_text(path: str | Path) -> str:
+    """Return what a regular file holds, and no more than the kernel writes.
+
+    Raises:
+        OSError: it is missing, refuses, or is no such file.
+    """
+    from runtime.files import kernel  # only here: meters are imported without the runtime
+
+    return kernel.read_text(path)
 
 
 def text(path: str | Path) -> str:
