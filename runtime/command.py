@@ -14,6 +14,7 @@ and `python -m ...` run the same module; help is spelled as the user called it.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -54,6 +55,7 @@ def run_command(
         add_arguments: the module's.
         run: the module's.
     """
+    _show_anything()
     p = argparse.ArgumentParser(
         prog=called,
         description=_spelled(description, called),
@@ -73,6 +75,7 @@ def no_command(name: str, names: Iterable[str]) -> int:
     """Say on stderr that there is no such command, with all names and the near ones; the exit code."""
     from difflib import get_close_matches
 
+    _show_anything()
     names = list(names)
     near = get_close_matches(name, names)
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -121,8 +124,12 @@ class _Version(argparse.Action):
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; turn what the user can mend into one line on stderr and an exit code."""
+    from runtime.process.signals import caught
+
+    _show_anything()
     try:
-        code = command()
+        with caught():
+            code = command()
         if sys.stdout is not None:  # closed, as by >&-
             sys.stdout.flush()
         return code
@@ -133,9 +140,18 @@ def guarded(command: Callable[[], int]) -> int:
         return FAILED
     except (OSError, ImportError) as error:
         return _fail(error, FAILED)
+    except MemoryError as error:
+        return _fail(MemoryError(f"out of memory. {error}"), FAILED)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return FAILED
+
+
+def _show_anything() -> None:
+    """What a terminal of another encoding than UTF-8 cannot show is written as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -79,6 +79,12 @@ class InputError(SensedgeError):
     """Samples, recordings or labels that do not fit the signal that a bundle names."""
 
 
+class EngineError(SensedgeError):
+    """What runs a model gave up while running: no memory, a graph that cannot be computed."""
+
+    exit_code = 1
+
+
 class TrustError(BundleError):
     """A bundle that may be whole, but is not signed as the trust keys ask for."""
 

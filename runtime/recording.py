@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
+from runtime.files.npz import check_unpacked
 from runtime.specs import Signal
 
 UNLABELLED = -1
@@ -199,6 +200,7 @@ def _as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
 def _load_npz(path: Path, rate_hz: float | None) -> Recording:
     try:
         with path.open("rb") as source:  # NumPy would leave a broken file open
+            check_unpacked(source)
             file = np.load(source, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("a single array")

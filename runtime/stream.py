@@ -9,8 +9,9 @@ The engine may be shared; everything that belongs to one stream of samples is he
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import exp
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
@@ -62,6 +63,8 @@ class Stream:
         >>> for prediction in stream.push(samples): print(prediction.label)           # doctest: +SKIP
     """
 
+    _keep: Callable[[Prediction, Window], object] | None = None  # called with each prediction and its window
+
     def __init__(
         self,
         bundle: Bundle | str | Path,
@@ -74,7 +77,9 @@ class Stream:
         self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
         manifest = self.bundle.manifest
         self._labels = manifest.labels
-        self.windower = Windower(manifest.signal, manifest.window, clock or manifest.clock, source_hz, views=True)
+        self.windower = Windower(
+            manifest.signal, manifest.window, clock or manifest.clock, source_hz, ranges=manifest.ranges, views=True
+        )
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
 
     @property
@@ -92,7 +97,8 @@ class Stream:
 
         Cutting a stream into other pieces changes nothing in the predictions, bit for bit. Whatever the samples and
         their times are like, nothing is raised for it: what was missing, late or uneven is in each prediction's
-        `quality` and in `counters`.
+        `quality` and in `counters`. A window for which the model's numbers are none gives no prediction: it is counted,
+        in `counters.windows_not_finite`.
 
         Args:
             samples: shape (n, n_channels) for any n, in the units and order of the bundle's signal, or only those of
@@ -104,8 +110,17 @@ class Stream:
             InputError: wrong shape or dtype, or another way of pushing than before. The stream is then as it was.
         """
         began = perf_counter()
-        windows = self.windower.push(samples, t, modality)
-        return self._predict(windows, began) if windows else []
+        windows = self.windower.take(samples, t, modality)
+        if isinstance(windows, list):
+            return self._predict(windows, began) if windows else []
+        predictions = []
+        try:
+            for window in windows:
+                predictions += self._predict([window], began)
+                began = perf_counter()
+        finally:  # what raises leaves no samples behind
+            deque(windows, 0)
+        return predictions
 
     def flush(self, pad: Literal["hold", "zero"] | None = None) -> list[Prediction]:
         """End the stream: predictions of what is still held back. The next sample begins a new one.
@@ -136,15 +151,21 @@ class Stream:
             logits = self._engine.logits(samples)
             ran = perf_counter()
             prediction = decide(self._labels, logits, window, window_s, ran - now, ran)
+            if prediction is None:
+                self.windower.counters.windows_not_finite += 1
+                now = perf_counter()
+                continue
             now = ran + prediction.decide_s
             predictions.append(prediction)
+            if self._keep is not None:
+                self._keep(prediction, window)
         return predictions
 
 
 def decide(
     labels: Sequence[str], logits: list[float], window: Window, window_s: float, engine_s: float, began: float
-) -> Prediction:
-    """From the logits of one window to what the model says of it.
+) -> Prediction | None:
+    """From the logits of one window to what the model says of it; None where one of them is no finite number.
 
     Args:
         labels: names of the classes.
@@ -154,6 +175,8 @@ def decide(
         engine_s: seconds that the graph took.
         began: when the deciding did, by `perf_counter`.
     """
+    if not isfinite(sum(logits)):  # of float32, which cannot overflow here: the sum is as finite as all of them
+        return None
     highest = max(logits)
     weights = [exp(logit - highest) for logit in logits]  # so few numbers are faster without NumPy
     scale = 1 / sum(weights)

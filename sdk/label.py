@@ -26,7 +26,7 @@ from runtime.errors import InputError, printable
 
 if TYPE_CHECKING:
     from runtime.recorder import Store
-    from runtime.recorder.store import Span
+    from runtime.recorder.marks import Span
 
 HELP = "Look at what a recorder kept, and say what it was."
 EXAMPLES = """\

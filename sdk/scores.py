@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
+from runtime.errors import InputError
 from runtime.window import LabelledWindows
 
 _BATCH = 64
@@ -79,9 +80,31 @@ def score(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Scores:
 
 
 def score_bundle(bundle: Bundle, windows: LabelledWindows) -> Scores:
-    """Run a bundle over labelled windows and compare."""
+    """Run a bundle over labelled windows and compare.
+
+    Raises:
+        InputError: for some of them its answer is no number.
+    """
     engine = open_engine(bundle)
     batches = (windows.samples[i : i + _BATCH] for i in range(0, len(windows.samples), _BATCH))
-    predicted = np.concatenate([np.zeros(0, np.int64), *(engine.run(batch).argmax(axis=1) for batch in batches)])
+    answers = (require_finite(engine.run(batch)) for batch in batches)
+    predicted = np.concatenate([np.zeros(0, np.int64), *(logits.argmax(axis=1) for logits in answers)])
     engine.close()
     return score(windows.labels, predicted, len(bundle.manifest.labels))
+
+
+def require_finite(answers: NDArray[Any]) -> NDArray[Any]:
+    """What a model gave for windows, shape (n, ...), if all of it are numbers: of others no class can be told.
+
+    Raises:
+        InputError: some are not.
+    """
+    bad = ~np.isfinite(answers).all(axis=tuple(range(1, answers.ndim)))
+    if bad.any():
+        raise InputError(
+            "windows",
+            expected="samples for which the model's answers are finite numbers",
+            got=f"{int(bad.sum())} of {len(answers)} windows for which they are not",
+            fix="Leave out samples that no sensor gives.",
+        )
+    return answers

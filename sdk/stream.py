@@ -2,7 +2,7 @@
 
     source -> Stream (windows, engine) -> predictions -> table | JSON lines | sinks
        ^                                                   summary at the end
-       Ctrl-C or SIGTERM ends it
+       Ctrl-C, SIGTERM or SIGHUP ends it
 
 With --record, windows and predictions also go into a store (runtime.recorder). The loop is `runtime.play`.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -63,7 +62,7 @@ sinks:
 
 A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seconds) and label (a name) may be there.
 A line is {"t": 1.5, "acc_x": 0.1, ...}, {"t": [...], "samples": [[...], ...]}, or CSV with the time first or not there.
-Ctrl-C or SIGTERM ends the stream: what is held back is predicted, the summary is printed, and the exit code is 0."""
+Ctrl-C, SIGTERM or SIGHUP ends it: what is held back is predicted, the summary is printed, and the exit code is 0."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from runtime import InputError, open_engine
     from runtime.play import play
+    from runtime.process.signals import last_words
     from runtime.sinks import open_sink
     from sdk.scores import Tally
 
@@ -117,6 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(source)
         stack.enter_context(_stopped_by_signals(source))
         recorder = None if arguments.record is None else stack.enter_context(_recorder(arguments, bundle, source))
+        if recorder is not None:
+            last_words.append(recorder.close)
         if not sinks and not arguments.json:
             print_header()
         show = _show(arguments, tally)
@@ -134,7 +136,7 @@ def _summary(
     summary |= {"source": dataclasses.asdict(source.counters)}
     summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
     summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
-    return json.dumps(summary)
+    return json.dumps(summary, allow_nan=False)
 
 
 def _text(
@@ -143,7 +145,9 @@ def _text(
     from runtime.play import recording_of
 
     lines = [
-        f"{counters.windows} predictions" if recording_of(source) is None else describe_scores(tally.scores()),
+        f"{counters.windows - counters.windows_not_finite} predictions"
+        if recording_of(source) is None
+        else describe_scores(tally.scores()),
         describe_counters(counters),
         describe_source(source.counters),
         *map(describe_sink, (*sinks, *([recorder] if recorder else ()))),
@@ -194,7 +198,7 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
         if arguments.sink:
             return
         if arguments.json:
-            print(json.dumps({**prediction.to_dict(), "true": true}), flush=True)
+            print(json.dumps({**prediction.to_dict(), "true": true}, allow_nan=False), flush=True)
         else:
             print_prediction(prediction, true)
 
@@ -203,21 +207,22 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
 
 @contextmanager
 def _stopped_by_signals(source: Source) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the source, the second the program."""
+    """The first of INT, TERM and HUP ends the source, the second the program; what was told is kept in any case."""
+    from runtime.process.signals import Stopped, caught, last_words
+
     came: list[int] = []
 
-    def handle(number: int, frame: object) -> None:
+    def act(number: int) -> None:
         source.stop()
         came.append(number)
         if len(came) > 1:
-            raise KeyboardInterrupt
+            raise Stopped
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with caught(act):
+        try:
+            yield
+        finally:
+            last_words.clear()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.command import DONE, FAILED, Progress
 from runtime.errors import InputError, MissingError
+from runtime.files.npz import check_unpacked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,8 +110,10 @@ def _manifest(path: Path) -> Manifest:
 
 def _windows(path: Path) -> NDArray[np.float32]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        windows = loaded if isinstance(loaded, np.ndarray) else loaded["windows"]
+        with path.open("rb") as file:
+            check_unpacked(file)
+            loaded = np.load(file, allow_pickle=False)
+            windows = loaded if isinstance(loaded, np.ndarray) else loaded["windows"]
     except (ValueError, KeyError, EOFError) as error:
         raise InputError(path, expected="an array called windows", got=error, fix="See --help.") from None
     return np.ascontiguousarray(windows, np.float32)

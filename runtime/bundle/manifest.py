@@ -40,6 +40,7 @@ from runtime.specs import ClockSpec, EventRule, Normalise, Signal, SpectrogramSp
 
 SCHEMA = 1
 _FREE = ("provenance", "record")  # what is in them is for people, and may be anything
+_FARTHEST_STDS, _FARTHEST = 1e3, 1e9  # from the mean; in the channel's unit, where nobody measured mean and deviation
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,16 @@ class Manifest:
         return tuple(spread)
 
     @property
+    def ranges(self) -> tuple[float, ...]:
+        """How far from 0 a sample of each channel is saturated: at its full scale, or farther than any sensor measures.
+
+        Where `signal` has no full scale, that is a thousand deviations from the mean of `normalise`.
+        """
+        scales = [m.full_scale for m in self.signal.modalities for _ in m.channels]
+        told = zip(scales, self.normalise.mean, self.normalise.std, strict=True)
+        return tuple([scale or _farthest(mean, std) for scale, mean, std in told])
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one input of the graph: window_shape, or (3, height_px, width_px) if it takes images."""
         spec = self.spectrogram
@@ -211,3 +222,9 @@ def _check_text(document: Any, where: str) -> None:
         elif isinstance(item, str) and not item.isprintable() and printable(item, keep=lines) != item:
             fix = "Name it in letters, and export the bundle again."
             raise BundleError(place, expected="text that can be printed", got=shown(item), fix=fix)
+
+
+def _farthest(mean: float, std: float) -> float:
+    """What a channel of this mean and deviation never reaches."""
+    measured = (mean, std) != (0.0, 1.0) and std > 0
+    return min(abs(mean) + _FARTHEST_STDS * std, _FARTHEST) if measured else _FARTHEST

@@ -7,7 +7,8 @@ bound too, which saves the dictionary, the name look-ups and the allocation of `
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -17,7 +18,8 @@ from runtime.bundle import Bundle
 from runtime.bundle.graph_bytes import with_output
 from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs, check_graph
-from runtime.errors import BundleError
+from runtime.errors import BundleError, EngineError
+from runtime.process.signals import Stopped, interrupts
 from runtime.specs import FLOAT32
 
 
@@ -44,13 +46,61 @@ def training_options(threads: int = 1) -> onnxruntime.SessionOptions:
     return options
 
 
+@cache
+def _run_options() -> onnxruntime.RunOptions:
+    """Of all runs of this process: `terminate` ends them between two nodes, also those of an endless loop."""
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # what goes wrong is told by the error, in one line
+    interrupts.append(partial(setattr, options, "terminate", True))
+    return options
+
+
+def _failed(error: Exception) -> EngineError:
+    """The error for a run that was given up.
+
+    Raises:
+        Stopped: because somebody asked for it.
+    """
+    if _run_options().terminate:
+        _run_options().terminate = False
+        raise Stopped from None
+    got = str(error).splitlines() or [type(error).__name__]
+    return EngineError("onnxruntime", expected="a graph that runs", got=got[0], fix="Free memory, or export it again.")
+
+
+class Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # onnxruntime has no types
+    """A session whose runs end when the process is asked to, and whose errors are ours."""
+
+    def run(self, output_names: Any, input_feed: Any, run_options: Any = None) -> Any:
+        """As of onnxruntime.
+
+        Raises:
+            EngineError: the graph cannot be computed.
+        """
+        try:
+            return super().run(output_names, input_feed, run_options or _run_options())
+        except Exception as error:
+            raise _failed(error) from error
+
+    def run_with_iobinding(self, iobinding: onnxruntime.IOBinding, run_options: Any = None) -> None:
+        """As of onnxruntime.
+
+        Raises:
+            EngineError: the graph cannot be computed.
+        """
+        try:
+            super().run_with_iobinding(iobinding, run_options or _run_options())
+        except Exception as error:
+            raise _failed(error) from error
+
+
 def open_session(
     model: bytes,
     where: object = "the graph",
     *,
     options: onnxruntime.SessionOptions | None = None,
     provider: str = "",
-) -> onnxruntime.InferenceSession:
+) -> Session:
     """A session on the processor, or with a provider before it.
 
     Args:
@@ -64,7 +114,7 @@ def open_session(
     """
     providers = [*([provider] if provider else []), "CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(model, options or session_options(), providers=providers)
+        return Session(model, options or session_options(), providers=providers)
     except Exception as error:  # onnxruntime's own errors share no base class of their own
         raise BundleError(
             where,
@@ -101,7 +151,7 @@ def _short_run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBin
     What lies beneath it has no public name. Where it is called otherwise, the public way is taken.
     """
     try:
-        return partial(session._sess.run_with_iobinding, binding._iobinding, None)
+        return partial(session._sess.run_with_iobinding, binding._iobinding, _run_options())
     except AttributeError:
         return partial(session.run_with_iobinding, binding)
 
@@ -129,7 +179,7 @@ class OrtEngine:
         self._run_logits = _short_run(self._session, self._bindings["logits"])
         self._input_row, self._logits_row = self._one[0], self._outputs["logits"][0]
 
-    def _open(self, bundle: Bundle) -> onnxruntime.InferenceSession:
+    def _open(self, bundle: Bundle) -> Session:
         model = bundle.model(self.precision)
         return open_session(model, bundle.path / "model.onnx", options=session_options(self.threads))
 
@@ -158,7 +208,10 @@ class OrtEngine:
     def logits(self, window: NDArray[np.float32]) -> list[float]:
         """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated."""
         self._input_row[:] = window
-        self._run_logits()
+        try:
+            self._run_logits()
+        except Exception as error:
+            raise _failed(error) from error
         logits: list[float] = self._logits_row.tolist()
         return logits
 

@@ -12,10 +12,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import onnxruntime
-
 from runtime.bundle import Bundle
-from runtime.engine.ort import OrtEngine, session_options
+from runtime.engine.ort import OrtEngine, Session, session_options
 from runtime.errors import MissingError
 from runtime.specs import FLOAT32
 
@@ -49,14 +47,14 @@ class ProviderEngine(OrtEngine):
                 fix="Use another engine, or install the libraries that this provider needs.",
             )
 
-    def _open(self, bundle: Bundle) -> onnxruntime.InferenceSession:
+    def _open(self, bundle: Bundle) -> Session:
         options = session_options(self.threads)
         options.log_severity_level = 4  # what it says about a missing library is found by the placement
         options.enable_profiling, options.profile_file_prefix = True, str(self._record)
         providers = [(self._provider, provider_options(self._provider, self.threads))]  # and the processor, always
         graph = bundle.model(self.precision)
         try:
-            return onnxruntime.InferenceSession(graph, options, providers=providers)
+            return Session(graph, options, providers=providers)
         except Exception as error:  # onnxruntime's own errors share no base class of their own
             raise MissingError(
                 f"engine {self.name}",

@@ -1,4 +1,6 @@
-"""The arrays of a golden.npz: float32, stored and not packed, so that no file can grow when it is read.
+"""Arrays from .npz files: those of a bundle's golden.npz, and a limit for those of anybody's recordings.
+
+The arrays of a golden.npz: float32, stored and not packed, so that no file can grow when it is read.
 
 `numpy.load` makes room for whatever shape a header tells before it has seen one value, and unpacks what is packed.
 Here an array must have as many bytes as its header says, and all of them lie in the file.
@@ -10,7 +12,7 @@ import io
 import math
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from runtime.errors import BundleError
 
 _MOST_ARRAYS = 16
+_UNPACKED_BYTES, _UNPACKED_TIMES = 1 << 27, 32  # what a recording may take: the more of 128 MiB and 32 times its file
 
 
 def read_stored(data: bytes, where: Path) -> dict[str, NDArray[np.float32]]:
@@ -69,3 +72,24 @@ def _array(data: bytes) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise ValueError("numbers that are not finite")
     return array
+
+
+def check_unpacked(file: IO[bytes]) -> None:
+    """See that an archive does not grow out of all proportion when it is read; signals shrink by a few times.
+
+    Args:
+        file: an .npz, at its beginning, where it is left; anything else is let through.
+
+    Raises:
+        ValueError: it would.
+    """
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        return
+    size = file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+    most = max(_UNPACKED_BYTES, _UNPACKED_TIMES * size)
+    if unpacked > most:
+        raise ValueError(f"{size} bytes that unpack to {unpacked}, more than {most}")
+    file.seek(0)

@@ -17,6 +17,7 @@ adds the one thread that runs it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
@@ -39,10 +40,11 @@ MAX_DELAY_S, MAX_BATCH, MAX_QUEUE, MAX_STREAMS = 0.05, 32, 8, 4096
 class HubCounters:
     """What became of the windows of one stream, or of all."""
 
-    windows: int  # that pushes have completed: the sum of the other three
+    windows: int  # that pushes have completed: the sum of the others
     predicted: int
     dropped: int  # pushed out of a full queue, in a batch that failed, or waiting when the stream or the hub ended
     queued: int  # waiting, or in the batch that is being run
+    not_finite: int = 0  # the model's numbers for them are none: no prediction
 
 
 @dataclass(slots=True)
@@ -50,9 +52,11 @@ class _Tally:
     windows: int = 0
     predicted: int = 0
     dropped: int = 0
+    not_finite: int = 0
 
     def counters(self) -> HubCounters:
-        return HubCounters(self.windows, self.predicted, self.dropped, self.windows - self.predicted - self.dropped)
+        queued = self.windows - self.predicted - self.dropped - self.not_finite
+        return HubCounters(self.windows, self.predicted, self.dropped, queued, self.not_finite)
 
 
 class _Source:
@@ -146,8 +150,7 @@ class HubCore:
         source = self._sources.get(name) or self._add(name)
         with source.lock:  # until the windows are queued, so that they are queued in order
             began = perf_counter()
-            windows = source.windower.push(samples, t, modality)
-            return bool(windows) and self._queue(source, windows, began, now_s)
+            return self._queue(source, source.windower.take(samples, t, modality), began, now_s)
 
     def flush(self, name: str, pad: Literal["hold", "zero"] | None = None, *, now_s: float) -> bool:
         """End a stream, as `Stream.flush` does; its next sample begins a new one.
@@ -168,15 +171,16 @@ class HubCore:
             source = self._source(name)
         with source.lock:
             began = perf_counter()
-            windows = source.windower.flush(pad)
-            return bool(windows) and self._queue(source, windows, began, now_s)
+            return self._queue(source, source.windower.flush(pad), began, now_s)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise InputError("hub", expected="an open hub", got="a closed one", fix="Open another one.")
 
     def _add(self, name: str) -> _Source:
-        source = _Source(name, Windower(self.manifest.signal, self.manifest.window, self._clock))
+        manifest = self.manifest
+        windower = Windower(manifest.signal, manifest.window, self._clock, ranges=manifest.ranges)
+        source = _Source(name, windower)
         with self._lock:
             if name not in self._sources and len(self._sources) >= self.max_streams:
                 raise InputError(
@@ -187,17 +191,24 @@ class HubCore:
                 )
             return self._sources.setdefault(name, source)
 
-    def _queue(self, source: _Source, windows: list[Window], began: float, now_s: float) -> bool:
-        window_s = (perf_counter() - began) / len(windows)
-        waiting = [_Waiting(source, window, window_s) for window in windows]
+    def _queue(self, source: _Source, windows: Iterable[Window], began: float, now_s: float) -> bool:
+        newest, n = deque[Window](maxlen=self.max_queue), 0
+        for window in windows:
+            newest.append(window)
+            n += 1
+        if not n:
+            return False
+        window_s = (perf_counter() - began) / n
+        waiting = [_Waiting(source, window, window_s) for window in newest]
         with self._lock:
-            return self._queue_locked(source, waiting, now_s)
+            return self._queue_locked(source, waiting, n, now_s)
 
-    def _queue_locked(self, source: _Source, windows: list[_Waiting], now_s: float) -> bool:
+    def _queue_locked(self, source: _Source, windows: list[_Waiting], n: int, now_s: float) -> bool:
+        """Queue the newest of `n` windows, as many as a queue holds."""
         self._refuse_if_closed()
-        self._count(source, windows=len(windows))
+        self._count(source, windows=n)
         if source.removed:
-            self._count(source, dropped=len(windows))
+            self._count(source, dropped=n)
             return False
         before = self._queued
         if not source.waiting:
@@ -206,17 +217,21 @@ class HubCore:
         source.waiting.extend(windows)
         for _ in range(excess):
             source.waiting.popleft()
-        self._count(source, dropped=excess)
+        self._count(source, dropped=n - len(windows) + excess)
         self._queued += len(windows) - excess
         if not before:
             self._since_s = now_s
         return not before or before < self.max_batch <= self._queued
 
-    def _count(self, source: _Source, *, windows: int = 0, predicted: int = 0, dropped: int = 0) -> None:
+    def _count(
+        self, source: _Source, *, windows: int = 0, predicted: int = 0, dropped: int = 0, not_finite: int = 0
+    ) -> None:
         for tally in (source.tally, self._all):
             tally.windows += windows
             tally.predicted += predicted
             tally.dropped += dropped
+            tally.not_finite += not_finite
+        source.windower.counters.windows_not_finite += not_finite
 
     def due_s(self) -> float | None:
         """When the next batch is due, on the callers' clock; -inf: at once, None: nothing waits."""
@@ -235,12 +250,17 @@ class HubCore:
         if not taken:
             return []
         try:
-            predictions = self._run(taken)
+            found = self._run(taken)
         except BaseException:
-            self._settle(taken, predicted=False)
+            with self._lock:
+                for waiting in taken:
+                    self._count(waiting.source, dropped=1)
             raise
-        self._settle(taken, predicted=True)
-        return predictions
+        with self._lock:
+            for waiting, prediction in zip(taken, found, strict=True):
+                self._count(waiting.source, predicted=int(prediction is not None), not_finite=int(prediction is None))
+        told = zip(taken, found, strict=True)
+        return [(waiting.source.name, prediction) for waiting, prediction in told if prediction is not None]
 
     def _take(self) -> list[_Waiting]:
         """Up to a batch of windows, one stream after the other, each stream's oldest first."""
@@ -255,7 +275,7 @@ class HubCore:
             self._since_s = None  # else what is left keeps the time of the first, and is due at once or soon
         return taken
 
-    def _run(self, taken: list[_Waiting]) -> list[tuple[str, Prediction]]:
+    def _run(self, taken: list[_Waiting]) -> list[Prediction | None]:
         began = perf_counter()
         batch = self._batch[: len(taken)]
         for row, waiting in zip(batch, taken, strict=True):
@@ -264,14 +284,9 @@ class HubCore:
         engine_s = (perf_counter() - began) / len(taken)
         labels = self.manifest.labels
         return [
-            (source.name, decide(labels, row, window, window_s, engine_s, perf_counter()))
-            for row, (source, window, window_s) in zip(logits, taken, strict=True)
+            decide(labels, row, window, window_s, engine_s, perf_counter())
+            for row, (_, window, window_s) in zip(logits, taken, strict=True)
         ]
-
-    def _settle(self, taken: list[_Waiting], *, predicted: bool) -> None:
-        with self._lock:
-            for waiting in taken:
-                self._count(waiting.source, predicted=int(predicted), dropped=int(not predicted))
 
     def remove(self, name: str) -> None:
         """Forget a stream; its windows that wait are dropped.

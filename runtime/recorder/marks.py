@@ -8,6 +8,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """A stretch of time with one label."""
+
+    start_s: float  # Unix seconds
+    end_s: float
+    label: str
+
+
+class Marked(NamedTuple):
+    """What a mark did."""
+
+    inside: int  # windows wholly inside
+    straddling: int  # windows that it cuts, which get no label from it
 
 
 def paint(marks: Iterable[tuple[int, int, str | None]]) -> list[tuple[int, int, str]]:

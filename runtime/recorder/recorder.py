@@ -139,8 +139,12 @@ class Recorder:
             window: None keeps the prediction alone.
 
         Raises:
-            InputError: a label that the bundle does not have.
+            InputError: a label that the bundle does not have, a probability that is none.
         """
+        if not 0 <= prediction.probability <= 1:
+            raise InputError(
+                "prediction", expected="a probability", got=prediction.probability, fix="Leave this window out."
+            )
         if prediction.label not in self._known:
             raise InputError(
                 "prediction", expected="one of the recorder's bundle", got=prediction.label, fix="Use one bundle."
@@ -267,12 +271,7 @@ class RecordedStream(Stream):
     ) -> None:
         super().__init__(recorder.bundle, engine, clock=clock, source_hz=source_hz)
         self.recorder = recorder
-
-    def _predict(self, windows: list[Window], began: float) -> list[Prediction]:
-        predictions = super()._predict(windows, began)
-        for window, prediction in zip(windows, predictions, strict=True):
-            self.recorder.write(prediction, window)
-        return predictions
+        self._keep = recorder.write
 
 
 class _Tie:

@@ -23,9 +23,11 @@ from runtime.bundle import Manifest
 from runtime.bundle.typed_json import build
 from runtime.errors import InputError
 from runtime.files import strict_json
-from runtime.recorder.marks import paint
+from runtime.recorder.marks import Marked, Span, paint
 from runtime.recorder.schema import (
+    FIRST_US,
     KINDS,
+    LAST_US,
     PREDICTION,
     QUARTER_US,
     US,
@@ -56,21 +58,6 @@ class RecordedWindow(NamedTuple):
 
     start_s: float  # Unix seconds
     data: NDArray[np.float32]
-
-
-class Span(NamedTuple):
-    """A stretch of time with one label."""
-
-    start_s: float  # Unix seconds
-    end_s: float
-    label: str
-
-
-class Marked(NamedTuple):
-    """How many windows a mark gave a label, and how many not."""
-
-    inside: int  # windows wholly inside
-    straddling: int  # windows that it cuts, which get no label from it
 
 
 class _Names(dict[int, str]):
@@ -183,13 +170,17 @@ class Store:
         return found
 
     def predictions(self, start_s: float, end_s: float) -> Iterator[Recorded]:
-        """What was predicted for windows that start in a span, in the order of time."""
+        """What was predicted for windows that start in a span, in the order of time.
+
+        Older recorders also kept what was no number; that is left out here.
+        """
         names = self._names()
         models = {
             key: (version, self._listed(labels))
             for key, version, labels in self._read("SELECT id, version, labels FROM models", (), "iss")
         }
-        query = f"SELECT {', '.join(PREDICTION)} FROM predictions WHERE at >= ? AND at < ? ORDER BY at"  # noqa: S608
+        wanted = "at >= ? AND at < ? AND probability IS NOT NULL"
+        query = f"SELECT {', '.join(PREDICTION)} FROM predictions WHERE {wanted} ORDER BY at"  # noqa: S608
         kinds = "".join(PREDICTION.values())
         for at, model, label, probability, every, *quality in self._read(query, (_us(start_s), _us(end_s)), kinds):
             version, labels = models.get(model, ("", ()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
+from runtime.errors import InputError
 from runtime.stream import Prediction
 
 
@@ -29,3 +31,17 @@ class Sink(Protocol):
 
     def write(self, prediction: Prediction) -> None:
         """Take a prediction; a sink on a network never waits for it."""
+
+
+def json_of(prediction: Prediction) -> str:
+    """A prediction as one line of JSON, which knows neither NaN nor infinity (RFC 8259).
+
+    Raises:
+        InputError: it holds one; those of a `Stream` never do.
+    """
+    try:
+        return json.dumps(prediction.to_dict(), allow_nan=False)
+    except ValueError:
+        raise InputError(
+            "prediction", expected="finite numbers", got=tuple(prediction), fix="Leave this window out."
+        ) from None

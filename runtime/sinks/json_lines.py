@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import IO
 
 from runtime.errors import InputError
-from runtime.sinks.base import SinkCounters
+from runtime.sinks.base import SinkCounters, json_of
 from runtime.stream import Prediction
 from runtime.wire.url import Options
 
@@ -70,9 +69,10 @@ class JsonLinesSink:
 
         Raises:
             OSError: the disk is full, or nobody reads stdout any more.
+            InputError: a prediction that is no number.
         """
         assert self._file is not None, "open the sink first: with sink: ..."
-        self._file.write(json.dumps(prediction.to_dict()) + "\n")
+        self._file.write(json_of(prediction) + "\n")
         self._file.flush()
         self.counters.written += 1
 

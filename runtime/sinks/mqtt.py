@@ -6,7 +6,6 @@ write -> queue -> [network thread] -> broker
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import deque
@@ -14,9 +13,9 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from runtime.errors import InputError, SensedgeError
-from runtime.sinks.base import SinkCounters
-from runtime.sources.base import Backoff
+from runtime.sinks.base import SinkCounters, json_of
 from runtime.stream import Prediction
+from runtime.wire.backoff import Backoff
 from runtime.wire.mqtt import QOS, Broker
 from runtime.wire.url import Options
 
@@ -100,12 +99,17 @@ class MQTTSink:
             self.counters.written += 1
 
     def write(self, prediction: Prediction) -> None:
-        """Queue a prediction, in place of the oldest where the queue is full; never waits."""
+        """Queue a prediction, in place of the oldest where the queue is full; never waits.
+
+        Raises:
+            InputError: it is no number.
+        """
+        payload = json_of(prediction).encode()
         with self._lock:
             if len(self._waiting) >= self._limit:
                 self._waiting.popleft()
                 self.counters.dropped += 1
-            self._waiting.append(json.dumps(prediction.to_dict()).encode())
+            self._waiting.append(payload)
         self._send()
 
     def _send(self) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, SensedgeError
+from runtime.wire.backoff import Backoff as Backoff  # of the face, too
 
 Stamps = Literal["measured", "arrival"]
 
@@ -96,19 +97,6 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Give back what it holds; never raises."""
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long to wait before the next attempt: twice as long each time, up to a cap, a random half of it less."""
-
-    first_s: float = 0.5
-    cap_s: float = 30.0
-
-    def wait_s(self, attempt: int) -> float:
-        """Seconds before an attempt, counted from 0."""
-        longest_s = min(self.first_s * 2.0 ** min(attempt, 60), self.cap_s)
-        return float(longest_s * np.random.default_rng().uniform(0.5, 1.0))
 
 
 class Stop:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError, MissingError, SensedgeError
-from runtime.sources.base import Backoff, Batch, Live, Stamps, now_s
+from runtime.files.kernel import read_text
+from runtime.sources.base import Batch, Live, Stamps, now_s
 from runtime.sources.iio_scan import ScanLayout, ScanType
 from runtime.sources.iio_sysfs import (
     DEV,
@@ -35,6 +36,7 @@ from runtime.sources.iio_sysfs import (
     set_trigger,
 )
 from runtime.specs import Signal
+from runtime.wire.backoff import Backoff
 from runtime.wire.url import Options
 
 _STAMP = "in_timestamp"
@@ -275,7 +277,7 @@ class _Polled:
         period_s = 1 / self.rate_hz
         self._due_s += period_s * max(1, int(-self.wait_s() / period_s) + 1)  # what was missed is not made up
         began_s = now_s()
-        raw = np.array([[float(path.read_text()) for path in self._files]])
+        raw = np.array([[float(read_text(path)) for path in self._files]])
         return self._columns.batches(raw, np.array([(began_s + now_s()) / 2]))
 
     def close(self) -> None:

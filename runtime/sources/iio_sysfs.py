@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import InputError, MissingError
+from runtime.files.kernel import read_text
 from runtime.specs import Signal
 
 SYSFS, DEV = Path("/sys/bus/iio/devices"), Path("/dev")
@@ -87,7 +88,7 @@ class Folder:
             MissingError: not there, or not to be read.
         """
         try:
-            return (self.path / name).read_text().strip()
+            return read_text(self.path / name).strip()
         except OSError as error:
             raise refused(self.path / name, error) from None
 

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError
-from runtime.sources.base import Backoff, Batch
+from runtime.sources.base import Batch
 from runtime.sources.rows import TIMES, LiveRows
 from runtime.specs import Signal
+from runtime.wire.backoff import Backoff
 from runtime.wire.mqtt import CONNECT_S, QOS, Broker
 from runtime.wire.url import Options
 

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from runtime.errors import InputError
-from runtime.sources.base import Backoff, Batch, Connection, Live, SourceCounters, Stamps, now_s
+from runtime.sources.base import Batch, Connection, Live, SourceCounters, Stamps, now_s
 from runtime.specs import Signal
+from runtime.wire.backoff import Backoff
 
 T_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 TIMES = ("auto", *T_UNITS, "none")

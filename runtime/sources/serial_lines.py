@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError, MissingError, SensedgeError
-from runtime.sources.base import Backoff, Batch
+from runtime.sources.base import Batch
 from runtime.sources.rows import TIMES, Lines, LiveRows, RowReader
 from runtime.specs import Signal
+from runtime.wire.backoff import Backoff
 from runtime.wire.url import Options
 
 _BACKOFF = Backoff(0.2, 5.0)  # ports come back within seconds

@@ -2,13 +2,13 @@
 
 samples -> check -> Track: Order -> gaps -> LowPass -> Grid -> Buffer -> Window
 
-windower   a stream, in pieces of any size            Windower, Window, Quality
+windower   a stream, in pieces of any size            Windower
 cut        whole recordings, with their labels        cut_windows, label_of, labelled_windows
 check      what may be pushed
 track      one clock: samples in, rows of the grid out
 order, lowpass, grid   what a track is made of
 buffer     the newest rows, from which windows are cut
-pieces     what goes through all of these, counted    Counters
+pieces     what goes through all of these, counted    Counters, Window, Quality
 """
 
 from typing import TYPE_CHECKING
@@ -17,15 +17,15 @@ from runtime.lazy import attach
 
 if TYPE_CHECKING:
     from runtime.window.cut import LabelledWindows, cut_windows, label_of, labelled_windows
-    from runtime.window.pieces import Counters
-    from runtime.window.windower import Quality, Window, Windower
+    from runtime.window.pieces import Counters, Quality, Window
+    from runtime.window.windower import Windower
 
 __getattr__ = attach(
     __name__,
     {
         "cut": "LabelledWindows cut_windows label_of labelled_windows",
-        "pieces": "Counters",
-        "windower": "Quality Window Windower",
+        "pieces": "Counters Quality Window",
+        "windower": "Windower",
     },
 )
 

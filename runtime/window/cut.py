@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from runtime.recording import UNLABELLED, Recording
 from runtime.specs import ClockSpec, Signal, WindowSpec
-from runtime.window.windower import Window, Windower
+from runtime.window.pieces import Window
+from runtime.window.windower import Windower
 
 
 class LabelledWindows(NamedTuple):

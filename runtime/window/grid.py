@@ -10,6 +10,7 @@ chunking gives the same rows, bit for bit.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from runtime.window.pieces import FILLED, SATURATED, Flags, Piece, Rows, Stretch
 
 REAL_PERIODS = 1.5  # rows between samples further apart than this many periods of the source count as filled
 _ON_GRID = 1e-3  # rows; a sample nearer to the beat than this is the row
+_MOST_ROWS = 2048  # that are read at once, where a step fills more of them than there are samples
+_MOST_KEPT = 256  # samples since the newest row; of older ones only the flags are kept
 
 
 class Grid:
@@ -40,6 +43,7 @@ class Grid:
         self._hold = hold_s * rate_hz
         self._samples = 0  # that came so far
         self._last: Piece | None = None  # the samples that later rows need, with their places on the grid for times
+        self._flagged = False  # whether a sample was saturated that came since the newest row and is not kept
         self._tail: Rows | None = None  # the newest sample's values, if it took the short way
         self._bridge: int | None = None
         self.next = 0  # the first row that is still to come
@@ -69,8 +73,8 @@ class Grid:
         self._samples += n
         self._tail = last
 
-    def push(self, piece: Piece) -> list[Stretch]:
-        """Samples in, the rows up to the last of them out."""
+    def push(self, piece: Piece) -> Iterable[Stretch]:
+        """Samples in, the rows up to the last of them out; read when they are asked for, some at a time."""
         if self._tail is not None:
             self._last = Piece(np.array([self.next - 1.0]), self._tail, np.zeros(1, np.uint8))
             self._tail = None
@@ -78,18 +82,26 @@ class Grid:
         placed, n = Piece(at, piece.rows, piece.flags), self._samples  # with places on the grid instead of times
         ranges = self._ranges(placed)
         self._samples = n + len(at)
-        told = self._last is None or not self._last.flags.any()
+        told = self._last is None or not (self._flagged or self._last.flags.any())
         if told and len(ranges) == 1 and _is_even(at, *ranges[0]):
             self._keep(placed)
             return [self._stretch(ranges[0][0], piece.rows, piece.flags, n + np.arange(float(len(at))))]
         if self._last is not None:
             placed, n = joined(self._last, placed), n - len(self._last.t)
+        most = max(_MOST_ROWS, len(placed.t))
+        spans = [(i, min(i + most, end)) for begin, end in ranges for i in range(begin, end, most)]
+        flagged, self._flagged = self._flagged, self._flagged and not spans
         self._keep(placed)
-        return [self._read(np.arange(begin, end), placed, n) for begin, end in ranges if begin < end]
+        return (self._read(span, placed, n, flagged=flagged and span is spans[0]) for span in spans)
 
     def _keep(self, placed: Piece) -> None:
         """The samples since the newest row, and at least one."""
         first = min(int(np.searchsorted(placed.t + _ON_GRID, self.next - 1)), len(placed.t) - 1)
+        last = len(placed.t) - _MOST_KEPT
+        if last > first:  # a clock that nearly stands still
+            is_row = placed.t[first] - (self.next - 1) <= _ON_GRID
+            self._flagged = self._flagged or bool(placed.flags[first + is_row : last].any())
+            first = last
         self._last = Piece(*[array[first:].copy() for array in placed])  # the caller's array is the caller's
 
     def _ranges(self, placed: Piece) -> list[tuple[int, int]]:
@@ -102,8 +114,9 @@ class Grid:
                 return [(first, left), (right, self.next)]
         return [(first, self.next)]
 
-    def _read(self, beat: NDArray[np.int64], placed: Piece, n: int) -> Stretch:
-        """Values at these rows; `n` samples came before those given."""
+    def _read(self, span: tuple[int, int], placed: Piece, n: int, *, flagged: bool) -> Stretch:
+        """Values at these rows; `n` samples came before those given, and one of them flagged the first row."""
+        beat = np.arange(*span)
         at, rows, flags = placed
         after = np.searchsorted(at + _ON_GRID, beat)  # the first sample that is not before the row
         before = np.maximum(after - 1, 0)
@@ -117,6 +130,7 @@ class Grid:
         found = np.zeros(len(beat), np.uint8)
         if flags.any():
             found[_touched(at, beat, np.where(exact, after, before), after, flags)] = SATURATED
+        found[0] |= SATURATED if flagged else 0
         found[(step > self._real) & ~exact] |= FILLED
         return self._stretch(int(beat[0]), values, found, n + before + share * (after - before))
 

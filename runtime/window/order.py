@@ -15,13 +15,15 @@ import numpy as np
 from runtime.specs import ClockSpec
 from runtime.window.pieces import Counters, Piece, Times, joined, no_samples
 
+_MOST_HELD = 4096  # samples: so many are put in order at once, whatever `reorder_s` says
 _SMOOTHING = 0.02, 0.0001  # gains of the line through the arrival times: position, period
 
 
 class Order:
     """Puts samples into the order of their stamps, as far as `reorder_s` allows, and notices a clock that is set back.
 
-    A sample is let through when one arrives that is newer by `reorder_s`: no older one is then waited for.
+    A sample is let through when one arrives that is newer by `reorder_s`: no older one is then waited for. Where 4,096
+    are held back, the older half of them is let through.
     """
 
     def __init__(self, spec: ClockSpec, n_channels: int, counters: Counters) -> None:
@@ -40,18 +42,21 @@ class Order:
         if self._spec.reorder_s == 0 and t[0] > self._newest and bool((t[1:] > t[:-1]).all()):
             self._newest = self._last = float(t[-1])
             return [piece]
-        ready = []
+        ready = [[self._nothing]]
         while len(piece.t):
-            newest = np.maximum.accumulate(np.concatenate([[self._newest], piece.t[:-1]]))
-            back = np.flatnonzero(piece.t < newest - self._spec.back_s)
-            n = int(back[0]) if len(back) else len(piece.t)
-            ready.append(self._in_order(piece.part(0, n), newest[:n]) if n else self._nothing)
-            if n < len(piece.t):
-                ready[-1] = joined(ready[-1], self.flush())
+            part = piece.part(0, _MOST_HELD - len(self._held.t))  # so the limit is met at the end of a part only
+            newest = np.maximum.accumulate(np.concatenate([[self._newest], part.t[:-1]]))
+            back = np.flatnonzero(part.t < newest - self._spec.back_s)
+            n = int(back[0]) if len(back) else len(part.t)
+            if n:
+                ready[-1].append(self._in_order(part.part(0, n), newest[:n]))
+            if len(back):
+                ready[-1].append(self.flush())
+                ready.append([self._nothing])
                 self._counters.clock_back += 1
                 self.reset()
             piece = piece.part(n)
-        return ready
+        return [joined(*parts) for parts in ready]
 
     def flush(self) -> Piece:
         """Give the samples that are still held back; no more will come."""
@@ -66,6 +71,8 @@ class Order:
         waiting = waiting.at(np.argsort(waiting.t, kind="stable"))
         self._newest = max(self._newest, float(piece.t.max()))
         n = int(np.searchsorted(waiting.t, self._newest - self._spec.reorder_s, side="right"))
+        if len(waiting.t) - n >= _MOST_HELD:
+            n += _MOST_HELD // 2
         self._held = waiting.part(n)
         return self._without_doubles(waiting.part(0, n))
 

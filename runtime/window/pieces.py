@@ -29,13 +29,14 @@ class Counters:
     late: int = 0  # left out: older than a newer one by more than `reorder_s`
     duplicates: int = 0  # left out: the time stamp of another one
     reordered: int = 0  # put back into their place
-    saturated: int = 0  # kept: at the end of the sensor's range
+    saturated: int = 0  # kept: at the end of the sensor's range, or beyond what is plausible
     gaps: int = 0  # steps longer than `gap_s`
     clock_back: int = 0  # times that the clock was set back
     rows_filled: int = 0  # rows of the grid inside a hole of the samples
     rows_dropped: int = 0  # rows that no window holds because a gap, a set-back or a lagging modality came between
     windows: int = 0  # given
     windows_skipped: int = 0  # not given: too little in them
+    windows_not_finite: int = 0  # given, but the model's numbers for them are none: no prediction
 
 
 class Piece(NamedTuple):
@@ -54,9 +55,9 @@ class Piece(NamedTuple):
         return Piece(self.t[which], self.rows[which], self.flags[which])
 
 
-def joined(first: Piece, second: Piece) -> Piece:
-    """Two pieces as one, the second after the first."""
-    t, rows, flags = ((first.t, second.t), (first.rows, second.rows), (first.flags, second.flags))
+def joined(*pieces: Piece) -> Piece:
+    """Pieces as one, each after the one before."""
+    t, rows, flags = zip(*pieces, strict=True)
     return Piece(np.concatenate(t), np.concatenate(rows), np.concatenate(flags))
 
 
@@ -79,3 +80,27 @@ def after(stretch: Stretch, n: int) -> Stretch:
     flags = None if stretch.flags is None else stretch.flags[n:]
     places = None if stretch.places is None else stretch.places[n:]
     return Stretch(stretch.first + n, stretch.rows[n:], flags, places)
+
+
+class Quality(NamedTuple):
+    """How much of a window was measured, and how even the clock was."""
+
+    real: float = 1.0  # share of its rows that lie between samples of the sensor; of the worst clock, if several
+    filled: int = 0  # rows inside a hole of the samples
+    saturated: int = 0  # rows at the end of the sensor's range, or beyond what is plausible
+    padded: int = 0  # rows that `flush` added
+    source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
+    jitter_s: float | None = None  # rms by which they were off an even beat; None without stamps, or if none came
+
+
+PERFECT = Quality()
+
+
+class Window(NamedTuple):
+    """One window of a stream."""
+
+    samples: NDArray[np.float32]  # shape (length_samples, n_channels); (n_values,) if the modalities' rates differ
+    start_s: float  # time of the first row
+    end_s: float  # time of the last row, plus one period
+    row: int = 0  # place of the first row on the stream's grid; windows of one segment overlap by their places
+    quality: Quality = PERFECT

@@ -12,6 +12,7 @@ A `Segment` says that a new grid begins: after a gap under `split`, or when the 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -28,7 +29,9 @@ _SLACK_S = 1e-6  # stamps are rounded: a step of exactly `gap_s` is no gap
 _MEASURED_SAMPLES = 17  # from so many a source's rate is measured, where it is not given
 _FASTEST = 50.0  # times the model's rate, and as many times slower: what a measurement is believed, at most
 _LATEST_S = 1e11  # the year 5138: a stamp beyond it has another unit or is damaged
-_HELD_WINDOWS = 4  # of a clock that waits for another one to begin
+_HELD_WINDOWS, _MOST_HELD = 4, 1 << 14  # of a clock that waits for another one to begin: windows, and samples at most
+_FILLED_WINDOWS, _FILLED_ROWS = 8, 1024  # what a step fills at most: the more of them
+_FARTHEST_ROWS = 2.0**52  # from the origin of a grid: beyond, float64 does not tell a row from the next one
 
 
 class Segment(NamedTuple):
@@ -37,7 +40,7 @@ class Segment(NamedTuple):
     origin_s: float  # time of its row 0; NaN where several clocks have yet to agree on it
 
 
-Out: TypeAlias = list[Stretch | Segment]
+Out: TypeAlias = list[Iterable[Stretch] | Segment]  # a Segment is a tuple, too: look for it first
 
 
 class Track:
@@ -45,7 +48,7 @@ class Track:
 
     Args:
         rate_hz: rows per second that the model wants.
-        full_scale: shape (n_channels,), infinite where the range of the sensor is not known.
+        full_scale: shape (n_channels,), the largest float32 where the range of the sensor is not known.
         length: rows of a window.
         spec: what is done about an uneven clock.
         source_hz: samples per second of the source; None measures it from the first 17 time stamps.
@@ -68,7 +71,7 @@ class Track:
         self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
         self._spec, self._counters = spec, counters
         self._given_hz = source_hz or (rate_hz if spec.stamps == "arrival" else None)  # times of arrival tell no rate
-        self._saturates = bool(np.isfinite(full_scale).any())
+        self._most_s = max(_FILLED_WINDOWS * length, _FILLED_ROWS) / rate_hz  # that a step fills
         self._nothing = no_samples(len(full_scale))
         self._held: list[tuple[int | None, Piece]] = []  # of a grid without an origin: runs, and how far to leap before
         self.reset()
@@ -105,7 +108,7 @@ class Track:
         for bridge, run in held:
             if bridge is not None:
                 self._grid.leap(bridge)
-            out += self._grid.push(run) if len(run.t) else []
+            out += [self._grid.push(run)] if len(run.t) else []
         return out
 
     def _new_grid(self, origin_s: float) -> Grid:
@@ -147,7 +150,7 @@ class Track:
     @property
     def is_even(self) -> bool:
         """Whether samples without time stamps that are all numbers would now be rows of the grid as they are."""
-        if self._grid is None or self._order is not None or self._saturates or self._source_hz != self._rate_hz:
+        if self._grid is None or self._order is not None or self._source_hz != self._rate_hz:
             return False
         return self._grid.is_next(self._index / self._rate_hz)
 
@@ -175,8 +178,7 @@ class Track:
         """The samples that are numbers, with a flag on those at the end of the sensor's range."""
         flags = np.zeros(len(t), np.uint8)
         good = (np.abs(t) <= _LATEST_S) & np.isfinite(rows).all(axis=1)
-        if self._saturates:
-            flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
+        flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
         if not good.all():
             self._counters.not_finite += len(good) - int(good.sum())
             t, rows, flags = t[good], rows[good], flags[good]
@@ -211,7 +213,8 @@ class Track:
         self._source_hz = source_hz
         if source_hz > DECIMATES * self._rate_hz:
             self._low_pass = LowPass(source_hz, self._rate_hz, len(self._full_scale))
-        self._gap_s = REAL_PERIODS / source_hz if self._spec.gap_s is None else self._spec.gap_s
+        gap_s = REAL_PERIODS / source_hz if self._spec.gap_s is None else self._spec.gap_s
+        self._gap_s = min(gap_s, self._most_s)
         return source_hz
 
     def _accept(self, piece: Piece) -> Out:
@@ -238,21 +241,23 @@ class Track:
         if not len(piece.t):
             return []
         if self._grid is not None:
-            return [*self._grid.push(piece)]
+            return [self._grid.push(piece)]
         if self._shared:
             self._hold(piece)
             return []
         self._grid = self._new_grid(float(piece.t[0]))
-        return [Segment(self._grid.origin_s), *self._grid.push(piece)]
+        return [Segment(self._grid.origin_s), self._grid.push(piece)]
 
     def _hold(self, piece: Piece) -> None:
         """Keep samples until the other clocks have begun, but no more than some windows of them."""
         bridge, run = self._held.pop() if self._held else (None, self._nothing)
         self._held.append((bridge, joined(run, piece)))
         oldest_s = float(piece.t[-1]) - _HELD_WINDOWS * self._length / self._rate_hz
-        while self._held[0][1].t[0] < oldest_s:
+        excess = sum(len(run.t) for _, run in self._held) - _MOST_HELD
+        while self._held[0][1].t[0] < oldest_s or excess > 0:
             bridge, run = self._held[0]
-            n = int(np.searchsorted(run.t, oldest_s))
+            n = min(max(int(np.searchsorted(run.t, oldest_s)), excess), len(run.t))
+            excess -= n
             self._counters.rows_dropped += n
             self._let_go += n
             self._held[:1] = [(None, run.part(n))] if n < len(run.t) else []
@@ -261,7 +266,10 @@ class Track:
         """The next sample comes so long after the last one."""
         self._counters.gaps += 1
         out = self._drain()
-        ends = self._spec.gap == "split" or (self._spec.gap == "hold" and step_s > self._spec.longest_hold_s)
+        if self._grid is not None and self._grid.place(self._last_s + step_s) > _FARTHEST_ROWS:
+            return out + self._set_back()
+        longest_s = min(self._spec.longest_hold_s, self._most_s)
+        ends = self._spec.gap == "split" or (self._spec.gap == "hold" and step_s > longest_s)
         bridge = self._length if self._spec.gap == "mark" else 0 if ends else None
         if ends and not self._shared:
             self.restart()

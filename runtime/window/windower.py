@@ -13,44 +13,24 @@ of their own each have a track and a buffer; a window is cut when all of them ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from runtime.errors import InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.buffer import CAPACITY_WINDOWS, Buffer
 from runtime.window.check import checked_samples, checked_times, clock_of
-from runtime.window.pieces import FILLED, PADDED, SATURATED, Counters, Rows, Stretch
-from runtime.window.track import Out, Track
+from runtime.window.pieces import FILLED, PADDED, PERFECT, SATURATED, Counters, Quality, Rows, Window
+from runtime.window.track import Out, Segment, Track
 
-
-class Quality(NamedTuple):
-    """How much of a window was measured, and how even the clock was."""
-
-    real: float = 1.0  # share of its rows that lie between samples of the sensor; of the worst clock, if several
-    filled: int = 0  # rows inside a hole of the samples
-    saturated: int = 0  # rows at the end of the sensor's range
-    padded: int = 0  # rows that `flush` added
-    source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
-    jitter_s: float | None = None  # rms by which they were off an even beat; None without stamps, or if none came
-
-
-_PERFECT = Quality()
 _NO_RATE_HZ = 1e-9
+_FASTEST = 1e4  # times the model's rate, and as many times slower: what any source is
 _FLOAT32 = np.dtype(np.float32)
-
-
-class Window(NamedTuple):
-    """One window of a stream."""
-
-    samples: NDArray[np.float32]  # shape (length_samples, n_channels); (n_values,) if the modalities' rates differ
-    start_s: float  # time of the first row
-    end_s: float  # time of the last row, plus one period
-    row: int = 0  # place of the first row on the stream's grid; windows of one segment overlap by their places
-    quality: Quality = _PERFECT
+_LARGEST = float(np.finfo(np.float32).max)
+_QUIET = 0.9  # of a square: what is left to the rounding of a sum of squares
 
 
 class Windower:
@@ -62,6 +42,8 @@ class Windower:
         clock: what is done about time stamps that are late, uneven or missing.
         source_hz: samples per second of the source, one number or one per modality; None: measured from the first 17
             time stamps, and the signal's rate without time stamps.
+        ranges: per channel, how far from 0 a sample is saturated (`Manifest.ranges`); None: at the full scales of
+            the signal, where it has them.
         views: the samples of a window may be a view, which the next push changes; for who uses them at once.
 
     Raises:
@@ -75,12 +57,17 @@ class Windower:
         clock: ClockSpec | None = None,
         source_hz: float | Mapping[str, float] | None = None,
         *,
+        ranges: Sequence[float] | None = None,
         views: bool = False,
     ) -> None:
         self._views = views
+        scales = [m.full_scale or math.inf for m in signal.modalities for _ in m.channels]
+        self._ranges = np.minimum(scales if ranges is None else ranges, _LARGEST).astype(np.float32)
+        self._quiet = min(_QUIET * float(self._ranges.min()) ** 2, _LARGEST)
         rates_hz = source_hz.values() if isinstance(source_hz, Mapping) else () if source_hz is None else (source_hz,)
-        if not all(math.isfinite(rate_hz) and rate_hz > 0 for rate_hz in rates_hz):
-            raise InputError("source_hz", expected="rates above 0 Hz", got=source_hz, fix="Give samples per second.")
+        if not all(1 / _FASTEST < rate_hz / signal.rate_hz < _FASTEST for rate_hz in rates_hz):
+            of = f"rates within {_FASTEST:g} times of {signal.rate_hz:g} Hz"
+            raise InputError("source_hz", expected=of, got=source_hz, fix="Give samples per second.")
         self.signal, self.window, self.clock = signal, window, clock or ClockSpec()
         self._source_hz = source_hz
         self._channels, self._rate_hz = len(signal.channel_names), signal.rate_hz
@@ -116,6 +103,10 @@ class Windower:
             InputError: a wrong shape or dtype, an unknown modality, or another way of pushing than before. The stream
                 is then as it was.
         """
+        return list(self.take(samples, t, modality))
+
+    def take(self, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> Iterable[Window]:
+        """As `push`, but a window is cut when it is asked for: ask for all of them before the next push."""
         if self._even and t is None and modality is None:
             followed = self._follow(samples)
             if followed is not None:
@@ -132,9 +123,11 @@ class Windower:
             rows = rows.copy()  # they may wait for other clocks, and the caller's array is the caller's
         self._timed = times is not None
         self.counters.samples += len(rows)
-        windows = self._take(clock, self._tracks[clock].push(rows, times))
-        self._even = t is None and modality is None and self._tracks[0].is_even
-        return windows
+        return self._cut_all(clock, self._tracks[clock].push(rows, times), even=t is None and modality is None)
+
+    def _cut_all(self, clock: int, items: Out, *, even: bool) -> Iterator[Window]:
+        yield from self._take(clock, items)
+        self._even = even and self._tracks[0].is_even
 
     def _follow(self, samples: ArrayLike) -> list[Window] | None:
         """The short way for a perfect clock: samples go into the buffer as they are; None if they cannot.
@@ -144,8 +137,10 @@ class Windower:
         if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32:
             return None
         shape, flat, begin = samples.shape, samples.ravel(), self._beat * self.window.hop_samples
-        if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not math.isfinite(flat.dot(flat)):
-            return None
+        if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not flat.dot(flat) < self._quiet:
+            return (
+                None  # the sum of squares is not below that of one saturated sample, or of samples that are no numbers
+            )
         buffer = self._buffers[0]
         if not buffer.append(samples, begin):
             return None
@@ -156,12 +151,12 @@ class Windower:
         while end <= buffer.end and buffer.is_clean(begin):
             start_s, end_s = self._origin_s + begin / self._rate_hz, self._origin_s + end / self._rate_hz
             rows = buffer.rows(begin)
-            windows.append(Window(rows if self._views else rows.copy(), start_s, end_s, self._offset + begin, _PERFECT))
+            windows.append(Window(rows if self._views else rows.copy(), start_s, end_s, self._offset + begin, PERFECT))
             buffer.used = end
             self._beat += 1
             begin, end = begin + buffer.hop, end + buffer.hop
         self.counters.windows += len(windows)
-        return windows if end > buffer.end else windows + self._cut()
+        return windows if end > buffer.end else [*windows, *self._cut()]
 
     def _catch_up(self) -> None:
         """Tell the track of the samples that took the short way past it."""
@@ -194,7 +189,7 @@ class Windower:
         before = sum(buffer.wanted(buffer.end) for buffer in self._buffers)
         for buffer in short:
             buffer.pad(self._beat * buffer.hop + buffer.length, pad)
-        windows = self._cut()
+        windows = list(self._cut())
         if not windows:  # too little of it was real; what was added is no loss
             self.counters.rows_dropped -= sum(buffer.wanted(buffer.end) for buffer in self._buffers) - before
         return windows
@@ -203,15 +198,17 @@ class Windower:
         """The first samples tell how many clocks there are."""
         parts = self.signal.modalities if modality is not None else (None,)
         self._names = tuple(part.name if part else None for part in parts)
+        ranges = self._ranges
         for name, part in zip(self._names, parts, strict=True):
             modalities = (part,) if part else self.signal.modalities
             rate_hz = modalities[0].rate_hz
             length, hop = self.window.at(rate_hz, self.signal.rate_hz)
-            full_scale = [m.full_scale or math.inf for m in modalities for _ in m.channels]
+            channels = sum(len(m.channels) for m in modalities)
+            mine, ranges = ranges[:channels], ranges[channels:]
             self._tracks.append(
                 Track(
                     rate_hz,
-                    np.array(full_scale, np.float32),
+                    mine,
                     length,
                     self.clock,
                     self._source_hz.get(name or "") if isinstance(self._source_hz, Mapping) else self._source_hz,
@@ -219,25 +216,24 @@ class Windower:
                     shared=len(parts) > 1,
                 )
             )
-            self._buffers.append(Buffer(length, hop, len(full_scale), self.counters))
+            self._buffers.append(Buffer(length, hop, channels, self.counters))
 
-    def _take(self, clock: int, items: Out) -> list[Window]:
+    def _take(self, clock: int, items: Out) -> Iterator[Window]:
         """What a track gave, in order: rows go into its buffer, a new grid ends the segment."""
-        windows: list[Window] = []
         for item in items:
-            if isinstance(item, Stretch):
-                if item.flags is not None:
-                    self.counters.rows_filled += int(np.count_nonzero(item.flags & FILLED))
-                self._buffers[clock].queue.append(item)
-                windows += self._cut()
-            else:
+            if isinstance(item, Segment):
                 self._new_segment(item.origin_s, begun=clock)
+                continue
+            for stretch in item:
+                if stretch.flags is not None:
+                    self.counters.rows_filled += int(np.count_nonzero(stretch.flags & FILLED))
+                self._buffers[clock].queue.append(stretch)
+                yield from self._cut()
         if len(self._tracks) > 1:
             if not self._agreed:
-                windows += self._agree()
+                yield from self._agree()
             for buffer in self._buffers:
                 buffer.bound(buffer.length * CAPACITY_WINDOWS)
-        return windows
 
     def _agree(self) -> list[Window]:
         """Several clocks: the grids begin where the last of them has its first sample."""
@@ -263,9 +259,8 @@ class Windower:
                 if clock != begun:
                     track.restart()
 
-    def _cut(self) -> list[Window]:
+    def _cut(self) -> Iterator[Window]:
         """The windows that all clocks have reached the end of."""
-        windows: list[Window] = []
         while self._is_complete():
             window = self._window()
             if window is None:
@@ -274,9 +269,8 @@ class Windower:
                 for buffer in self._buffers:
                     buffer.used = self._beat * buffer.hop + buffer.length
                 self.counters.windows += 1
-                windows.append(window)
                 self._beat += 1
-        return windows
+                yield window
 
     def _is_complete(self) -> bool:
         for buffer in self._buffers:  # noqa: SIM110 (a loop is faster than a generator here)
@@ -304,7 +298,7 @@ class Windower:
             if buffer.base > beat * buffer.hop:
                 return None
             clean = clean and buffer.is_clean(beat * buffer.hop)
-        quality = _PERFECT if clean else self._quality()
+        quality = PERFECT if clean else self._quality()
         if quality.real < self.clock.least_real and self.clock.gap == "mark":
             return None
         buffer = self._buffers[0]

@@ -1,5 +1,6 @@
 """What sources and sinks share.
 
-url    the options behind the ? of a source or sink
-mqtt   a broker's address, its keys, and a connection that says why it failed
+backoff   how long to wait before another try
+url       the options behind the ? of a source or sink
+mqtt      a broker's address, its keys, and a connection that says why it failed
 """

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from runtime.files.kernel import read_text
 from sdk.doctor.host import Host
 from sdk.meters.firmware import Gencmd, open_firmware
 from sdk.meters.sysfs import text
@@ -60,7 +61,7 @@ def _monitors(root: Path) -> dict[str, dict[str, str]]:
 
 def _content(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip()
+        return read_text(path).strip()
     except OSError as error:
         return f"error: {error.strerror}"
 

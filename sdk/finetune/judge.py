@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdk.finetune.head import Array, log_softmax
-from sdk.scores import score
+from sdk.scores import require_finite, score
 
 GUESSING = 0.05  # a head that guessing would match with a higher probability is not accepted
 
@@ -66,7 +66,12 @@ class Adapted:
 
 
 def judge(logits: Array, labels: NDArray[np.int64], weights: NDArray[np.float64]) -> HeldOut:
-    """Score logits of shape (n, n_classes); the weights count for the log-loss alone."""
+    """Score logits of shape (n, n_classes); the weights count for the log-loss alone.
+
+    Raises:
+        InputError: logits that are no numbers.
+    """
+    require_finite(logits)
     scores = score(labels, logits.argmax(axis=1), logits.shape[1])
     true = log_softmax(logits)[np.arange(len(labels)), labels]
     return HeldOut(scores.accuracy or 0.0, scores.macro_f1 or 0.0, -float(np.average(true, weights=weights)))

@@ -31,6 +31,7 @@ from sdk.finetune.labels import LabelledSet
 from sdk.finetune.layers import layers_candidate
 from sdk.finetune.plan import FinetunePlan
 from sdk.meters import Measurement, Meter
+from sdk.scores import require_finite
 
 L2_GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -210,7 +211,7 @@ def _features(
         parts.append(engine.run(windows[begin : begin + batch], "features"))
         progress(min(begin + batch, len(windows)), len(windows), "features")
     engine.close()
-    return np.concatenate(parts)
+    return require_finite(np.concatenate(parts))
 
 
 def _head(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from sdk.meters.sampling import Ticker
+from sdk.meters.sysfs import read_text
 
 PERIOD_S = 0.005
 V1_FILE, V2_FILE = "memory.max_usage_in_bytes", "memory.peak"
@@ -80,7 +81,7 @@ class PeakMemory:
             return False
 
     def _status_bytes(self, key: str) -> int:
-        found = re.search(rf"^{key}:\s+(\d+) kB$", (self._self / "status").read_text(), re.MULTILINE)
+        found = re.search(rf"^{key}:\s+(\d+) kB$", read_text(self._self / "status"), re.MULTILINE)
         if found is None:
             raise ValueError(f"no {key} in /proc/self/status")
         return int(found[1]) * 1024
@@ -145,7 +146,7 @@ class GroupMemory:
 def _peak_file(root: Path) -> Path | None:
     """Return the file of the group; in a container, the group's own folder is often mounted as the root of all."""
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = read_text(root / "proc/self/cgroup").splitlines()
     except OSError:
         return None
     groups = [line.split(":", 2) for line in lines if line.count(":") >= 2]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sdk.meters.energy import PARTIAL, MeterError
 from sdk.meters.sampling import POLL_S, CounterRail, SampledMeter
-from sdk.meters.sysfs import read_int
+from sdk.meters.sysfs import read_int, read_text
 
 FOLDER = "sys/class/powercap"
 # chmod -R would not do: the zones are links, and -R does not follow links
@@ -39,7 +39,7 @@ def open_rapl(
         rails = [
             CounterRail(name, zone / "energy_uj", read_int(zone / "max_energy_range_uj"), STEP_UJ, REFRESH_S)
             for zone in zones
-            if (name := (zone / "name").read_text().strip()).startswith("package-")
+            if (name := read_text(zone / "name").strip()).startswith("package-")
         ]
         for rail in rails:
             rail.read()

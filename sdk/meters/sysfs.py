@@ -15,7 +15,7 @@ def read_int(path: str | Path) -> int:
         OSError: the file is missing, forbidden, or its channel is switched off (ENODATA).
         ValueError: it holds something else.
     """
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would keep us waiting
     try:
         value = os.read(handle, VALUE_BYTES)
     except OSError as error:
@@ -36,10 +36,21 @@ def int_or_none(path: str | Path) -> int | None:
         return None
 
 
+def read_text(path: str | Path) -> str:
+    """Return what a regular file holds, and no more than the kernel writes.
+
+    Raises:
+        OSError: it is missing, refuses, or is no such file.
+    """
+    from runtime.files import kernel  # only here: meters are imported without the runtime
+
+    return kernel.read_text(path)
+
+
 def text(path: str | Path) -> str:
     """Return what a file holds, without spaces, end of line or NUL around it; "" for one that is missing or refuses."""
     try:
-        return Path(path).read_text(errors="replace").strip("\0 \t\n")
+        return read_text(path).strip("\0 \t\n")
     except OSError:
         return ""
 

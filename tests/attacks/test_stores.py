@@ -229,7 +229,7 @@ def test_labelled_windows_are_counted_alike_by_both_ways(store, monkeypatch):
 
 
 def test_the_letter_of_a_half_hour_is_that_of_most_of_it():
-    from runtime.recorder.store import Span
+    from runtime.recorder.marks import Span
 
     spans = [Span(0, 600, "a"), Span(600, 1300, "b"), Span(1300, 1500, "a"), Span(3000, 9000, "c")]
     assert _longest(spans, 0, 7200) == {0: "a", 1: "c", 2: "c", 3: "c"}

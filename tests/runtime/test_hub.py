@@ -325,10 +325,12 @@ def push_late(core, meanwhile):
     windower, cutting, go_on = source.windower, threading.Event(), threading.Event()
 
     class Slow:
-        def push(self, *samples):
+        counters = windower.counters
+
+        def take(self, *samples):
             cutting.set()
             go_on.wait(PATIENCE_S)
-            return windower.push(*samples)
+            return windower.take(*samples)
 
     source.windower = Slow()
     thread = threading.Thread(target=push)

@@ -8,6 +8,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+from runtime.files.kernel import read_text
+
 _LIBRARIES = (
     *("numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "openvino", "sensedge"),
     *("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
@@ -65,7 +67,7 @@ def _gpu(root: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip()
+        return read_text(path).strip()
     except OSError:
         return ""
 

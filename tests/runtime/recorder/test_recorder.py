@@ -29,8 +29,8 @@ from runtime import (
     cut_windows,
     open_engine,
 )
+from runtime.recorder.marks import Span, paint
 from runtime.recorder.schema import US, encoder_id
-from runtime.recorder.store import Span, paint
 from runtime.recorder.writer import Row, StoreWriter
 from runtime.specs import WindowSpec
 from tests.recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk

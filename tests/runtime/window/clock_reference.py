@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from runtime.specs import ClockSpec
 
 ON_GRID = 1e-3  # rows; nearer than a thousandth of a period is on the beat
 SLACK_S = 1e-6  # stamps are rounded
+FILLED_WINDOWS, FILLED_ROWS = 8, 1024  # a step fills no more than the more of these
 
 
 class Sample(NamedTuple):
@@ -52,7 +54,9 @@ def reference(rows, t, *, rate_hz, length, hop, spec=None, source_hz=None, full_
         runs = in_order(readable(rows, t, full_scale, counters), spec, counters)
         source_hz = given_hz or measured_hz(runs[0], rate_hz)
         stamped = True
-    gap_s = 1.5 / source_hz if spec.gap_s is None else spec.gap_s
+    most_s = max(FILLED_WINDOWS * length, FILLED_ROWS) / rate_hz
+    gap_s = min(1.5 / source_hz if spec.gap_s is None else spec.gap_s, most_s)
+    spec = replace(spec, longest_hold_s=min(spec.longest_hold_s, most_s))
     windows = []
     segments = [s for run in runs for s in segments_of(run, gap_s, spec, counters)]
     for i, segment in enumerate(segments):
