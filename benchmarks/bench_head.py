@@ -20,7 +20,7 @@ from sdk.finetune import LabelledSet, finetune
 from sdk.finetune.head import HeadProblem
 
 DATA = Path(__file__).parent.parent / "sdk" / "demo" / "data"
-N, L2, CLOSE, LIMIT_S = 100, 0.01, 1e-6, 0.2
+N, L2, CLOSE = 100, 0.01, 1e-6
 SOLVERS = ("lbfgs", "newton-cg")  # newton-cholesky builds a Hessian of 18,000 squared: gigabytes
 
 
@@ -67,7 +67,6 @@ def run(options: Options) -> Result:
     result.ratios["ours_vs_sklearn"], result.ratios["ours_vs_sklearn_spread"] = ratio(seconds["ours"], seconds[fastest])
     after = [_after_features(bundle, data) for _ in range(3 if options.quick else 10)]
     result.figures["run_after_features_s"] = float(np.median(after))
-    result.checks["run_after_features_below_200_ms"] = float(np.median(after)) < LIMIT_S
     return result
 
 

@@ -23,7 +23,28 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from runtime.lazy import attach
+
+def _leave_if_hidden() -> None:
+    """Python's -m looks into the folder that one is in first; a runtime.py there would be taken for the package.
+
+    As in sdk/__init__.py: what is hidden cannot be asked, and this wing does not import sdk.
+    """
+    from importlib.util import find_spec
+    from os.path import dirname, join, relpath
+
+    found, here = find_spec("runtime"), sys.path[0]
+    ours = here == dirname(dirname(__file__))
+    if ours or found is None or dirname(found.origin or "") not in (here, join(here, "runtime")):
+        return
+    told = f"{relpath(str(found.origin), here)} in this folder hides the package runtime"
+    print(f"error: {told}: go to another folder, or use `sensedge COMMAND`", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if sys.argv[:1] == ["-m"]:  # as long as Python looks for what -m names
+    _leave_if_hidden()
+
+from runtime.lazy import attach  # noqa: E402
 
 if TYPE_CHECKING:
     from exporters.export import export_bundle
@@ -62,24 +83,3 @@ def __getattr__(name: str) -> Any:
         if error.name != "torch":
             raise
         raise ImportError('exporters need torch: pip install "sensedge[export]"') from error
-
-
-def _leave_if_hidden() -> None:
-    """Python's -m looks into the folder that one is in first; a runtime.py there would be taken for the package.
-
-    As in sdk/__init__.py: what is hidden cannot be asked, and this wing does not import sdk.
-    """
-    from importlib.util import find_spec
-    from os.path import dirname, join, relpath
-
-    found, here = find_spec("runtime"), sys.path[0]
-    ours = here == dirname(dirname(__file__))
-    if ours or found is None or dirname(found.origin or "") not in (here, join(here, "runtime")):
-        return
-    told = f"{relpath(str(found.origin), here)} in this folder hides the package runtime"
-    print(f"error: {told}: go to another folder, or use `sensedge COMMAND`", file=sys.stderr)
-    raise SystemExit(2)
-
-
-if sys.argv[:1] == ["-m"]:  # as long as Python looks for what -m names
-    _leave_if_hidden()

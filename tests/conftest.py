@@ -25,11 +25,17 @@ FOLDERS = pytest.StashKey()  # of the run: home, which has to stay empty, and wh
 
 
 def pytest_configure(config):
-    """Workers and commands get it from here; matplotlib and pip write where they are told to."""
+    """Workers and commands get it from here; matplotlib, torch, pip, and rustc which pip asks, write where told."""
     if hasattr(config, "workerinput"):
         return
     config.stash[FOLDERS] = folder = Path(tempfile.mkdtemp(prefix="sensedge-tests-"))
-    changes = {"HOME": folder / "home", "MPLCONFIGDIR": folder / "matplotlib", "PIP_CACHE_DIR": folder / "pip"}
+    others = {
+        "MPLCONFIGDIR": "matplotlib",
+        "PIP_CACHE_DIR": "pip",
+        "RUSTUP_HOME": "rustup",
+        "TORCHINDUCTOR_CACHE_DIR": "torch",
+    }
+    changes = {"HOME": folder / "home"} | {name: folder / place for name, place in others.items()}
     for path in changes.values():
         path.mkdir()
     os.environ |= {name: str(path) for name, path in changes.items()}

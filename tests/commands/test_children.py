@@ -119,11 +119,11 @@ BUSY = {  # what keeps a child, or the child of a child, at work for long
 from sdk.profile import ProfileOptions, profile
 profile(path, ProfileOptions(10**9, runs=1, cap_s=3600.0))""",
     "trial": """
-import engines_fake
 from runtime import Bundle
 from runtime.engine.auto.measure import Candidate
 from runtime.engine.auto.trial import measure_apart
-measure_apart(Bundle.open(path), [Candidate("hangs")], table=engines_fake.table(engines_fake.Hangs))""",
+from tests.runtime.engine.auto import fake
+measure_apart(Bundle.open(path), [Candidate("hangs")], table=fake.table(fake.Hangs))""",
     "builder": """
 import tempfile
 from pathlib import Path
@@ -165,7 +165,7 @@ def wait_for(question):
 @pytest.mark.parametrize("what", BUSY)
 def test_no_child_outlives_a_parent_that_is_killed(what, tmp_path):
     code = f"path = {str(DATA / 'walk.bundle')!r}{BUSY[what]}"
-    env = environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests' / 'engines'}", TMPDIR=str(tmp_path))
+    env = environment(PYTHONPATH=str(ROOT), TMPDIR=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, env=env) as parent:
         wait_for(lambda: len(below(parent.pid)) == (2 if what == "demo" else 1))
         children = below(parent.pid)

@@ -288,14 +288,6 @@ def test_so_do_the_children_of_the_doctor(folder, tmp_path_factory, monkeypatch)
     assert spinning(bundle)["ours_cpu_s"] > 0
 
 
-def test_so_does_the_profile_of_the_demo(folder):
-    from sdk.demo.__main__ import _PROFILE
-
-    done = python("-c", _PROFILE, "--help", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "usage: python -m sdk.profile" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("words", "instead"), [(["sdk.stream", "--help"], "stream"), (["exporters", "inspect", "--help"], "COMMAND")]
 )
