@@ -10,6 +10,7 @@ variants     the model in another precision
 tensors      safetensors, read and written
 graph_bytes  what is inside an ONNX file, without the onnx package
 trust        whose bundles are taken                               Trust
+revisions    the newest revision that this device ever took
 transport    a bundle as one file                                  pack, unpack
 """
 

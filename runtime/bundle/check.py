@@ -43,7 +43,11 @@ def is_behind_link(path: Path, name: str) -> bool:
 
 
 def parse_manifest(path: Path, text: bytes) -> Manifest:
-    """A bundle's manifest; what is raised is what `Manifest.from_json` raises, without a word of what a link led to."""
+    """A bundle's manifest.
+
+    Raises:
+        BundleError: as `Manifest.from_json` raises it, without a word of what a link led to.
+    """
     try:
         return Manifest.from_json(text, path / "manifest.json")
     except BundleError:

@@ -206,7 +206,11 @@ class OrtEngine:
         return result
 
     def logits(self, window: NDArray[np.float32]) -> list[float]:
-        """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated."""
+        """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated.
+
+        Raises:
+            EngineError: the graph cannot be computed.
+        """
         self._input_row[:] = window
         try:
             self._run_logits()

@@ -19,11 +19,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from runtime.bundle import Bundle, Manifest
 from runtime.bundle.typed_json import build
 from runtime.errors import InputError
 from runtime.files import strict_json
 from runtime.specs import Signal, WindowSpec
+from runtime.window import Quality
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
 US = 1_000_000  # in a second
@@ -62,6 +66,25 @@ CREATE TABLE marks (id INTEGER PRIMARY KEY, start INTEGER, "end" INTEGER, label 
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {_FORMAT};
 """
+
+
+class Recorded(NamedTuple):
+    """One prediction that a store holds."""
+
+    start_s: float  # Unix seconds
+    end_s: float
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    quality: Quality
+    version: str  # of the model
+
+
+class RecordedWindow(NamedTuple):
+    """The samples or the features of one window of a store."""
+
+    start_s: float  # Unix seconds
+    data: NDArray[np.float32]
 
 
 def facts(manifest: Manifest) -> dict[str, str]:

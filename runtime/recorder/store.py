@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from runtime.recorder.schema import (
     PREDICTION,
     QUARTER_US,
     US,
+    Recorded,
+    RecordedWindow,
     check,
     connect,
     damaged,
@@ -39,25 +41,6 @@ from runtime.recorder.schema import (
     unreadable,
 )
 from runtime.window import Quality
-
-
-class Recorded(NamedTuple):
-    """One prediction that a store holds."""
-
-    start_s: float  # Unix seconds
-    end_s: float
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    quality: Quality
-    version: str  # of the model
-
-
-class RecordedWindow(NamedTuple):
-    """The samples or the features of one window of a store."""
-
-    start_s: float  # Unix seconds
-    data: NDArray[np.float32]
 
 
 class _Names(dict[int, str]):
@@ -137,7 +120,11 @@ class Store:
 
     @property
     def span_s(self) -> tuple[float, float] | None:
-        """From the start of the first window to the end of the last one; None for an empty store."""
+        """From the start of the first window to the end of the last one; None for an empty store.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         ((first, last),) = self._read(
             "SELECT (SELECT min(at) FROM predictions), (SELECT max(at) FROM predictions)", (), "II"
         )
@@ -173,6 +160,9 @@ class Store:
         """What was predicted for windows that start in a span, in the order of time.
 
         Older recorders also kept what was no number; that is left out here.
+
+        Raises:
+            InputError: the file is damaged.
         """
         names = self._names()
         models = {
@@ -226,7 +216,11 @@ class Store:
         return values.reshape(-1, len(self.channels)) if self.is_even else values
 
     def features(self, start_s: float, end_s: float, encoder: str) -> Iterator[RecordedWindow]:
-        """What an encoder (see `encoder_id`) made of windows wholly inside a span, each of shape (n_features,)."""
+        """What an encoder (see `encoder_id`) made of windows wholly inside a span, each of shape (n_features,).
+
+        Raises:
+            InputError: the file is damaged.
+        """
         query = """SELECT at, data FROM features JOIN models ON models.id = model
                    WHERE encoder = ? AND at >= ? AND at <= ? ORDER BY at"""
         for at, data in self._read(query, (encoder, _us(start_s), _us(end_s) - self._window_us + 1), "ib"):
@@ -240,7 +234,11 @@ class Store:
         return tuple(name for name in tables if any(self._read(f"SELECT 1 FROM {name} LIMIT 1")))  # noqa: S608
 
     def spans(self) -> list[Span]:
-        """What was marked, later marks over earlier ones, in the order of time; none overlap."""
+        """What was marked, later marks over earlier ones, in the order of time; none overlap.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         rows = list(self._read('SELECT start, "end", label FROM marks ORDER BY id', (), "iiS"))
         if not all(FIRST_US <= edge <= LAST_US for row in rows for edge in row[:2]):
             raise damaged(self.path, "a mark outside of the years that there are")
@@ -321,7 +319,7 @@ class Store:
         return names
 
     def starts_us(self, start_s: float, end_s: float) -> NDArray[np.int64]:
-        """When the windows that start in a span did, microseconds since 1970, in the order of time."""
+        """When the windows that start in a span did, shape (n,): microseconds since 1970, in the order of time."""
         query = "SELECT at FROM predictions WHERE at >= ? AND at < ? ORDER BY at"
         return np.array([at for (at,) in self._read(query, (_us(start_s), _us(end_s)))], np.int64)
 

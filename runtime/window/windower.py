@@ -106,7 +106,7 @@ class Windower:
         return list(self.take(samples, t, modality))
 
     def take(self, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> Iterable[Window]:
-        """As `push`, but a window is cut when it is asked for: ask for all of them before the next push."""
+        """As `push`, of the same shapes; a window is cut when it is asked for: ask for all before the next push."""
         if self._even and t is None and modality is None:
             followed = self._follow(samples)
             if followed is not None:
