@@ -4,6 +4,7 @@ recorder   from a stream into the file, at its own pace           Recorder, Reco
 writer     one transaction after the other, within a budget
 schema     the tables of the file
 store      reading and marking the file                           Store
+marks      marks laid over one another
 days       what there is of each day                              days_of
 labelled   the marked stretches as a recording                    labelled_recording
 """

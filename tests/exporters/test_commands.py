@@ -23,7 +23,7 @@ from exporters.blame import first_difference, runner
 from exporters.commands import COMMANDS
 from exporters.costs import node_macs
 from exporters.inspect import describe, text
-from exporters.parity import Comparison, ParityReport
+from exporters.parity import ParityReport, ParityRow
 from exporters.simplify import lower, operators, serialised
 from runtime.bundle import Bundle
 from runtime.engine import engines_here
@@ -196,7 +196,7 @@ def test_parity_of_a_good_bundle(exported, capsys):
 
 
 def test_only_the_row_that_is_off_is_marked():
-    row = Comparison("onnxruntime", "golden", 1, "logits", 1e-7, 1e-6, 1.0)
+    row = ParityRow("onnxruntime", "golden", 1, "logits", 1e-7, 1e-6, 1.0)
     for bad in (2e-4, math.nan, math.inf):
         report = ParityReport(
             "float32", 1e-4, (row, replace(row, batch=2, relative=bad), replace(row, relative=1e-4)), {}

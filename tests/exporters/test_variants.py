@@ -119,7 +119,7 @@ def test_every_trainable_tensor_reaches_every_variant(made, name):
         old = bundle.base_tensors[spec.name]
         scale = max(0.2 * float(old.std()), 0.02)
         personal = {spec.name: (old + rng.normal(0, scale, old.shape)).astype(np.float32)}
-        changed = Overlaid(bundle.path, bundle.manifest, "0001", bundle.base_tensors, personal)
+        changed = Overlaid(bundle.path, bundle.manifest, "0001", bundle.base_tensors, personal, bundle.manifest_sha256)
         truth = outputs(changed.model(), bundle, windows)
         moved = off(truth, before)
         for precision, variant in variants.items():

@@ -31,7 +31,7 @@ from runtime import (
 )
 from runtime.recorder.marks import Span, paint
 from runtime.recorder.schema import US, encoder_id
-from runtime.recorder.writer import Row, StoreWriter
+from runtime.recorder.writer import StoreRow, StoreWriter
 from runtime.specs import WindowSpec
 from tests.recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk
 from tests.runtime.recorder import target as recorder_target
@@ -412,7 +412,7 @@ def test_the_log_keeps_its_share_while_old_days_go(bundle, path):
     """Nothing is written but what takes old rows away: many transactions, and no window asks for room."""
     writer = StoreWriter(path, bundle, 8.0, 3.0)
     rows = [
-        Row(int((EPOCH_S + k * HOP_S) * US), pair(k, bundle.manifest.labels)[0], k * 64, bytes([k % 256]) * 3072)
+        StoreRow(int((EPOCH_S + k * HOP_S) * US), pair(k, bundle.manifest.labels)[0], k * 64, bytes([k % 256]) * 3072)
         for k in range(1500)
     ]
     while rows:
@@ -420,10 +420,10 @@ def test_the_log_keeps_its_share_while_old_days_go(bundle, path):
         writer.commit(rows[:n])
         del rows[:n]
     later = pair(0, bundle.manifest.labels)[0]
-    writer.commit([Row(int((EPOCH_S + 30 * 86400) * US), later, 0, b"", True)])
+    writer.commit([StoreRow(int((EPOCH_S + 30 * 86400) * US), later, 0, b"", True)])
     sizes, fold = [], writer.fold
     writer.fold = lambda: (sizes.append(os.stat(f"{path}-wal").st_size), fold())
-    writer.commit([Row(int((EPOCH_S + 30 * 86400 + 1) * US), later, 0, b"", True)])
+    writer.commit([StoreRow(int((EPOCH_S + 30 * 86400 + 1) * US), later, 0, b"", True)])
     assert writer.removed == 1500
     assert 0 < max(sizes) <= 8e6 / 8
     writer.close()
