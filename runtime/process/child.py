@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Any
 
 _ROOT = str(Path(__file__).absolute().parents[2])  # where our packages are
+GO = "SENSEDGE_GO"  # the variable that names the descriptor on which a child is told to go on
 HELD = "from runtime.process.parent import hold; hold(); "  # for code after -c that tells its parent nothing
 _FOLDERS = ("SENSEDGE_CACHE",)  # variables that name one
 _BLOCK = 1 << 16
@@ -63,6 +64,7 @@ class Child:
         self._environment = _environment({**os.environ, **(environment or {})}, path, own=python is None)
         self._answers, self._alone = answers, alone
         self._process: subprocess.Popen[bytes] | None = None
+        self._go: int | None = None  # where we write that it may go on; its stdin is never written to
         self._rest = b""
 
     def __enter__(self) -> Child:
@@ -88,6 +90,8 @@ class Child:
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
+        if self._go is not None:
+            os.close(self._go)
 
     def start(self, *arguments: str) -> None:
         """Start it.
@@ -98,15 +102,24 @@ class Child:
         Raises:
             OSError: no process can be started.
         """
-        self._process = subprocess.Popen(
-            [*self._command, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if self._answers else subprocess.DEVNULL,
-            stderr=self._stderr,
-            cwd=self._folder,
-            env=self._environment,
-            start_new_session=self._alone,
-        )
+        theirs, self._go = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [*self._command, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if self._answers else subprocess.DEVNULL,
+                stderr=self._stderr,
+                cwd=self._folder,
+                env={**self._environment, GO: str(theirs)},
+                pass_fds=(theirs,),
+                start_new_session=self._alone,
+            )
+        except BaseException:
+            os.close(self._go)
+            self._go = None
+            raise
+        finally:
+            os.close(theirs)
 
     @property
     def _started(self) -> subprocess.Popen[bytes]:
@@ -126,11 +139,9 @@ class Child:
 
     def go_on(self) -> None:
         """Let it go on, where it asked; one that is gone is told by the next message, which is missing."""
-        pipe = self._started.stdin
-        assert pipe is not None
+        assert self._go is not None
         with suppress(BrokenPipeError):
-            pipe.write(b"\n")
-            pipe.flush()
+            os.write(self._go, b"\n")
 
     def receive(self, limit_s: float | None = None) -> Any:
         """Its next message; None: there is none, since it closed its end.

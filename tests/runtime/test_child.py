@@ -66,6 +66,16 @@ def test_a_child_that_asks_waits():
         assert child.receive(LONG_S) == "third"
 
 
+def test_it_may_go_on_at_once_and_often():
+    """What lets it go on may still be on its way out of the kernel when it has been read: it must not end it."""
+    with started("for i in range(5000): parent.ask(i)\nparent.tell('done')") as child:
+        child.start()
+        for i in range(5000):
+            assert child.receive(LONG_S) == i
+            child.go_on()
+        assert child.receive(LONG_S) == "done"
+
+
 def test_what_a_library_prints_is_no_message():
     assert answer_of("import os\nos.write(1, b'{}\\n'); print('[]', flush=True)\nparent.tell('mine')") == "mine"
 
