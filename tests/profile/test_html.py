@@ -150,7 +150,8 @@ def browse(page, folder):
     path = folder / "page.html"
     path.write_text(page.replace("</body>", f"{SPY}</body>"), encoding="utf-8")
     command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'user'}", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    env = {**os.environ, "HOME": str(folder)}  # where it also writes
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=env)
     title = html.unescape(re.search("<title>(.*?)</title>", done.stdout, re.DOTALL)[1])
     return json.loads(title), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
