@@ -31,8 +31,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from runtime.process.parent import GO
+
 _ROOT = str(Path(__file__).absolute().parents[2])  # where our packages are
-GO = "SENSEDGE_GO"  # the variable that names the descriptor on which a child is told to go on
 HELD = "from runtime.process.parent import hold; hold(); "  # for code after -c that tells its parent nothing
 _FOLDERS = ("SENSEDGE_CACHE",)  # variables that name one
 _BLOCK = 1 << 16

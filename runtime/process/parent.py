@@ -19,6 +19,7 @@ import select
 import signal
 import stat
 
+GO = "SENSEDGE_GO"  # the variable that names the descriptor on which we are told to go on
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _IS_GONE = 1  # exit code
 
@@ -42,7 +43,7 @@ class Parent:
     def __init__(self) -> None:
         self._lines = os.fdopen(os.dup(_STDOUT), "w")
         os.dup2(_STDERR, _STDOUT)
-        self._go = int(os.environ.pop("SENSEDGE_GO", _STDIN))  # as runtime.process.child says; stdin: by hand
+        self._go = int(os.environ.pop(GO, _STDIN))  # stdin: by hand
         hold()
 
     def tell(self, message: object) -> None:

@@ -137,10 +137,9 @@ class Windower:
         if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32:
             return None
         shape, flat, begin = samples.shape, samples.ravel(), self._beat * self.window.hop_samples
+        # the sum of squares is not below that of one saturated sample, or of samples that are no numbers
         if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not flat.dot(flat) < self._quiet:
-            return (
-                None  # the sum of squares is not below that of one saturated sample, or of samples that are no numbers
-            )
+            return None
         buffer = self._buffers[0]
         if not buffer.append(samples, begin):
             return None
