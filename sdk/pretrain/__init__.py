@@ -2,6 +2,12 @@
 
 supervised   labels of many people                     Supervised ("supervised")
 maskcae      no labels; fill in what is hidden         MaskCAE ("maskcae")
+mesen        no labels; sensors that agree             MESEN ("mesen")
+cosmo        no labels; any fusion says the same       Cosmo ("cosmo")
+cmc          no labels; sensors against one another    CMC ("cmc")
+
+contrast     losses that compare embeddings
+project      from features to where they are compared  Projector
 
 registry     names, and what makes them                list_methods, method_info, create_method, register_method
 plan         which method, how, and what for           PretrainPlan, StudyTask
@@ -19,9 +25,12 @@ except ImportError as error:
     raise ImportError('pretraining needs torch: pip install "sensedge[train]"') from error
 
 from sdk.pretrain.checkpoint import load_checkpoint, save_checkpoint
+from sdk.pretrain.cmc import CMC
+from sdk.pretrain.cosmo import Cosmo
 from sdk.pretrain.export import export_run
 from sdk.pretrain.loop import fit
 from sdk.pretrain.maskcae import MaskCAE
+from sdk.pretrain.mesen import MESEN
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import with_probe
 from sdk.pretrain.registry import (
@@ -37,6 +46,9 @@ from sdk.pretrain.study import Split, run_study, subject_folds
 from sdk.pretrain.supervised import Supervised
 
 __all__ = [
+    "CMC",
+    "MESEN",
+    "Cosmo",
     "MaskCAE",
     "Method",
     "MethodInfo",

@@ -39,6 +39,8 @@ EXAMPLES = """\
                                      and export the model of seed 0 for the device
   python -m sdk.pretrain motionsense --data DIR --out runs/hidden --test 6,12,18,24 --method maskcae --length 32
                                      without the labels, which only the linear probe sees that is scored
+  python -m sdk.pretrain hapt --data DIR --out runs/agree --folds 5 --method mesen --keep gyro --bundle gyro.bundle
+                                     both sensors teach each other; the model is left with one
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -62,6 +64,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
     p.add_argument("--encoder", choices=encoders, help="default: the method's")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
+    p.add_argument(
+        "--keep", metavar="NAMES", help="with a method of several modalities: those that the model is left with"
+    )
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
     p.add_argument("--length", metavar="N", type=int, default=128, help="samples per window (default %(default)s)")
     p.add_argument("--hop", metavar="N", type=int, default=64, help="samples between windows (default %(default)s)")
@@ -69,6 +74,14 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--batch", metavar="N", type=int, help="windows per step (default: the method's)")
     p.add_argument(
         "--lr", metavar="LR", dest="learning_rate", type=float, help="peak learning rate (default: the method's)"
+    )
+    p.add_argument(
+        "--set",
+        metavar="NAME=NUMBER",
+        dest="settings",
+        action="append",
+        default=[],
+        help="one of the method's own numbers; --list shows them (may be given several times)",
     )
     p.add_argument("--device", default="cpu", help="torch's name of a device (default %(default)s)")
     p.add_argument("--threads", metavar="N", type=int, default=torch.get_num_threads(), help="default %(default)s")
@@ -90,10 +103,11 @@ class _List(argparse.Action):
 def _about(name: str) -> str:
     info = method_info(name)
     plan = info.plan
+    own = "".join(f"\n  --set    {key}={value:g}" for key, value in plan.settings.items())
     return f"""{name}
   needs    {info.needs}
   paper    {info.paper}
-  default  encoder {plan.encoder}, {plan.epochs} epochs of batches of {plan.batch}, rate {plan.learning_rate:g}"""
+  default  encoder {plan.encoder}, {plan.epochs} epochs of batches of {plan.batch}, rate {plan.learning_rate:g}{own}"""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,11 +127,13 @@ def run(arguments: argparse.Namespace) -> int:
         Signal(tuple(known[name] for name in wanted)),
         WindowSpec(arguments.length, arguments.hop),
         tuple(arguments.labels.split(",")) if arguments.labels else info.labels,
+        tuple(arguments.keep.split(",")) if arguments.keep else (),
     )
     if unknown := [name for name in task.labels if name not in info.labels]:
         raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
     given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
+    plan = plan.with_settings(dict(map(_setting, arguments.settings)))
     recordings = load_dataset(arguments.dataset, arguments.data)
     bar = Progress()
     report = run_study(
@@ -137,6 +153,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bundle and not arguments.json:
         print(f"\n{arguments.bundle} is ready. Next: python -m sdk.profile {arguments.bundle}")
     return DONE
+
+
+def _setting(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise InputError("--set", expected="NAME=NUMBER", got=text, fix="Write it as --set tau=0.1.") from None
 
 
 def _splits(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> list[Split]:

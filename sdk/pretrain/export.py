@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.bundle import Bundle, Manifest
 from runtime.recording import Recording
-from runtime.specs import Modality, Signal, WindowSpec
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from runtime.window import labelled_windows
 from sdk.datasets import dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
@@ -51,14 +51,14 @@ def export_run(
     load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
     normalise = statistics(windows.samples)
     classifier = classifier_of(method, task, normalised(windows.samples, normalise), windows.labels)
-    info = dataset_info(dataset)
+    info, columns = dataset_info(dataset), task.kept_columns
     rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
     manifest = Manifest(
         name=path.name.removesuffix(".bundle"),
-        signal=task.signal,
+        signal=task.kept_task.signal,
         window=task.window,
         labels=task.labels,
-        normalise=normalise,
+        normalise=Normalise(*(tuple(part[i] for i in columns) for part in (normalise.mean, normalise.std))),
         provenance={
             "method": plan.method,
             "plan": report["plan"] | {"seed": run["seed"]},
@@ -67,11 +67,11 @@ def export_run(
             "unseen_people": {key: run[key] for key in ("test_subjects", "n", "accuracy", "macro_f1")},
         },
     )
-    golden = windows.samples[np.concatenate(rows)]
+    golden = windows.samples[np.concatenate(rows)][:, :, columns]
     return export_bundle(path, classifier.encoder, classifier.head, manifest, golden, training=True)
 
 
 def _task(raw: dict[str, Any]) -> StudyTask:
     """The task as a report holds it."""
     modalities = (Modality(**{**m, "channels": tuple(m["channels"])}) for m in raw["signal"]["modalities"])
-    return StudyTask(Signal(tuple(modalities)), WindowSpec(**raw["window"]), tuple(raw["labels"]))
+    return StudyTask(Signal(tuple(modalities)), WindowSpec(**raw["window"]), tuple(raw["labels"]), tuple(raw["keep"]))

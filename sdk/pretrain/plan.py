@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from runtime.errors import InputError
 from runtime.specs import Signal, WindowSpec
 
 
@@ -18,15 +20,58 @@ class PretrainPlan:
     weight_decay: float = 0.01  # AdamW's, decoupled
     seed: int = 0  # of weights, order of batches, and whatever the method draws
     method: str = "supervised"  # one of `list_methods()`
+    settings: Mapping[str, float] = field(default_factory=dict)  # the method's own numbers, by the names it gives them
+
+    def with_settings(self, given: Mapping[str, float]) -> PretrainPlan:
+        """The plan with some of the method's own numbers changed.
+
+        Raises:
+            InputError: the method has no such number.
+        """
+        if unknown := sorted(given.keys() - self.settings.keys()):
+            raise InputError(
+                f"method {self.method}",
+                expected=", ".join(self.settings) or "no settings",
+                got=", ".join(unknown),
+                fix="Name a setting that --list shows.",
+            )
+        return replace(self, settings={**self.settings, **given})
 
 
 @dataclass(frozen=True)
 class StudyTask:
-    """What is to be told apart: the signal, how it is cut, and the classes."""
+    """What is to be told apart: the signal, how it is cut, and the classes.
+
+    Raises:
+        InputError: a modality to keep that the signal does not have.
+    """
 
     signal: Signal
     window: WindowSpec
     labels: tuple[str, ...]
+    keep: tuple[str, ...] = ()  # the modalities that the model is left with after pretraining; empty: all
+
+    def __post_init__(self) -> None:
+        names = [modality.name for modality in self.signal.modalities]
+        if unknown := [name for name in self.keep if name not in names]:
+            raise InputError("keep", expected=", ".join(names), got=", ".join(unknown), fix="Choose among these.")
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Places of the modalities that the model is left with, in the order of the signal."""
+        every = range(len(self.signal.modalities))
+        return tuple(i for i in every if not self.keep or self.signal.modalities[i].name in self.keep)
+
+    @property
+    def kept_columns(self) -> list[int]:
+        """Places of their columns in a row of the signal."""
+        names = self.signal.channel_names
+        return [names.index(name) for name in self.kept_task.signal.channel_names]
+
+    @property
+    def kept_task(self) -> StudyTask:
+        """The task of the model that is left."""
+        return replace(self, signal=Signal(tuple(self.signal.modalities[i] for i in self.kept)), keep=())
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:

@@ -27,11 +27,22 @@ def classifier_of(method: Method, task: StudyTask, windows: Tensor, labels: NDAr
         task: signal and classes.
         windows: normalised, shape (n, length_samples, n_channels); those that a probe is fitted to.
         labels: shape (n,), class indices.
+
+    Returns:
+        A classifier of the columns that the task keeps.
     """
     if method.classifier is not None:
         return method.classifier
-    kept = method.encoders
-    return with_probe(kept[0] if len(kept) == 1 else SideBySide(kept, task.shapes), windows, labels, len(task.labels))
+    encoder = kept_encoder(method, task)
+    return with_probe(encoder, windows[:, :, task.kept_columns], labels, len(task.labels))
+
+
+def kept_encoder(method: Method, task: StudyTask) -> nn.Module:
+    """The encoder of what the task keeps: one, or several side by side."""
+    if len(method.encoders) == 1:
+        return method.encoders[0]
+    kept = [method.encoders[i] for i in task.kept]
+    return kept[0] if len(kept) == 1 else SideBySide(kept, task.kept_task.shapes)
 
 
 def with_probe(

@@ -110,7 +110,7 @@ def create_method(plan: PretrainPlan, task: StudyTask) -> Method:
     """Make the plan's method with fresh weights, drawn from the plan's seed.
 
     Raises:
-        InputError: an unknown method, or one that needs another signal or another encoder.
+        InputError: an unknown method, one that needs another signal or another encoder, or one that cannot keep a part.
     """
     info = method_info(plan.method)
     if (found := len(task.signal.modalities)) < info.needs.modalities:
@@ -119,6 +119,13 @@ def create_method(plan: PretrainPlan, task: StudyTask) -> Method:
             expected=f"a signal of {info.needs.modalities} modalities or more",
             got=found,
             fix="Name more modalities, or choose another method.",
+        )
+    if info.needs.modalities == 1 and len(task.kept) < found:
+        raise InputError(
+            f"method {info.name}",
+            expected="to keep all modalities, whose columns it sees in one encoder",
+            got=f"to keep {', '.join(task.keep)}",
+            fix="Name fewer modalities instead, or choose a method of several.",
         )
     torch.manual_seed(plan.seed)
     method = info.factory(plan, task)

@@ -137,7 +137,7 @@ def _run(
     batch = batch_of(method_info(plan.method).needs, task, seen, train.labels)
     losses = fit(method, batch, plan, checkpoint=checkpoint, report=lambda n, loss: progress(n, plan.epochs, loss))
     classifier = classifier_of(method, task, seen, train.labels)
-    scores = score(test.labels, predict(classifier, unseen), len(task.labels))
+    scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
     return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}
 
 

@@ -12,6 +12,9 @@ from sdk.pretrain.views import batch_of, normalised, statistics
 
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y", "z"), 20.0),))
 TASK = StudyTask(SIGNAL, WindowSpec(32, 32), ("slow", "fast"))
+# the same columns, two of one sensor and one of another
+TWO_SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), 20.0), Modality("gyro", "rad/s", ("z",), 20.0)))
+TWO_TASK = StudyTask(TWO_SIGNAL, WindowSpec(32, 32), ("slow", "fast"))
 PLAN = PretrainPlan(epochs=4, batch=16, seed=5)
 
 
@@ -46,24 +49,30 @@ def data(n=48):
     return LabelledWindows(samples, labels, np.zeros(n), np.zeros(n, np.int64))
 
 
-def batch(windows, plan=PLAN, task=TASK):
+def task_of(plan):
+    """The task that the plan's method can do."""
+    return TASK if method_info(plan.method).needs.modalities == 1 else TWO_TASK
+
+
+def batch(windows, plan=PLAN, task=None):
     """The tensors of all windows that the plan's method takes."""
+    task = task or task_of(plan)
     samples = normalised(windows.samples, statistics(windows.samples))
     return batch_of(method_info(plan.method).needs, task, samples, windows.labels)
 
 
 def train(plan=PLAN, **options):
     """A method trained on `data()`, and its losses."""
-    method = create_method(plan, TASK)
+    method = create_method(plan, task_of(plan))
     return method, fit(method, batch(data(), plan), plan, **options)
 
 
-def predicted(method, samples):
+def predicted(method, samples, task=TASK):
     """Classes of windows that a method trained on `data()` has not seen, in the units of the signal."""
     windows = data()
     normalise = statistics(windows.samples)
-    classifier = classifier_of(method, TASK, normalised(windows.samples, normalise), windows.labels)
-    return predict(classifier, normalised(samples, normalise))
+    classifier = classifier_of(method, task, normalised(windows.samples, normalise), windows.labels)
+    return predict(classifier, normalised(samples, normalise)[:, :, task.kept_columns])
 
 
 def state(method):

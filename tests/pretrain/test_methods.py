@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from exporters import export_bundle
-from runtime import Bundle, Modality, Signal, open_engine
+from runtime import Bundle, open_engine
 from runtime.bundle import Manifest
 from runtime.errors import InputError
 from sdk.encoders import create_encoder
@@ -33,10 +33,25 @@ from sdk.pretrain import (
 from sdk.pretrain.__main__ import main
 from sdk.pretrain.probe import classifier_of, in_batches, predict, with_probe
 from sdk.pretrain.views import SideBySide, batch_of, normalised, statistics
-from tests.pretrain.small import SIGNAL, TASK, batch, data, people, predicted, same, state, train
+from tests.pretrain.small import (
+    SIGNAL,
+    TASK,
+    TWO_TASK,
+    batch,
+    data,
+    people,
+    predicted,
+    same,
+    state,
+    task_of,
+    train,
+)
 
 SMALL = {
+    "cmc": {"epochs": 10, "encoder": "fcn"},
+    "cosmo": {"epochs": 10, "encoder": "fcn"},
     "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},
+    "mesen": {"epochs": 10, "encoder": "fcn"},
     "supervised": {"epochs": 4},
 }  # enough to see that it learns
 every = pytest.mark.parametrize("name", SMALL)
@@ -58,10 +73,11 @@ def test_all_are_found():
 
 @every
 def test_it_learns(name):
-    method, losses = train(plan_of(name))
+    plan = plan_of(name)
+    method, losses = train(plan)
     assert losses[-1] < 0.85 * losses[0]
     unseen = data(50)
-    assert (predicted(method, unseen.samples) == unseen.labels).mean() > 0.9
+    assert (predicted(method, unseen.samples, task_of(plan)) == unseen.labels).mean() > 0.9
 
 
 @every
@@ -96,7 +112,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name, tmp_path):
 
 @every
 def test_what_it_keeps_is_its_own(name):
-    method = create_method(plan_of(name), TASK)
+    method = create_method(plan_of(name), task_of(plan_of(name)))
     assert len(method.encoders) == method_info(name).needs.modalities
     own = {id(parameter) for parameter in method.parameters()}
     kept = {id(parameter) for encoder in method.encoders for parameter in encoder.parameters()}
@@ -117,8 +133,10 @@ def parameters(method):
 @every
 def test_a_study_and_its_bundle(name, tmp_path, monkeypatch):
     monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
-    recordings, plan = people(3), plan_of(name, epochs=2)
-    report = run_study(recordings, TASK, plan, [Split("test", ("3",))], 1, tmp_path)
+    plan = plan_of(name, epochs=2)
+    task = task_of(plan)
+    recordings = [dataclasses.replace(person, channels=task.signal.channel_names) for person in people(3)]
+    report = run_study(recordings, task, plan, [Split("test", ("3",))], 1, tmp_path)
     assert report["plan"]["method"] == name
     assert report["runs"][0]["accuracy"] > 0.9
     path = tmp_path / "small.bundle"
@@ -131,7 +149,7 @@ def test_a_study_and_its_bundle(name, tmp_path, monkeypatch):
     engine.close()
     assert (found == unseen.labels).mean() > 0.9
     # a run that is finished is neither trained nor scored otherwise when asked for again
-    assert run_study(recordings, TASK, plan, [Split("test", ("3",))], 1, tmp_path) == report
+    assert run_study(recordings, task, plan, [Split("test", ("3",))], 1, tmp_path) == report
 
 
 class Data:
@@ -146,7 +164,7 @@ class Data:
 def test_an_unknown_name_gets_the_near_ones():
     with pytest.raises(InputError, match=r"method: expected a registered name, got 'maskcea'. Did you mean maskcae\?"):
         method_info("maskcea")
-    with pytest.raises(InputError, match=r"got 'zzz'. Did you mean maskcae or supervised\?"):
+    with pytest.raises(InputError, match=r"got 'zzz'. Did you mean cmc, cosmo, maskcae, mesen or supervised\?"):
         create_method(PretrainPlan(method="zzz"), TASK)
 
 
@@ -255,10 +273,6 @@ def test_dropout_too_goes_on_where_it_stopped(tmp_path):
 # --- several modalities
 
 
-MODALITIES = (Modality("acc", "m/s^2", ("x", "y"), 20.0), Modality("gyro", "rad/s", ("z",), 20.0))
-TWO = dataclasses.replace(TASK, signal=Signal(MODALITIES))
-
-
 class Agreement(Method):
     """Two encoders whose features are to agree."""
 
@@ -276,25 +290,25 @@ class Agreement(Method):
 def agreement(monkeypatch):
     """A method of two modalities, registered for one test."""
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
-    register_method("agreement", "none", Needs(modalities=2, views=1))(lambda plan, task: Agreement(task))
+    register_method("agreement", "none", Needs(modalities=2))(lambda plan, task: Agreement(task))
     return PretrainPlan(method="agreement", epochs=1, batch=16)
 
 
 def test_a_method_of_two_modalities_gets_a_tensor_for_each(agreement):
     windows = data()
-    first, second = batch(windows, agreement, TWO)
+    first, second = batch(windows, agreement, TWO_TASK)
     samples = normalised(windows.samples, statistics(windows.samples))
     assert torch.equal(torch.cat([first, second], 2), samples)
     assert (first.shape, second.shape) == ((48, 32, 2), (48, 32, 1))
-    labelled = batch_of(Needs(labels=True, modalities=2), TWO, samples, windows.labels)
+    labelled = batch_of(Needs(labels=True, modalities=2), TWO_TASK, samples, windows.labels)
     assert torch.equal(labelled[2], torch.from_numpy(windows.labels))
     assert len(labelled) == 3
 
 
 def test_its_encoders_are_scored_and_exported_side_by_side(agreement, tmp_path, monkeypatch):
     monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
-    recordings = [dataclasses.replace(person, channels=TWO.signal.channel_names) for person in people(3)]
-    report = run_study(recordings, TWO, agreement, [Split("test", ("3",))], 1, tmp_path)
+    recordings = [dataclasses.replace(person, channels=TWO_TASK.signal.channel_names) for person in people(3)]
+    report = run_study(recordings, TWO_TASK, agreement, [Split("test", ("3",))], 1, tmp_path)
     assert report["runs"][0]["accuracy"] > 0.9
     export_run(recordings, report, tmp_path, tmp_path / "two.bundle", "waves")
     found = open_engine(Bundle.open(tmp_path / "two.bundle")).run(data(20).samples).argmax(1)
@@ -302,9 +316,9 @@ def test_its_encoders_are_scored_and_exported_side_by_side(agreement, tmp_path, 
 
 
 def test_side_by_side_is_each_by_itself(agreement):
-    method = create_method(agreement, TWO).eval()
+    method = create_method(agreement, TWO_TASK).eval()
     windows = torch.randn(4, 32, 3)
-    joined = SideBySide(method.encoders, TWO.shapes).eval()
+    joined = SideBySide(method.encoders, TWO_TASK.shapes).eval()
     expected = torch.cat([method.first(windows[:, :, :2]), method.second(windows[:, :, 2:])], 1)
     assert torch.equal(joined(windows), expected)
     assert joined.n_features == expected.shape[1]
@@ -313,6 +327,38 @@ def test_side_by_side_is_each_by_itself(agreement):
 def test_a_signal_of_one_modality_is_refused(agreement):
     with pytest.raises(InputError, match=r"method agreement: expected a signal of 2 modalities or more, got 1. Name"):
         create_method(agreement, TASK)
+
+
+@pytest.mark.parametrize("name", ["mesen", "cosmo", "cmc"])
+@pytest.mark.parametrize(("keep", "columns"), [("gyro", ("gyro_z",)), ("acc", ("acc_x", "acc_y"))])
+def test_what_is_kept_works_alone(name, keep, columns, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
+    task = dataclasses.replace(TWO_TASK, keep=(keep,))
+    recordings = [dataclasses.replace(person, channels=task.signal.channel_names) for person in people(3)]
+    report = run_study(recordings, task, plan_of(name, epochs=2), [Split("test", ("3",))], 1, tmp_path)
+    assert report["runs"][0]["accuracy"] > 0.9
+    bundle = export_run(recordings, report, tmp_path, tmp_path / "one.bundle", "waves")
+    assert bundle.manifest.signal.channel_names == columns
+    unseen = data(20)
+    places = [task.signal.channel_names.index(column) for column in columns]
+    found = open_engine(bundle).run(np.ascontiguousarray(unseen.samples[:, :, places])).argmax(1)
+    assert (found == unseen.labels).mean() > 0.9
+
+
+def test_a_method_of_one_encoder_cannot_keep_a_part():
+    with pytest.raises(InputError, match=r"method maskcae: expected to keep all modalities, .* got to keep gyro"):
+        create_method(plan_of("maskcae"), dataclasses.replace(TWO_TASK, keep=("gyro",)))
+    with pytest.raises(InputError, match=r"keep: expected acc, gyro, got mag"):
+        dataclasses.replace(TWO_TASK, keep=("mag",))
+
+
+def test_a_setting_that_a_method_does_not_have_is_refused():
+    plan = method_info("mesen").plan
+    assert plan.with_settings({"tau": 0.5}).settings == {**plan.settings, "tau": 0.5}
+    with pytest.raises(InputError, match=r"method mesen: expected tau, tau_classes, width, got taux. Name a setting"):
+        plan.with_settings({"taux": 1.0})
+    with pytest.raises(InputError, match=r"method supervised: expected no settings, got tau"):
+        method_info("supervised").plan.with_settings({"tau": 1.0})
 
 
 # --- the probe
