@@ -64,9 +64,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
     p.add_argument("--encoder", choices=encoders, help="default: the method's")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
-    p.add_argument(
-        "--keep", metavar="NAMES", help="with a method of several modalities: those that the model is left with"
-    )
+    p.add_argument("--keep", metavar="NAMES", help="of several modalities, those that the model is left with")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
     p.add_argument("--length", metavar="N", type=int, default=128, help="samples per window (default %(default)s)")
     p.add_argument("--hop", metavar="N", type=int, default=64, help="samples between windows (default %(default)s)")

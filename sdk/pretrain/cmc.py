@@ -1,7 +1,7 @@
 """CMC: a sensor's features against those of the other sensors at the same instant. Cosmo's and MESEN's baseline.
 
-Paper: "Contrastive Multiview Coding", as Cosmo's released code has it: its contrast over the sensors' own projections in
-place of their combinations, so rows of the same sensor are negatives too.
+Paper: "Contrastive Multiview Coding", as Cosmo's released code has it: its contrast over the sensors' own projections
+in place of their combinations, so rows of the same sensor are negatives too.
 
     L = equation 4 of Cosmo with v_k = r_k, one view per modality
 """

@@ -3,13 +3,13 @@
 Paper: "Cosmo: Contrastive Fusion Learning with Small Data for Multimodal Human Activity Recognition", section 5.1,
 equations 3 and 4.
 
-    windows of j -> encoder j -> projection j -> r_j            v_k = sum_j alpha_jk r_j, length 1        k = 1 ... P   (3)
-    L = mean over anchors of -1/(P - 1) sum over the window's other combinations of their log-softmax                   (4)
+    windows of j -> encoder j -> projection j -> r_j            v_k = sum_j alpha_jk r_j, length 1     k = 1 ... P   (3)
+    L = mean over anchors of -1/(P - 1) sum over the window's other combinations of their log-softmax                (4)
 
-The weights alpha_jk are drawn once per step for all windows, between `low` and `high`, and sum to 1. The paper says they
-are drawn; the released code takes the fixed grid 0.1, 0.2 ... 0.9 (P = 9) for its two modalities: `grid=1`, the default
-for two. Projections are two layers of 1280 and 128, temperature 0.07, and the rows r_j have length 1, as there. The code
-trains 300 epochs of batches of 32 by SGD at 0.01; here the loop is everybody's.
+The paper draws the weights alpha_jk, which sum to 1; here once per step for all windows, each at least `low`. The
+released code takes the fixed grid 0.1, 0.2 ... 0.9 (P = 9) for its two modalities: `grid=1`, the default for two.
+Projections are two layers of 1280 and 128, temperature 0.07, and the rows r_j have length 1, as there. The code trains
+300 epochs of batches of 32 by SGD at 0.01; here the loop is everybody's.
 
 Stage 2 is on the device: `python -m sdk.finetune --method iterative`.
 """

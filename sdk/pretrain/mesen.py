@@ -12,10 +12,10 @@ Encoders and projectors are private to a modality, the pseudo-classifier is shar
 With more than two modalities, losses are means over all pairs.
 
 What the paper leaves open, and what is inferred: the projector's two layers are convolutions of one step with batch
-normalisation between, 128 wide, and the mean over time; M_Norm is linear to 128, then length 1; delta, "computed by the
-values of both losses", is L_CMF / L_MPC without gradient, so that both weigh the same; lambda_PR is -1, with log K added
-so that the loss stays above 0; tau is 0.1, that of the pseudo-classes 0.2, 20 epochs with batches of 128 (more harmed in
-our runs).
+normalisation between, 128 wide, and the mean over time; M_Norm is linear to 128, then length 1; delta, "computed by
+the values of both losses", is L_CMF / L_MPC without gradient, so that both weigh the same; lambda_PR is -1, with log K
+added so that the loss stays above 0; tau is 0.1, that of the pseudo-classes 0.2, 20 epochs with batches of 128 (more
+harmed in our runs).
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from sdk.encoders.sequence import SequenceEncoder
 class Projector(nn.Module):
     """An encoder with two layers behind it: windows to rows (n, width).
 
-    Where the features are a sequence and `per_step` says so, the layers are convolutions of one step, and the steps' mean
-    comes out.
+    Where the features are a sequence and `per_step` says so, the layers are convolutions of one step, and the mean of
+    the steps comes out.
 
     Args:
         encoder: windows to features.
@@ -34,7 +34,7 @@ class Projector(nn.Module):
         if self._steps is None:
             return self._layers(self.encoder(windows))
         steps = self._steps.sequence(windows)
-        return self._layers(steps.flatten(0, 1)).unflatten(0, steps.shape[:2]).mean(1)
+        return self._layers(steps.flatten(0, 1)).reshape(*steps.shape[:2], -1).mean(1)
 
     def _layers(self, rows: Tensor) -> Tensor:
         after: Tensor = self.last(functional.relu(self.norm(self.first(rows))))

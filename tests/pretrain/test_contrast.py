@@ -1,4 +1,4 @@
-"""Losses that compare embeddings, each against its equation written in loops, in float64, and its gradient by differences."""
+"""Losses that compare embeddings: each against its equation in loops, in float64, and its gradient by differences."""
 
 import math
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 from sdk.pretrain.contrast import cross_modal, entropy, evenness, many_positives, prototypes, two_views
 from sdk.pretrain.cosmo import combinations_of, fused
 
+WEIGHTS = torch.tensor([[0.2, 0.8], [0.6, 0.4]], dtype=torch.float64)
 sizes = st.tuples(st.integers(2, 6), st.integers(2, 5), st.integers(0, 10_000))
 
 
@@ -98,9 +99,7 @@ def test_entropy_is_that_of_the_mean_assignment():
         lambda a, b: prototypes(a.softmax(1), b.softmax(1), 0.5),
         lambda a, b: evenness(a.softmax(1)) + entropy(b.softmax(1)),
         lambda a, b: two_views(a, b, 0.5),
-        lambda a, b: many_positives(
-            fused(unit(torch.stack([a, b])), torch.tensor([[0.2, 0.8], [0.6, 0.4]]).double()), 0.3
-        ),
+        lambda a, b: many_positives(fused(unit(torch.stack([a, b])), WEIGHTS), 0.3),
     ],
     ids=["cross_modal", "prototypes", "entropy", "two_views", "fusion"],
 )

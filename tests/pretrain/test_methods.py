@@ -164,7 +164,7 @@ class Data:
 def test_an_unknown_name_gets_the_near_ones():
     with pytest.raises(InputError, match=r"method: expected a registered name, got 'maskcea'. Did you mean maskcae\?"):
         method_info("maskcea")
-    with pytest.raises(InputError, match=r"got 'zzz'. Did you mean cmc, cosmo, maskcae, mesen or supervised\?"):
+    with pytest.raises(InputError, match=r"got 'zzz'. Did you mean cmc or cosmo or maskcae or mesen or supervised\?"):
         create_method(PretrainPlan(method="zzz"), TASK)
 
 
