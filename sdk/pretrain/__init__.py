@@ -7,6 +7,7 @@ cosmo        no labels; any fusion says the same       Cosmo ("cosmo")
 cmc          no labels; sensors against one another    CMC ("cmc")
 
 contrast     losses that compare embeddings
+front        gyroscopes in another scale               Arcsinh
 project      from features to where they are compared  Projector
 
 registry     names, and what makes them                list_methods, method_info, create_method, register_method

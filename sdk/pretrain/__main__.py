@@ -73,6 +73,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--lr", metavar="LR", dest="learning_rate", type=float, help="peak learning rate (default: the method's)"
     )
+    p.add_argument("--arcsinh", action="store_true", help="gyroscopes as arcsinh(x / 0.05 rad/s): for few labels")
     p.add_argument(
         "--set",
         metavar="NAME=NUMBER",
@@ -131,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
     given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
-    plan = plan.with_settings(dict(map(_setting, arguments.settings)))
+    plan = replace(plan.with_settings(dict(map(_setting, arguments.settings))), arcsinh=arguments.arcsinh)
     recordings = load_dataset(arguments.dataset, arguments.data)
     bar = Progress()
     report = run_study(

@@ -14,6 +14,7 @@ from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from runtime.window import labelled_windows
 from sdk.datasets import dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
+from sdk.pretrain.front import Fronted, Scale
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
 from sdk.pretrain.registry import create_method
@@ -50,8 +51,11 @@ def export_run(
     method = create_method(plan, task)
     load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
     normalise = statistics(windows.samples)
-    classifier = classifier_of(method, task, normalised(windows.samples, normalise), windows.labels)
+    seen = normalised(windows.samples, normalise)
+    scale = Scale.of(task, seen, normalise) if plan.arcsinh else None
+    classifier = classifier_of(method, task, seen if scale is None else scale.front()(seen), windows.labels)
     info, columns = dataset_info(dataset), task.kept_columns
+    encoder = classifier.encoder if scale is None else Fronted(scale.front(columns), classifier.encoder)
     rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
     manifest = Manifest(
         name=path.name.removesuffix(".bundle"),
@@ -68,7 +72,7 @@ def export_run(
         },
     )
     golden = windows.samples[np.concatenate(rows)][:, :, columns]
-    return export_bundle(path, classifier.encoder, classifier.head, manifest, golden, training=True)
+    return export_bundle(path, encoder, classifier.head, manifest, golden, training=True)
 
 
 def _task(raw: dict[str, Any]) -> StudyTask:

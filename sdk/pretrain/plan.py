@@ -20,6 +20,7 @@ class PretrainPlan:
     weight_decay: float = 0.01  # AdamW's, decoupled
     seed: int = 0  # of weights, order of batches, and whatever the method draws
     method: str = "supervised"  # one of `list_methods()`
+    arcsinh: bool = False  # gyroscopes in a scale in which rest can be told from rest: `sdk.pretrain.front`
     settings: Mapping[str, float] = field(default_factory=dict)  # the method's own numbers, by the names it gives them
 
     def with_settings(self, given: Mapping[str, float]) -> PretrainPlan:

@@ -21,6 +21,7 @@ from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
 from runtime.window import LabelledWindows, labelled_windows
 from sdk.datasets import split_by_subject
+from sdk.pretrain.front import Scale
 from sdk.pretrain.loop import fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
@@ -133,6 +134,9 @@ def _run(
     """Train a method, give it a head where it has none, and score it."""
     normalise = statistics(train.samples)
     seen, unseen = (normalised(part.samples, normalise) for part in (train, test))
+    if plan.arcsinh:
+        front = Scale.of(task, seen, normalise).front()
+        seen, unseen = front(seen), front(unseen)
     method = create_method(plan, task).to(device)
     batch = batch_of(method_info(plan.method).needs, task, seen, train.labels)
     losses = fit(method, batch, plan, checkpoint=checkpoint, report=lambda n, loss: progress(n, plan.epochs, loss))
