@@ -3,21 +3,24 @@
 Two files hold one:
 
     .npz   samples (n, channels) float32, channels (names), rate_hz; optionally t (n,) in seconds,
-           labels (n,) int16 with label_names, subject
-    .csv   a header with the channel names; optionally `t` (seconds) and `label` (a name, empty = unknown);
-           without `t` the rate is the model's
+           labels (n,) int16 with label_names, subject; what was said of times, units and axes: stamps, reading
+    .csv   a header with the names of the columns; optionally a time and `label` (a name, empty = unknown);
+           without a time the rate is the model's
 
-Columns are matched by name, so their order in the file and further columns do not matter.
+Columns are matched by name, so their order in the file and further columns do not matter. Options stand behind a `?`,
+`today.csv?t=timestamp:ms&units=g,deg/s`: see `runtime.recording.reading`.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +30,15 @@ from runtime.files.atomic import write_atomic
 from runtime.recording.checks import UNLABELLED, check_labels, check_names
 from runtime.recording.columns import Columns
 from runtime.recording.npz import read_npz
-from runtime.recording.table import read_csv
-from runtime.specs import Signal
+from runtime.recording.placement import placement
+from runtime.recording.reading import Reading, split_path
+from runtime.recording.rows import Rows
+from runtime.recording.table import Table, read_csv
+from runtime.recording.times import rate_of
+from runtime.specs import ClockSpec, Signal
 
+_log = logging.getLogger("sensedge.recording")
+_HEAD = 4096  # rows that are looked at to know what the times are
 _MAX_LABELS = int(np.iinfo(np.int16).max)
 
 
@@ -49,6 +58,8 @@ class Recording:
     label_names: tuple[str, ...] = ()
     subject: str = ""
     name: str = ""  # where it came from, for messages
+    stamps: Literal["measured", "arrival"] | None = None  # what `t` is; None: as the clock of whoever cuts it says
+    reading: str = ""  # what was said of units, names and axes and is not applied yet: `fit` does
 
     def __post_init__(self) -> None:
         where = self.name or "recording"
@@ -89,23 +100,19 @@ class Recording:
         return self.t is None or bool((np.diff(self.t) >= 0).all())
 
     def fit(self, signal: Signal) -> Recording:
-        """This recording with exactly the columns of `signal`, in its order.
+        """This recording with exactly the columns of `signal`, in its order, in its units.
 
         Raises:
-            InputError: a channel is missing.
+            InputError: a channel is missing or may be one of several, or its unit cannot be turned into the signal's.
         """
-        column_of = {name: i for i, name in enumerate(self.channels)}
-        missing = [name for name in signal.channel_names if name not in column_of]
-        if missing:
-            raise InputError(
-                self.name or "recording",
-                expected=f"the channels {', '.join(signal.channel_names)}",
-                got=f"{len(self.channels)} channels ({', '.join(self.channels)}) without {', '.join(missing)}",
-                fix="Name the columns as the model does and record what is missing.",
-            )
-        columns = [column_of[name] for name in signal.channel_names]
-        samples = np.ascontiguousarray(self.samples[:, columns])
-        return replace(self, samples=samples, channels=signal.channel_names)
+        placed = placement(self.channels, signal, Reading.of(self.reading), self.name or "recording")
+        _tell(self.name, placed.told)
+        return replace(self, samples=placed.apply(self.samples), channels=signal.channel_names, reading="")
+
+    def clock(self, clock: ClockSpec | None = None) -> ClockSpec:
+        """A clock for these times, which are seconds: the one given, and what is known of the stamps."""
+        clock = clock or ClockSpec()
+        return replace(clock, unit="s", stamps=self.stamps or clock.stamps)
 
     def save(self, path: str | Path) -> None:
         """Write the recording as a compressed .npz, atomically."""
@@ -114,44 +121,58 @@ class Recording:
             arrays["t"] = self.t
         if self.labels is not None:
             arrays |= {"labels": self.labels, "label_names": self.label_names}
-        if self.subject:
-            arrays["subject"] = self.subject
+        arrays |= {name: word for name in ("subject", "stamps", "reading") if (word := getattr(self, name))}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         write_atomic(Path(path), buffer.getvalue())
 
     @classmethod
-    def load(cls, path: str | Path, rate_hz: float | None = None) -> Recording:
-        """Read a .npz or .csv file; `rate_hz` is taken where the file has neither a rate nor times.
+    def load(
+        cls,
+        path: str | Path,
+        rate_hz: float | None = None,
+        *,
+        reading: Reading | None = None,
+        signal: Signal | None = None,
+    ) -> Recording:
+        """Read a .npz or .csv file; what had to be recognised or turned is told, in one line each.
+
+        Args:
+            path: of the file; options may stand behind a `?`.
+            rate_hz: samples per second, taken where the file has neither a rate nor times.
+            reading: what is said of times, units, names and axes; None: the options behind the `?`.
+            signal: what the model wants: the recording is fitted to it, and only its columns are read.
 
         Raises:
             InputError: no such file, another format, a column or a value that does not fit.
         """
-        path = Path(path)
-        readers = {".npz": read_npz, ".csv": _read_csv}
+        path, options = split_path(path)
+        reading = Reading.of(options, str(path)) if reading is None else reading
+        readers = {".npz": _read_npz, ".csv": _read_csv}
         if path.suffix.lower() not in readers:
             raise InputError(
                 path, expected="a .csv or .npz file", got=path.suffix or "no suffix", fix="Convert it first."
             )
         try:
-            fields = readers[path.suffix.lower()](path)
+            fields = readers[path.suffix.lower()](path, reading, signal, rate_hz)
         except OSError as error:
             raise InputError(
                 path, expected="a file that can be read", got=error.strerror or error, fix="Check the path."
             ) from None
-        fields["rate_hz"] = _rate(path, fields.get("rate_hz", rate_hz), fields.get("t"))
-        return cls(**fields, name=str(path))
+        fields["rate_hz"] = _rate(path, fields.get("rate_hz"), fields.get("t"), rate_hz)
+        made = cls(**fields, name=str(path))
+        return made if signal is None else made.fit(signal)
 
 
-def _read_csv(path: Path) -> dict[str, Any]:
+def _read_csv(path: Path, reading: Reading, signal: Signal | None, rate_hz: float | None) -> dict[str, Any]:
     """The fields of a recording from a .csv file."""
     names, table = read_csv(path)
-    columns = Columns.plan(names, table, None)
+    columns = Columns.plan(names, table, signal, reading=reading, rate_hz=rate_hz, where=str(path))
     assert columns is not None
-    samples, t = columns.apply(table)
-    fields: dict[str, Any] = {"samples": samples, "channels": columns.channels, "t": t}
-    if columns.label is not None:
-        words = table.texts[columns.label]
+    rows = Rows.joined([columns.apply(table), columns.flush()])
+    fields = _fields(columns, rows, str(path)) | {"reading": reading.values if signal is None else ""}
+    if rows.labels is not None:
+        words = list(rows.labels)
         label_names = tuple(sorted(set(words) - {""}))
         if len(label_names) > _MAX_LABELS:
             raise InputError(
@@ -166,10 +187,48 @@ def _read_csv(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _rate(path: Path, rate_hz: object, t: NDArray[np.float64] | None) -> float:
-    """The rate as given, or else as the times tell."""
-    if rate_hz is not None:
-        return float(np.asarray(rate_hz))
-    if t is not None and len(t) > 1 and (step := float(np.median(np.diff(t)))) > 0:
-        return 1 / step
-    raise InputError(path, expected="a rate_hz or rising times t", got="neither", fix="Add one of them.")
+def _read_npz(path: Path, reading: Reading, signal: Signal | None, rate_hz: float | None) -> dict[str, Any]:
+    """The fields of a recording from a .npz file; what was said when it was saved counts where nothing is said now."""
+    fields = read_npz(path)
+    kept, stamps = fields.pop("reading", ""), fields.pop("stamps", "")
+    said = Reading.of("&".join(filter(None, [f"stamps={stamps}" if stamps else "", kept, reading.text])), str(path))
+    if fields["t"] is None or said.unit == "none":
+        return fields | {"t": None, "reading": said.values}
+    samples, t = fields["samples"], fields["t"]
+    if len(t) != len(samples) or samples.shape[1:] != (len(fields["channels"]),):
+        return fields | {"reading": said.values}  # `Recording` says what is wrong
+    head = Table(np.column_stack([t[:_HEAD], samples[:_HEAD]]), {}, np.arange(len(t[:_HEAD])))
+    names = ("t", *fields["channels"])
+    nominal_hz = float(np.asarray(fields.get("rate_hz", rate_hz or 0.0))) or None
+    columns = Columns.plan(names, head, None, reading=said, rate_hz=nominal_hz, where=str(path))
+    assert columns is not None
+    rows = Rows.joined([columns.rows(samples, t, fields["labels"]), columns.flush()])
+    return fields | _fields(columns, rows, str(path)) | {"labels": rows.labels, "reading": said.values}
+
+
+def _fields(columns: Columns, rows: Rows, where: str) -> dict[str, Any]:
+    """What columns and their rows tell, and words on what was recognised."""
+    wraps = [f"time: the counter wrapped {columns.wraps} times"] if columns.wraps and not columns.reading.bits else []
+    _tell(where, [*columns.told, *wraps])
+    stamps = columns.stamps if columns.stamps == "arrival" else columns.reading.stamps
+    return {
+        "samples": rows.samples,
+        "channels": columns.channels,
+        "t": rows.t,
+        "stamps": "measured" if stamps == "spread" else stamps,
+    }
+
+
+def _tell(where: str, words: Sequence[str]) -> None:
+    for word in words:
+        _log.warning("%s: %s", where or "recording", word)
+
+
+def _rate(path: Path, own_hz: object, t: NDArray[np.float64] | None, rate_hz: float | None) -> float:
+    """The rate of the file, or else as its times tell, or else as given."""
+    if own_hz is not None:
+        return float(np.asarray(own_hz))
+    found = (None if t is None else rate_of(t)) or rate_hz
+    if found is None:
+        raise InputError(path, expected="a rate_hz or rising times t", got="neither", fix="Add one of them.")
+    return float(found)
