@@ -85,7 +85,7 @@ def recording_of(source: Source) -> Recording | None:
 def stream_for(
     source: Source, bundle: Bundle, engine: Engine | None = None, recorder: Recorder | None = None
 ) -> Stream:
-    """A stream for what a source sends: the manifest's clock, told where the stamps come from and how fast they are.
+    """A stream for what a source sends: the manifest's clock, and what the source knows of its stamps and its rate.
 
     Call it when the first batch is there: a source of lines does not know before whether they have times.
 
@@ -95,9 +95,9 @@ def stream_for(
         engine: None: onnxruntime.
         recorder: of this bundle; the stream is a `RecordedStream` then.
     """
-    clock = bundle.manifest.clock
+    clock = replace(bundle.manifest.clock, unit="s")  # as the times of every batch
     if source.stamps is not None:
-        clock = replace(clock, unit="s", stamps=source.stamps)
+        clock = replace(clock, stamps=source.stamps)
     if recorder is not None:
         from runtime.recorder import RecordedStream  # sqlite3, for those who have a store
 

@@ -19,6 +19,7 @@ _NPZ = (  # array, kinds of its dtype, numbers of axes, in words
     ("labels", "iu", (1,), "whole numbers of shape (n,)"),
     ("label_names", "Uf", (1,), "a list of names"),
     ("stamps", "U", (0,), "measured or arrival"),
+    ("by_modality", "b", (0,), "true or false"),
     ("reading", "U", (0,), "options as they stand behind a ?"),
 )
 
@@ -70,6 +71,7 @@ def read_npz(path: Path) -> dict[str, Any]:
         "t": None if t is None else np.asarray(t, np.float64),
         "labels": None if labels is None else np.asarray(labels, np.int16),
         "label_names": label_names,
+        "by_modality": bool(arrays.get("by_modality", False)),
         **{name: str(arrays.get(name, "")) for name in ("subject", "stamps", "reading")},
     }
     return fields | ({"rate_hz": arrays["rate_hz"]} if "rate_hz" in arrays else {})

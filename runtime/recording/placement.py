@@ -84,7 +84,7 @@ def placement(names: Sequence[str], signal: Signal, reading: Reading, where: str
     for modality in signal.modalities:
         for axis in modality.channels:
             channel = f"{modality.name}_{axis}"
-            found = _find(channel, modality, axis, names, named, reading)
+            found = _find(channel, modality, axis, names, named, reading, len(signal.modalities) == 1)
             if not found:
                 missing.append(channel)
             elif len(found) > 1:
@@ -121,9 +121,15 @@ def adapted(samples: NDArray[np.floating], signal: Signal, reading: Reading) -> 
 
 
 def _find(
-    channel: str, modality: Modality, axis: str, names: Sequence[str], named: Sequence[Named], reading: Reading
+    channel: str,
+    modality: Modality,
+    axis: str,
+    names: Sequence[str],
+    named: Sequence[Named],
+    reading: Reading,
+    alone: bool,
 ) -> list[int]:
-    """Columns that fit best."""
+    """Columns that fit best; of a sensor that is alone, `x` is enough."""
     if channel in reading.map:
         return [column for column in [column_of(reading.map[channel], names)] if column is not None]
     taken = {column_of(name, names) for name in reading.map.values()}
@@ -134,8 +140,14 @@ def _find(
         lambda i: names[i].strip().lower() == channel.lower(),
         lambda i: _joined(named[i].name) == _joined(channel),
         lambda i: _key(named[i].name) == key,
+        lambda i: alone and words_of(named[i].name) == [axis.lower()],
     )
     return next(filter(None, ([i for i in free if fits(i)] for fits in ways)), [])
+
+
+def sensor_of(name: str) -> str:
+    """The kind of sensor that a name says, such as "acc" of `TotalAcceleration`; the name itself where nobody knows."""
+    return _KIND_OF.get(_joined(name), _joined(name))
 
 
 def column_of(name: str, names: Sequence[str]) -> int | None:
@@ -205,6 +217,13 @@ def _missing(
             expected=f"acceleration with gravity in {', '.join(missing)}",
             got=f"acceleration without gravity ({', '.join(freed)})",
             fix=f"Record the total acceleration; or say that you know: map={missing[0]}:{freed[0]},...",
+        )
+    if sorted(words_of(name.name)[0] for name in named if name.name.lower() in _AXES) == list(_AXES):
+        return InputError(
+            where,
+            expected=f"the channels {', '.join(signal.channel_names)}",
+            got=f"one sensor ({shown})",
+            fix="Name the folder with a file for each sensor, or the files with commas between them.",
         )
     return InputError(
         where,

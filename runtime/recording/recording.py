@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,13 @@ from runtime.recording.npz import read_npz
 from runtime.recording.placement import placement
 from runtime.recording.reading import Reading, split_path
 from runtime.recording.rows import Rows
+from runtime.recording.sensors import files_of, join
 from runtime.recording.table import Table, read_csv
 from runtime.recording.times import rate_of
 from runtime.specs import ClockSpec, Signal
 
 _log = logging.getLogger("sensedge.recording")
+Stamped: TypeAlias = Literal["measured", "arrival"] | None
 _HEAD = 4096  # rows that are looked at to know what the times are
 _MAX_LABELS = int(np.iinfo(np.int16).max)
 
@@ -58,7 +60,8 @@ class Recording:
     label_names: tuple[str, ...] = ()
     subject: str = ""
     name: str = ""  # where it came from, for messages
-    stamps: Literal["measured", "arrival"] | None = None  # what `t` is; None: as the clock of whoever cuts it says
+    stamps: Stamped = None  # what `t` is; None: as the clock of whoever cuts it says
+    by_modality: bool = False  # rows hold one sensor each, and NaN in the columns of the others
     reading: str = ""  # what was said of units, names and axes and is not applied yet: `fit` does
 
     def __post_init__(self) -> None:
@@ -121,7 +124,8 @@ class Recording:
             arrays["t"] = self.t
         if self.labels is not None:
             arrays |= {"labels": self.labels, "label_names": self.label_names}
-        arrays |= {name: word for name in ("subject", "stamps", "reading") if (word := getattr(self, name))}
+        kept = ("subject", "stamps", "by_modality", "reading")
+        arrays |= {name: word for name in kept if (word := getattr(self, name))}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         write_atomic(Path(path), buffer.getvalue())
@@ -138,7 +142,8 @@ class Recording:
         """Read a .npz or .csv file; what had to be recognised or turned is told, in one line each.
 
         Args:
-            path: of the file; options may stand behind a `?`.
+            path: of the file, of a folder with a file for each sensor, or of such files with commas between them (for
+                these `signal` is needed); options may stand behind a `?`.
             rate_hz: samples per second, taken where the file has neither a rate nor times.
             reading: what is said of times, units, names and axes; None: the options behind the `?`.
             signal: what the model wants: the recording is fitted to it, and only its columns are read.
@@ -148,6 +153,8 @@ class Recording:
         """
         path, options = split_path(path)
         reading = Reading.of(options, str(path)) if reading is None else reading
+        if signal is not None and (files := files_of(path)):
+            return _joined(cls, files, signal, reading, rate_hz, path)
         readers = {".npz": _read_npz, ".csv": _read_csv}
         if path.suffix.lower() not in readers:
             raise InputError(
@@ -206,6 +213,18 @@ def _read_npz(path: Path, reading: Reading, signal: Signal | None, rate_hz: floa
     return fields | _fields(columns, rows, str(path)) | {"labels": rows.labels, "reading": said.values}
 
 
+def _joined(
+    cls: type[Recording], files: list[Path], signal: Signal, reading: Reading, rate_hz: float | None, path: Path
+) -> Recording:
+    """A recording of which each sensor has a file."""
+    joined = join(files, signal, reading, lambda f, r, s: cls.load(f, rate_hz, reading=r, signal=s), str(path))
+    _tell(str(path), joined.told)
+    stamps: Stamped = "arrival" if joined.is_of_arrival else None if reading.stamps is None else "measured"
+    return cls(
+        joined.samples, signal.channel_names, joined.rate_hz, joined.t, name=str(path), stamps=stamps, by_modality=True
+    )
+
+
 def _fields(columns: Columns, rows: Rows, where: str) -> dict[str, Any]:
     """What columns and their rows tell, and words on what was recognised."""
     wraps = [f"time: the counter wrapped {columns.wraps} times"] if columns.wraps and not columns.reading.bits else []
@@ -220,8 +239,9 @@ def _fields(columns: Columns, rows: Rows, where: str) -> dict[str, Any]:
 
 
 def _tell(where: str, words: Sequence[str]) -> None:
-    for word in words:
-        _log.warning("%s: %s", where or "recording", word)
+    """One line on what was recognised."""
+    if words:
+        _log.warning("%s: %s", where or "recording", "; ".join(words))
 
 
 def _rate(path: Path, own_hz: object, t: NDArray[np.float64] | None, rate_hz: float | None) -> float:

@@ -1,10 +1,10 @@
 """Which column is the time, and what it holds.
 
 It is the column that was said, or `t`, or the one whose name says so: `time`, `timestamp`, `seconds_elapsed`,
-`datetime`, `epoch`, `millis`, ... (any with time, timestamp, datetime, epoch, elapsed or clock among its words; a unit in
-it counts: `time_ms`, `t (us)`), or else the one column of ISO 8601 texts. Of several that tell the same, the first.
-Where several do not, or where there is none while another column rises as a time does, one is asked: `t=COLUMN:UNIT`, or
-`t=none`.
+`datetime`, `epoch`, `millis`, ... (any with time, timestamp, datetime, epoch, elapsed or clock among its words; a unit
+in it counts: `time_ms`, `t (us)`), or else the one column of ISO 8601 texts. Of several that tell the same, the first.
+Where several do not, or where there is none while another column rises as a time does, one is asked:
+`t=COLUMN:UNIT`, or `t=none`.
 """
 
 from __future__ import annotations

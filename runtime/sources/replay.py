@@ -8,7 +8,9 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.recording import Recording
-from runtime.sources.base import Batch, Paced
+from runtime.recording.reading import Reading
+from runtime.recording.sensors import by_modality
+from runtime.sources.base import Batch, Paced, Stamps
 from runtime.specs import Signal
 from runtime.wire.url import Options
 
@@ -17,9 +19,10 @@ class Replay(Paced):
     """Yields a recording's samples in chunks: `for batch in Replay(...): stream.push(*batch)`.
 
     Args:
-        recording: a recording, or the path of a .npz or .csv file.
+        recording: a recording, or the path of a .npz or .csv file, or of a folder with a file for each sensor.
         signal: what the model wants; the recording is fitted to it.
         chunk_samples: rows per chunk. A real sensor's FIFO holds some tens.
+        reading: what is said of the columns of a file; None: what stands behind the `?` of its path.
         realtime: wait between chunks as long as the sensor would; False plays as fast as possible.
         sleep: what waits, for tests.
 
@@ -34,27 +37,34 @@ class Replay(Paced):
         *,
         chunk_samples: int = 16,
         realtime: bool = False,
+        reading: Reading | None = None,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         super().__init__(sleep)
         if chunk_samples < 1:
             raise InputError("chunk_samples", expected="at least 1", got=chunk_samples, fix="Give a number of rows.")
         if not isinstance(recording, Recording):
-            recording = Recording.load(recording, signal.rate_hz)
-        self.recording = recording.fit(signal)
+            recording = Recording.load(recording, signal.rate_hz, reading=reading, signal=signal)
+        self.recording, self._signal = recording.fit(signal), signal
         self._chunk_samples, self.realtime = chunk_samples, realtime
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> Replay:
-        """A source from what follows the scheme of `replay:FILE?realtime&chunk=16`."""
+        """A source from what follows the scheme of `replay:FILE?realtime&chunk=16&t=timestamp:ms`."""
         realtime, chunk = options.flag("realtime"), options.whole("chunk", 16)
+        reading = Reading.taken(options.text, "replay")
         options.done()
-        return cls(rest, signal, chunk_samples=chunk, realtime=realtime)
+        return cls(rest, signal, chunk_samples=chunk, realtime=realtime, reading=reading)
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """What the recording knows of its stamps; None: as the manifest's clock says."""
+        return self.recording.stamps
 
     @property
     def rate_hz(self) -> float | None:
-        """Nominal samples per second of the recording."""
-        return self.recording.rate_hz
+        """Nominal samples per second of the recording; None: its sensors have rates of their own."""
+        return None if self.recording.by_modality else self.recording.rate_hz
 
     def _batches(self) -> Iterator[Batch]:
         samples, t, step = self.recording.samples, self.recording.t, self._chunk_samples
@@ -64,4 +74,7 @@ class Replay(Paced):
             if self.realtime:
                 due_s = end / self.recording.rate_hz if t is None else float(t[end - 1] - t[0])
                 self._sleep(max(0.0, began + due_s - time.monotonic()))  # a time that is no number waits for nothing
-            yield Batch(samples[begin:end], None if t is None else t[begin:end])
+            if self.recording.by_modality:
+                yield from (Batch(*part) for part in by_modality(self.recording, self._signal, begin, end))
+            else:
+                yield Batch(samples[begin:end], None if t is None else t[begin:end])
