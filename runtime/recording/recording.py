@@ -166,7 +166,7 @@ class Recording:
             raise InputError(
                 path, expected="a file that can be read", got=error.strerror or error, fix="Check the path."
             ) from None
-        fields["rate_hz"] = _rate(path, fields.get("rate_hz"), fields.get("t"), rate_hz)
+        fields["rate_hz"] = _rate(path, fields, rate_hz)
         made = cls(**fields, name=str(path))
         return made if signal is None else made.fit(signal)
 
@@ -244,11 +244,12 @@ def _tell(where: str, words: Sequence[str]) -> None:
         _log.warning("%s: %s", where or "recording", "; ".join(words))
 
 
-def _rate(path: Path, own_hz: object, t: NDArray[np.float64] | None, rate_hz: float | None) -> float:
+def _rate(path: Path, fields: dict[str, Any], rate_hz: float | None) -> float:
     """The rate of the file, or else as its times tell, or else as given."""
-    if own_hz is not None:
-        return float(np.asarray(own_hz))
-    found = (None if t is None else rate_of(t)) or rate_hz
+    if "rate_hz" in fields:
+        return float(np.asarray(fields["rate_hz"]))
+    t = fields.get("t")
+    found = (None if t is None else rate_of(t, even=fields.get("stamps") != "arrival")) or rate_hz
     if found is None:
         raise InputError(path, expected="a rate_hz or rising times t", got="neither", fix="Add one of them.")
     return float(found)

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 _NOMINAL_HZ = 50.0  # of a motion sensor, where nobody knows
 _SLOWEST, _FASTEST = 0.02, 20_000.0  # Hz, of a sensor
 _EPOCH_S = 1e9, 4.2e9  # 2001 to 2103
+_LONG, _EVEN = 20.0, 0.2  # times the mean step: a hole; of the mean: as far as the median may be off
 _SLOW = 50.0  # times the model's rate
 _REPEATED, _UNEVEN = 0.02, 0.1  # shares of steps that make times of arrival
 _WRAPS = 2.0**16, 2.0**32
@@ -51,15 +52,25 @@ class Clock(NamedTuple):
         return f"{'epoch ' if self.is_epoch else ''}{words}{f' ({self.by})' if self.by else ''}"
 
 
-def rate_of(t: Array) -> float | None:
-    """Samples per second by the stamps, repeated ones and holes regarded; None where they tell none."""
+def rate_of(t: Array, *, even: bool = True) -> float | None:
+    """Samples per second by the stamps; None where they tell none.
+
+    It is the median step that counts, or the mean of all but holes where the two differ by more than a fifth.
+
+    Args:
+        t: shape (n,), as they came.
+        even: False: of times of arrival, of which the median step tells nothing.
+    """
     steps = np.diff(t[np.isfinite(t)])
     forward = steps[steps > 0]
     if not len(forward):
         return None
-    usual = steps[(steps >= 0) & (steps <= 4 * float(np.median(forward)))]
-    total = float(usual.sum())
-    return len(usual) / total if total > 0 else None
+    steps = steps[steps >= 0]
+    usual = steps[steps <= max(4 * float(np.median(forward)), _LONG * float(steps.mean()))]
+    if not usual.any():
+        return None
+    median, mean = float(np.median(usual)), float(usual.mean())
+    return 1 / (median if even and abs(median - mean) <= _EVEN * mean else mean)
 
 
 def clock_of(values: Array, nominal_hz: float | None = None) -> Clock:
