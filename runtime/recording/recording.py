@@ -13,7 +13,9 @@ Columns are matched by name, so their order in the file and further columns do n
 from __future__ import annotations
 
 import io
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +27,13 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording.checks import UNLABELLED, check_labels, check_names
-from runtime.recording.columns import Columns
+from runtime.recording.files import TextFile
+from runtime.recording.labels import code_between
 from runtime.recording.npz import read_npz
-from runtime.recording.table import read_csv
+from runtime.recording.text import TextReader
 from runtime.specs import Signal
 
+_log = logging.getLogger("sensedge.recording")
 _MAX_LABELS = int(np.iinfo(np.int16).max)
 
 
@@ -88,6 +92,18 @@ class Recording:
         """Whether the clock never ran backward."""
         return self.t is None or bool((np.diff(self.t) >= 0).all())
 
+    def label_between(self, start_s: float, end_s: float) -> str | None:
+        """The one true label of a span of time, None where labels are missing or mixed.
+
+        Args:
+            start_s: first instant, in the recording's own time.
+            end_s: the instant after the last sample.
+        """
+        if self.labels is None:
+            return None
+        code = code_between(self.labels, self.t, start_s, end_s, self.rate_hz, rises=self.is_rising)
+        return None if code == UNLABELLED else str(self.label_names[code])
+
     def fit(self, signal: Signal) -> Recording:
         """This recording with exactly the columns of `signal`, in its order.
 
@@ -139,37 +155,71 @@ class Recording:
             raise InputError(
                 path, expected="a file that can be read", got=error.strerror or error, fix="Check the path."
             ) from None
-        fields["rate_hz"] = _rate(path, fields.get("rate_hz", rate_hz), fields.get("t"))
+        fields["rate_hz"] = _rate(path, fields.get("rate_hz"), fields.get("t"), rate_hz)
         return cls(**fields, name=str(path))
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    """The fields of a recording from a .csv file."""
-    names, table = read_csv(path)
-    columns = Columns.plan(names, table, None)
-    assert columns is not None
-    samples, t = columns.apply(table)
-    fields: dict[str, Any] = {"samples": samples, "channels": columns.channels, "t": t}
-    if columns.label is not None:
-        words = table.texts[columns.label]
-        label_names = tuple(sorted(set(words) - {""}))
-        if len(label_names) > _MAX_LABELS:
-            raise InputError(
-                path,
-                expected=f"at most {_MAX_LABELS} different labels",
-                got=len(label_names),
-                fix="Name the column otherwise if it holds no labels.",
-            )
-        index = {name: i for i, name in enumerate(label_names)} | {"": UNLABELLED}
-        if words:
-            fields |= {"labels": np.array([index[word] for word in words], np.int16), "label_names": label_names}
+    """The fields of a recording from a .csv file; lines that are left out are told."""
+    wrong: list[str] = []
+    readers: list[TextReader] = []
+    samples: list[NDArray[np.float32]] = []
+    t: list[NDArray[np.float64]] = []
+    codes: list[NDArray[np.int16]] = []
+    code_of: dict[str, int] = {"": UNLABELLED}
+    n_wrong = 0
+
+    def note(what: str) -> None:
+        nonlocal n_wrong
+        n_wrong += 1
+        wrong[1:] = []
+        wrong.append(what)
+
+    for rows, _ in TextFile(path, None).pieces(note, readers.append):
+        samples.append(rows.samples)
+        if rows.t is not None:
+            t.append(rows.t)
+        if rows.labels is not None:
+            codes.append(_codes(path, rows.labels, code_of))
+    channels = readers[0].channels
+    if channels is None or not samples:
+        raise InputError(
+            path,
+            expected="a header with the names of the columns, and rows",
+            got=f"{n_wrong} lines that are none, the first {wrong[0]}" if wrong else "none",
+            fix="Add the header.",
+        )
+    if wrong:
+        _log.warning("%s: %d lines left out, the first: %s", path, n_wrong, wrong[0])
+    fields: dict[str, Any] = {"samples": np.concatenate(samples), "channels": channels}
+    fields["t"] = np.concatenate(t) if t else None
+    if codes:
+        names = tuple(sorted(code_of.keys() - {""}))
+        place = np.array([names.index(name) for name in code_of if name] + [UNLABELLED], np.int16)
+        fields |= {"labels": place[np.concatenate(codes)], "label_names": names}  # UNLABELLED is the last place
     return fields
 
 
-def _rate(path: Path, rate_hz: object, t: NDArray[np.float64] | None) -> float:
-    """The rate as given, or else as the times tell."""
+def _codes(path: Path, words: Sequence[str], code_of: dict[str, int]) -> NDArray[np.int16]:
+    """Labels as numbers, in the order in which they came first."""
+    for word in sorted(set(words) - code_of.keys()):
+        code_of[word] = len(code_of) - 1
+    if len(code_of) - 1 > _MAX_LABELS:
+        raise InputError(
+            path,
+            expected=f"at most {_MAX_LABELS} different labels",
+            got=len(code_of) - 1,
+            fix="Name the column otherwise if it holds no labels.",
+        )
+    return np.array([code_of[word] for word in words], np.int16)
+
+
+def _rate(path: Path, rate_hz: object, t: NDArray[np.float64] | None, asked_hz: float | None) -> float:
+    """The rate as the file has it, or else as its times tell, or else as was asked for."""
     if rate_hz is not None:
         return float(np.asarray(rate_hz))
     if t is not None and len(t) > 1 and (step := float(np.median(np.diff(t)))) > 0:
         return 1 / step
+    if asked_hz is not None:
+        return asked_hz
     raise InputError(path, expected="a rate_hz or rising times t", got="neither", fix="Add one of them.")
