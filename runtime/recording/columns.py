@@ -20,7 +20,7 @@ from runtime.errors import InputError
 from runtime.recording.checks import as_float32
 from runtime.recording.placement import Placement, placement
 from runtime.recording.reading import ISO, Reading
-from runtime.recording.rows import Labels, Rows, Sorter, Spreader
+from runtime.recording.rows import Rows, Sorter, Spreader
 from runtime.recording.time_column import TimeColumn, find_time
 from runtime.recording.times import Clock, Kind, Times, kind_of, seconds_of
 from runtime.specs import Signal
@@ -59,10 +59,10 @@ class Columns:
 
     @property
     def stamps(self) -> str | None:
-        """What the stamps are: said, or as they look; None: nobody looked, or there are none."""
-        if self.time is None:
-            return None
-        return self.reading.stamps or (None if self.kind is None else self.kind.stamps)
+        """What the stamps are: said, or as they look; None: nothing speaks against what the model's clock says."""
+        if self.time is None or self.reading.stamps is not None:
+            return None if self.time is None else self.reading.stamps
+        return None if self.kind is None or self.kind.stamps == "measured" else self.kind.stamps
 
     @property
     def wraps(self) -> int:
@@ -144,7 +144,9 @@ class Columns:
             return Rows(samples, None, labels)
         return self.rows(samples, seconds_of(table.texts[self.time]) if self._is_text else values[:, self.time], labels)
 
-    def rows(self, samples: NDArray[np.float32], times: NDArray[np.float64], labels: Labels | None = None) -> Rows:
+    def rows(
+        self, samples: NDArray[np.float32], times: NDArray[np.float64], labels: Sequence[str] | None = None
+    ) -> Rows:
         """As `apply`, of samples that are taken out already.
 
         Args:

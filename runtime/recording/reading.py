@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, quote
@@ -54,6 +54,13 @@ class Reading:
     map: Mapping[str, str] = field(default_factory=dict)  # of a channel, the column
     axes: Mapping[str, Matrix] = field(default_factory=dict)  # of a modality by its name, "": of all others
     text: str = ""  # as it was written
+
+    def __post_init__(self) -> None:
+        known = ("auto", *_WORDS, "none")
+        if self.unit not in known:
+            raise InputError(
+                "t", expected=f"one of {', '.join(known)}", got=self.unit, fix="Name the unit of the times."
+            )
 
     @classmethod
     def of(cls, text: str, where: str = "options") -> Reading:
@@ -98,6 +105,22 @@ class Reading:
         """The options that say what the numbers are, not when they were: what a saved recording keeps."""
         kept = [part for part in self.text.split("&") if part.split("=")[0] in ("units", "map", "axes")]
         return "&".join(kept)
+
+
+def part_of(reading: Reading, place: int, name: str) -> Reading:
+    """What was said of one modality.
+
+    Args:
+        reading: of all.
+        place: of the modality in the model's order.
+        name: of the modality.
+    """
+    units = reading.units.get(name, reading.units.get(str(place)))
+    axes = reading.axes.get(name, reading.axes.get(""))
+    own = {channel: column for channel, column in reading.map.items() if channel.startswith(f"{name}_")}
+    return replace(
+        reading, units={} if units is None else {name: units}, axes={} if axes is None else {name: axes}, map=own
+    )
 
 
 def split_path(path: str | Path) -> tuple[Path, str]:

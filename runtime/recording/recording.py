@@ -29,12 +29,15 @@ from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording.checks import UNLABELLED, check_labels, check_names
 from runtime.recording.columns import Columns
+from runtime.recording.files import TextFile
+from runtime.recording.labels import code_between
 from runtime.recording.npz import read_npz
 from runtime.recording.placement import placement
 from runtime.recording.reading import Reading, split_path
 from runtime.recording.rows import Rows
 from runtime.recording.sensors import files_of, join
-from runtime.recording.table import Table, read_csv
+from runtime.recording.table import Table
+from runtime.recording.text import TextOptions, TextReader
 from runtime.recording.times import rate_of
 from runtime.specs import ClockSpec, Signal
 
@@ -101,6 +104,18 @@ class Recording:
     def is_rising(self) -> bool:
         """Whether the clock never ran backward."""
         return self.t is None or bool((np.diff(self.t) >= 0).all())
+
+    def label_between(self, start_s: float, end_s: float) -> str | None:
+        """The one true label of a span of time, None where labels are missing or mixed.
+
+        Args:
+            start_s: first instant, in the recording's own time.
+            end_s: the instant after the last sample.
+        """
+        if self.labels is None:
+            return None
+        code = code_between(self.labels, self.t, start_s, end_s, self.rate_hz, rises=self.is_rising)
+        return None if code == UNLABELLED else str(self.label_names[code])
 
     def fit(self, signal: Signal) -> Recording:
         """This recording with exactly the columns of `signal`, in its order, in its units.
@@ -172,26 +187,59 @@ class Recording:
 
 
 def _read_csv(path: Path, reading: Reading, signal: Signal | None, rate_hz: float | None) -> dict[str, Any]:
-    """The fields of a recording from a .csv file."""
-    names, table = read_csv(path)
-    columns = Columns.plan(names, table, signal, reading=reading, rate_hz=rate_hz, where=str(path))
-    assert columns is not None
-    rows = Rows.joined([columns.apply(table), columns.flush()])
-    fields = _fields(columns, rows, str(path)) | {"reading": reading.values if signal is None else ""}
-    if rows.labels is not None:
-        words = list(rows.labels)
-        label_names = tuple(sorted(set(words) - {""}))
-        if len(label_names) > _MAX_LABELS:
-            raise InputError(
-                path,
-                expected=f"at most {_MAX_LABELS} different labels",
-                got=len(label_names),
-                fix="Name the column otherwise if it holds no labels.",
-            )
-        index = {name: i for i, name in enumerate(label_names)} | {"": UNLABELLED}
-        if words:
-            fields |= {"labels": np.array([index[word] for word in words], np.int16), "label_names": label_names}
+    """The fields of a recording from a .csv file; lines that are left out are told."""
+    wrong: list[str] = []
+    readers: list[TextReader] = []
+    samples: list[NDArray[np.float32]] = []
+    t: list[NDArray[np.float64]] = []
+    codes: list[NDArray[np.int16]] = []
+    code_of: dict[str, int] = {"": UNLABELLED}
+    n_wrong = 0
+
+    def note(what: str) -> None:
+        nonlocal n_wrong
+        n_wrong += 1
+        wrong[1:] = []
+        wrong.append(what)
+
+    for rows, _ in TextFile(path, signal, TextOptions(reading, rate_hz)).pieces(note, readers.append):
+        samples.append(rows.samples)
+        if rows.t is not None:
+            t.append(rows.t)
+        if rows.labels is not None:
+            codes.append(_codes(path, rows.labels, code_of))
+    channels = readers[0].channels
+    if channels is None or not samples:
+        raise InputError(
+            path,
+            expected="a header with the names of the columns, and rows",
+            got=f"{n_wrong} lines that are none, the first {wrong[0]}" if wrong else "none",
+            fix="Add the header.",
+        )
+    if wrong:
+        _log.warning("%s: %d lines left out, the first: %s", path, n_wrong, wrong[0])
+    fields: dict[str, Any] = {"samples": np.concatenate(samples), "channels": channels}
+    fields |= {"t": np.concatenate(t) if t else None, "stamps": _known(readers[0].stamps)}
+    fields["reading"] = reading.values if signal is None else ""
+    if codes:
+        names = tuple(sorted(code_of.keys() - {""}))
+        place = np.array([names.index(name) for name in code_of if name] + [UNLABELLED], np.int16)
+        fields |= {"labels": place[np.concatenate(codes)], "label_names": names}  # UNLABELLED is the last place
     return fields
+
+
+def _codes(path: Path, words: Sequence[str], code_of: dict[str, int]) -> NDArray[np.int16]:
+    """Labels as numbers, in the order in which they came first."""
+    for word in sorted(set(words) - code_of.keys()):
+        code_of[word] = len(code_of) - 1
+    if len(code_of) - 1 > _MAX_LABELS:
+        raise InputError(
+            path,
+            expected=f"at most {_MAX_LABELS} different labels",
+            got=len(code_of) - 1,
+            fix="Name the column otherwise if it holds no labels.",
+        )
+    return np.array([code_of[word] for word in words], np.int16)
 
 
 def _read_npz(path: Path, reading: Reading, signal: Signal | None, rate_hz: float | None) -> dict[str, Any]:
@@ -209,8 +257,12 @@ def _read_npz(path: Path, reading: Reading, signal: Signal | None, rate_hz: floa
     nominal_hz = float(np.asarray(fields.get("rate_hz", rate_hz or 0.0))) or None
     columns = Columns.plan(names, head, None, reading=said, rate_hz=nominal_hz, where=str(path))
     assert columns is not None
-    rows = Rows.joined([columns.rows(samples, t, fields["labels"]), columns.flush()])
-    return fields | _fields(columns, rows, str(path)) | {"labels": rows.labels, "reading": said.values}
+    labels = None if fields["labels"] is None else list(map(str, fields["labels"].tolist()))
+    rows = Rows.joined([columns.rows(samples, t, labels), columns.flush()])
+    _tell(str(path), columns.told)
+    own: dict[str, Any] = {"samples": rows.samples, "t": rows.t}
+    own |= {} if rows.labels is None else {"labels": np.array(rows.labels, np.int16)}
+    return fields | own | {"stamps": _known(columns.stamps), "reading": said.values}
 
 
 def _joined(
@@ -225,17 +277,9 @@ def _joined(
     )
 
 
-def _fields(columns: Columns, rows: Rows, where: str) -> dict[str, Any]:
-    """What columns and their rows tell, and words on what was recognised."""
-    wraps = [f"time: the counter wrapped {columns.wraps} times"] if columns.wraps and not columns.reading.bits else []
-    _tell(where, [*columns.told, *wraps])
-    stamps = columns.stamps if columns.stamps == "arrival" else columns.reading.stamps
-    return {
-        "samples": rows.samples,
-        "channels": columns.channels,
-        "t": rows.t,
-        "stamps": "measured" if stamps == "spread" else stamps,
-    }
+def _known(stamps: str | None) -> Stamped:
+    """What times are for a clock: those that were spread are of measurement."""
+    return "arrival" if stamps == "arrival" else None if stamps is None else "measured"
 
 
 def _tell(where: str, words: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ spread             | . . . . . | . . . . . | . . . . .     what is given: evenly
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,12 @@ _MOST_SORTED = 65_536  # rows that wait to be put in order: 11 minutes at 100 Hz
 _MOST_SPREAD = 8_192  # rows with one stamp that wait for the next
 
 
-Labels: TypeAlias = Sequence[str] | NDArray[np.int16]
-
-
 class Rows(NamedTuple):
     """Rows of a source."""
 
     samples: NDArray[np.float32]  # shape (n, n_channels)
     t: NDArray[np.float64] | None = None  # shape (n,), seconds; None: no times
-    labels: Labels | None = None  # n names, "" where unknown, or n numbers; None: no labels
+    labels: Sequence[str] | None = None  # n names, "" where unknown; None: no column of labels
 
     def part(self, begin: int, end: int | None = None) -> Rows:
         """Rows from one place to another."""
@@ -35,10 +32,7 @@ class Rows(NamedTuple):
     def at(self, order: NDArray[np.int64]) -> Rows:
         """Rows in another order."""
         t = None if self.t is None else self.t[order]
-        labels = self.labels
-        if isinstance(labels, np.ndarray):
-            return Rows(self.samples[order], t, labels[order])
-        return Rows(self.samples[order], t, None if labels is None else [labels[i] for i in order])
+        return Rows(self.samples[order], t, None if self.labels is None else [self.labels[i] for i in order])
 
     @staticmethod
     def joined(parts: Sequence[Rows]) -> Rows:
@@ -47,14 +41,8 @@ class Rows(NamedTuple):
             return parts[0]
         samples = np.concatenate([part.samples for part in parts])
         times = [part.t for part in parts if part.t is not None]
-        return Rows(samples, np.concatenate(times) if times else None, _joined([part.labels for part in parts]))
-
-
-def _joined(labels: Sequence[Labels | None]) -> Labels | None:
-    some: list[Any] = [part for part in labels if part is not None and len(part)]
-    if not some:
-        return labels[0]
-    return np.concatenate(some) if isinstance(some[0], np.ndarray) else [name for part in some for name in part]
+        labels = None if parts[0].labels is None else [name for part in parts for name in part.labels or ()]
+        return Rows(samples, np.concatenate(times) if times else None, labels)
 
 
 class Sorter:

@@ -10,7 +10,6 @@ that the model has), or that `map=acc:TotalAcceleration` says; its columns are `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.recording.placement import sensor_of
-from runtime.recording.reading import Reading
+from runtime.recording.reading import Reading, part_of
 from runtime.specs import Signal
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def join(files: list[Path], signal: Signal, reading: Reading, load: Load, where:
     chosen = [_file_of(i, files, signal, reading, where) for i in range(len(signal.modalities))]
     samples, times, rates_hz, begin, is_of_arrival = [], [], [], 0, False
     for place, (modality, file) in enumerate(zip(signal.modalities, chosen, strict=True)):
-        part = load(file, _part_of(reading, modality.name, str(place)), Signal((modality,)))
+        part = load(file, part_of(reading, place, modality.name), Signal((modality,)))
         if part.t is None or not len(part.t):
             raise InputError(
                 file, expected="a column of times", got="none", fix="Record it with times, or say t=COLUMN:UNIT."
@@ -131,14 +130,4 @@ def _file_of(place: int, files: list[Path], signal: Signal, reading: Reading, wh
         expected=f"one file whose name says that it is {said or name}",
         got=f"{', '.join(file.name for file in found)}" if found else names,
         fix=f"Say which: map={name}:{(found or files or [Path('FILE')])[0].stem}.",
-    )
-
-
-def _part_of(reading: Reading, name: str, place: str) -> Reading:
-    """What was said of one sensor."""
-    units = reading.units.get(name, reading.units.get(place))
-    axes = reading.axes.get(name, reading.axes.get(""))
-    own = {channel: column for channel, column in reading.map.items() if channel.startswith(f"{name}_")}
-    return replace(
-        reading, units={} if units is None else {name: units}, axes={} if axes is None else {name: axes}, map=own
     )

@@ -1,18 +1,17 @@
-"""Text to tables: the rows of a .csv file, of a pipe, of a port, in pieces of bounded size."""
+"""Rows of text: as cells, while nobody knows what the columns mean, and as a table of numbers and words."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.recording.checks import check_names
+from runtime.recording.shape import Cell, Numbers
+
+_SHOWN = 60  # characters of a malformed cell
 
 
 class Table(NamedTuple):
@@ -23,45 +22,81 @@ class Table(NamedTuple):
     lines: NDArray[np.int64]  # shape (n,), the number of the line that each row stood in, from 1
 
 
-def read_csv(path: Path) -> tuple[tuple[str, ...], Table]:
-    """Names of the columns, and all rows.
+class Row(NamedTuple):
+    """One row, in its cells."""
 
-    Raises:
-        OSError: no such file.
-        InputError: no header, a line with other fields, no text.
+    cells: Sequence[Cell]
+    line: int
+    is_hole: bool = False  # a malformed line stood here: all is missing
+
+
+class MalformedError(Exception):
+    """A line that is none; the text says why."""
+
+
+class Cells:
+    """Cells of one width as numbers and words.
+
+    Args:
+        width: of a row.
+        numbers: reads a cell; it knows the decimal sign.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
-            if not any(header):
-                raise InputError(
-                    path, expected="a header with the names of the columns", got="an empty line", fix="Add the header."
-                )
-            check_names([name for name in header if name], "column", path)
-            columns = [i for i, name in enumerate(header) if name not in ("", "label")]
-            numbers: list[list[float]] = []
-            words: list[str] = []
-            for row in rows:
-                if len(row) != len(header):
-                    raise InputError(
-                        f"{path}: line {rows.line_num}",
-                        expected=f"{len(header)} fields",
-                        got=len(row),
-                        fix="Give every line the fields of the header.",
-                    )
-                try:
-                    numbers.append([float(cell) if i in columns else math.nan for i, cell in enumerate(row)])
-                except ValueError as error:
-                    raise InputError(
-                        f"{path}: line {rows.line_num}", expected="numbers", got=error, fix="Repair or drop the line."
-                    ) from None
-                if "label" in header:
-                    words.append(row[header.index("label")].strip())
-    except UnicodeDecodeError as error:
-        raise InputError(path, expected="text in UTF-8", got=error, fix="Save it as UTF-8.") from None
-    except csv.Error as error:
-        raise InputError(path, expected="comma-separated values", got=error, fix="Save it as CSV again.") from None
-    values = np.array(numbers, np.float64).reshape(len(numbers), len(header))
-    texts = {header.index("label"): words} if "label" in header else {}
-    return tuple(header), Table(values, texts, np.arange(len(values)) + 2)
+
+    def __init__(self, width: int, numbers: Numbers) -> None:
+        self.width, self.number = width, numbers
+        self.numbers: Sequence[int] = ()  # columns that must hold numbers
+        self.words: Sequence[int] = ()  # columns that are kept as text
+        self.is_narrow = False  # whether someone said which columns matter
+
+    def narrow(self, numbers: Sequence[int], words: Sequence[int]) -> None:
+        """Say which columns matter from here on."""
+        self.numbers, self.words, self.is_narrow = numbers, words, True
+
+    def hole(self, line: int) -> Row:
+        """A row in which all is missing."""
+        return Row([math.nan] * self.width, line, is_hole=True)
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """See that numbers are where they must be.
+
+        Raises:
+            MalformedError: names the cell.
+        """
+        column = 0
+        try:
+            for column in self.numbers:
+                self.number(cells[column])
+        except ValueError:
+            raise MalformedError(f"not numbers: {str(cells[column])[:_SHOWN]!r}") from None
+
+    def table(self, rows: Sequence[Row]) -> Table:
+        """Rows that were checked; all columns of them while nobody said which matter."""
+        lines = np.array([row.line for row in rows], np.int64)
+        values = np.full((len(rows), self.width), np.nan)
+        if not self.is_narrow:
+            return Table(values, self._whole(rows, values), lines)
+        for i, row in enumerate(rows):
+            for column in self.numbers:
+                values[i, column] = self.number(row.cells[column])
+        return Table(values, {column: [_word(row.cells[column]) for row in rows] for column in self.words}, lines)
+
+    def _whole(self, rows: Sequence[Row], values: NDArray[np.float64]) -> dict[int, list[str]]:
+        """Fill in all numbers, shape (n, width); the columns in which most cells are none."""
+        texts = {}
+        for column in range(self.width):
+            cells = [row.cells[column] for row in rows]
+            found = [self._number(cell) for cell in cells]
+            values[:, column] = [math.nan if value is None else value for value in found]
+            if 2 * found.count(None) > sum(cell != "" for cell in cells):
+                texts[column] = [_word(cell) for cell in cells]
+        return texts
+
+    def _number(self, cell: Cell) -> float | None:
+        try:
+            return self.number(cell)
+        except ValueError:
+            return None
+
+
+def _word(cell: Cell) -> str:
+    return "" if isinstance(cell, float) else cell
