@@ -197,7 +197,7 @@ def _plan(
     kind, sorts, told = None, False, [] if time is None or not time.told else [time.told]
     if time is not None:
         t = Times(time.clock.unit, reading.bits).seconds(_raw(time, first))
-        if not final and len(np.unique(t)) < 4 and len(t) < _MOST_HEAD_ROWS:
+        if not final and _is_puzzling(t):
             return None
         sorts = _is_disordered(t)
         order = np.argsort(t, kind="stable") if sorts else np.arange(len(t))
@@ -236,6 +236,13 @@ def _sensors(first: Table, time: TimeColumn) -> list[int]:
     return [i for i in range(first.values.shape[1]) if i != time.column and i not in first.texts]
 
 
+def _is_puzzling(t: NDArray[np.float64]) -> bool:
+    """Whether more rows are needed to know what their times are: few stamps, or one step back."""
+    if len(np.unique(t)) < 4:
+        return len(t) < _MOST_HEAD_ROWS
+    return int(np.count_nonzero(np.diff(t) < -_LATE_S)) == 1 and len(t) < 4 * HEAD_ROWS
+
+
 def _is_disordered(t: NDArray[np.float64]) -> bool:
     """Whether rows are out of order by more than a live source's are, and sorted ones are more even.
 
@@ -247,7 +254,8 @@ def _is_disordered(t: NDArray[np.float64]) -> bool:
     steps, ordered = np.diff(t), np.diff(np.sort(t))
     usual_s = float(np.median(np.abs(steps)))
     odd, odd_ordered = (int(np.count_nonzero(np.abs(s - usual_s) > 0.5 * usual_s)) for s in (steps, ordered))
-    return odd_ordered < odd
+    back = int(np.count_nonzero(steps < -_LATE_S))
+    return odd_ordered < odd or (odd_ordered == odd and back > 1)
 
 
 def _told_of(kind: Kind, sorts: bool, reading: Reading) -> list[str]:
