@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
-from runtime.recording import Recording
 from runtime.sources import Source
 from runtime.stream import Prediction, Stream
-from runtime.window import Counters, label_of
+from runtime.window import Counters
 
 if TYPE_CHECKING:
     from runtime.recorder import Recorder
@@ -54,20 +53,21 @@ def play(
     Returns:
         What became of the samples.
     """
-    engine, stream, recording, kept = engine or open_engine(bundle), None, recording_of(source), 0
+    engine, stream, kept = engine or open_engine(bundle), None, 0
+    label_of: Callable[[float, float], str | None] | None = getattr(source, "true_label", None)  # of a replay
 
     def tell(predictions: list[Prediction]) -> None:
         for prediction in predictions:
             for sink in sinks:
                 sink.write(prediction)
             if on_prediction is not None:
-                true = None if recording is None else label_of(recording, prediction.start_s, prediction.end_s)
+                true = None if label_of is None else label_of(prediction.start_s, prediction.end_s)
                 on_prediction(prediction, true)
 
     for batch in source:
         stream = stream or stream_for(source, bundle, engine, recorder)
         tell(stream.push(*batch))
-        if recorder is not None and recording is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
+        if recorder is not None and label_of is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
             recorder.flush()  # a sensor gives it time enough; a replay does not wait
             kept = stream.counters.windows
     if stream is not None:
@@ -77,15 +77,10 @@ def play(
     return Counters() if stream is None else stream.counters
 
 
-def recording_of(source: Source) -> Recording | None:
-    """What a replay plays; None of other sources."""
-    return getattr(source, "recording", None)
-
-
 def stream_for(
     source: Source, bundle: Bundle, engine: Engine | None = None, recorder: Recorder | None = None
 ) -> Stream:
-    """A stream for what a source sends: the manifest's clock, told where the stamps come from and how fast they are.
+    """A stream for what a source sends: the manifest's clock, and what the source knows of its stamps and its rate.
 
     Call it when the first batch is there: a source of lines does not know before whether they have times.
 
@@ -95,9 +90,9 @@ def stream_for(
         engine: None: onnxruntime.
         recorder: of this bundle; the stream is a `RecordedStream` then.
     """
-    clock = bundle.manifest.clock
+    clock = replace(bundle.manifest.clock, unit="s")  # as the times of every batch
     if source.stamps is not None:
-        clock = replace(clock, unit="s", stamps=source.stamps)
+        clock = replace(clock, stamps=source.stamps)
     if recorder is not None:
         from runtime.recorder import RecordedStream  # sqlite3, for those who have a store
 

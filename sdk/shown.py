@@ -10,6 +10,7 @@ from runtime.errors import printable
 
 if TYPE_CHECKING:
     from runtime import Counters, Prediction, Recorder
+    from runtime.bundle import Manifest
     from runtime.sinks import Sink
     from runtime.sources import SourceCounters
     from sdk.scores import Scores
@@ -59,11 +60,39 @@ def describe_counters(counters: Counters) -> str:
 
 
 def describe_source(counters: SourceCounters) -> str:
-    """A line on what went wrong at the source; empty if nothing did."""
+    """A line on what the source gave, and on what went wrong at it."""
     wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and isinstance(n, int)}
-    told = ", ".join(f"{n} {name}" for name, n in wrong.items() if name != "samples")
+    told = "".join(f", {n} {name}" for name, n in wrong.items() if name != "samples")
     shown = f" (the first malformed: {counters.first_malformed})" if counters.first_malformed else ""
-    return f"source: {told}{shown}" if told else ""
+    return f"source: {counters.samples} rows read{told}{shown}"
+
+
+def why_nothing(source: SourceCounters, counters: Counters, manifest: Manifest) -> str:
+    """The likely reason why a source ended without one window.
+
+    Args:
+        source: what became of its lines.
+        counters: what became of its samples.
+        manifest: of the model.
+    """
+    n, needed = counters.samples, manifest.window.length_samples
+    span = f"{manifest.window_s:g} s, the length of a window"
+    if not n:
+        if source.malformed:
+            return f"not one of {source.malformed} lines is a row; the first: {source.first_malformed}"
+        return "nothing came"
+    if counters.not_finite * 2 > n:
+        return f"{counters.not_finite} of {n} rows lack a value or a time (empty, no number, or beyond what is one)"
+    if (counters.late + counters.duplicates) * 2 > n:
+        return (
+            f"the times of {counters.late + counters.duplicates} of {n} rows do not rise: another column or unit may be "
+            f"the time"
+        )
+    if counters.gaps * 2 > n:
+        return f"{counters.gaps} of {n} rows come after a gap: the unit of the times, or the rate, is not what was said"
+    if n < needed:
+        return f"{n} rows are less than {span}"
+    return f"no {span}, without a gap in {n} rows ({describe_counters(counters) or 'no other fault'})"
 
 
 def describe_sink(sink: Sink | Recorder) -> str:

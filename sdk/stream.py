@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, add_trust, open_bundle, run_command, say, trust_of
+from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, say, trust_of
 from sdk.shown import (
     YEAR_2001_S,
     describe_counters,
@@ -28,6 +28,7 @@ from sdk.shown import (
     describe_source,
     print_header,
     print_prediction,
+    why_nothing,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         for sink in sinks:
             stack.enter_context(sink)
         stack.enter_context(source)
-        stack.enter_context(_stopped_by_signals(source))
+        signals = stack.enter_context(_stopped_by_signals(source))
         recorder = None if arguments.record is None else stack.enter_context(_recorder(arguments, bundle, source))
         if recorder is not None:
             last_words.append(recorder.close)
@@ -125,7 +126,10 @@ def run(arguments: argparse.Namespace) -> int:
         counters = play(source, bundle, show, engine=engine, recorder=recorder, sinks=sinks)
     report = _summary if arguments.json else _text
     say(report(bundle, source, tally, counters, sinks, recorder), err=bool(sinks))
-    return DONE
+    if counters.windows or signals:
+        return DONE
+    say(f"error: nothing was predicted: {why_nothing(source.counters, counters, bundle.manifest)}", err=True)
+    return FAILED
 
 
 def _summary(
@@ -142,11 +146,11 @@ def _summary(
 def _text(
     bundle: Bundle, source: Source, tally: Tally, counters: Counters, sinks: Sequence[Sink], recorder: Recorder | None
 ) -> str:
-    from runtime.play import recording_of
+    from runtime import Replay
 
     lines = [
         f"{counters.windows - counters.windows_not_finite} predictions"
-        if recording_of(source) is None
+        if not isinstance(source, Replay)
         else describe_scores(tally.scores()),
         describe_counters(counters),
         describe_source(source.counters),
@@ -180,12 +184,11 @@ def _recorder(arguments: argparse.Namespace, bundle: Bundle, source: Source) -> 
     from runtime import Recorder, Replay
 
     epoch = None
-    if isinstance(source, Replay) and len(source.recording.samples):
-        began_s = 0.0 if source.recording.t is None else float(source.recording.t[0])
-        if began_s > YEAR_2001_S:
+    if isinstance(source, Replay):
+        if source.began_s > YEAR_2001_S:
             epoch = 0.0
         elif not source.realtime:
-            epoch = time.time() - source.recording.duration_s - began_s
+            epoch = time.time() - source.duration_s - source.began_s
     max_mb = 500.0 if arguments.max_mb is None else arguments.max_mb
     return Recorder(arguments.record, bundle, max_mb=max_mb, epoch=epoch)
 
@@ -206,8 +209,8 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
 
 
 @contextmanager
-def _stopped_by_signals(source: Source) -> Iterator[None]:
-    """The first of INT, TERM and HUP ends the source, the second the program; what was told is kept in any case."""
+def _stopped_by_signals(source: Source) -> Iterator[list[int]]:
+    """Those that came. The first of INT, TERM and HUP ends the source, the second the program; what was told is kept in any case."""
     from runtime.process.signals import Stopped, caught, last_words
 
     came: list[int] = []
@@ -220,7 +223,7 @@ def _stopped_by_signals(source: Source) -> Iterator[None]:
 
     with caught(act):
         try:
-            yield
+            yield came
         finally:
             last_words.clear()
 

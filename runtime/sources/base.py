@@ -27,6 +27,12 @@ from runtime.wire.backoff import Backoff as Backoff  # of the face, too
 
 Stamps = Literal["measured", "arrival"]
 
+
+def stamps_of(word: str | None) -> Stamps | None:
+    """What time stamps are for a clock, as a reader of text says it: those that it has spread are of measurement."""
+    return "arrival" if word == "arrival" else None if word is None else "measured"
+
+
 _QUEUE_SAMPLES = 4096  # 80 s at 50 Hz
 _READ_S = 0.1  # how long a connection waits for data before it looks whether it is to stop
 _LOOK_S = 0.05  # how long any other wait goes on after it was told to stop

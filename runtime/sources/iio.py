@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError, MissingError, SensedgeError
 from runtime.files.kernel import read_text
-from runtime.sources.base import Batch, Live, Stamps, now_s
+from runtime.recording.placement import Placement, placement
+from runtime.recording.reading import Reading
+from runtime.sources.base import Batch, Live, Stamps, now_s, stamps_of
 from runtime.sources.iio_scan import ScanLayout, ScanType
 from runtime.sources.iio_sysfs import (
     DEV,
@@ -55,6 +57,7 @@ class IIO(Live):
         trigger: by name; None: the one that is set, or the device's own.
         watermark: scans that the kernel gathers before it wakes us.
         buffer_scans: that the kernel keeps while we are busy.
+        reading: what is said of the axes and of the stamps; None: nothing.
         backoff: how to open a device again that went away.
         root: where the kernel shows the devices.
         dev: where their nodes are.
@@ -70,13 +73,15 @@ class IIO(Live):
         trigger: str | None = None,
         watermark: int = 8,
         buffer_scans: int = 512,
+        reading: Reading | None = None,
         backoff: Backoff | None = None,
         root: str | Path = SYSFS,
         dev: str | Path = DEV,
     ) -> None:
         self._devices = [name.strip() for name in device.split(",")]
         self._signal, self._wanted_hz = signal, rate_hz
-        self._poll, self._trigger = poll, trigger
+        self._poll, self._trigger, self._reading = poll, trigger, reading or Reading()
+        placement(signal.channel_names, signal, self._reading, "iio")  # refuses axes of what is not there
         self._watermark, self._buffer_scans = watermark, buffer_scans
         self._root, self._dev = Path(root), Path(dev)
         self._rate_hz: float | None = None
@@ -87,16 +92,18 @@ class IIO(Live):
     def from_url(cls, rest: str, options: Options, signal: Signal) -> IIO:
         """A source from what follows the scheme of a URL.
 
-        `iio:mpu6050?rate=50&poll&trigger=NAME&watermark=8&root=/sys/bus/iio/devices&dev=/dev`.
+        `iio:mpu6050?rate=50&axes=y,-x,z&poll&trigger=NAME&watermark=8&root=/sys/bus/iio/devices&dev=/dev`.
 
         Raises:
             InputError: no device is named, or an option is unknown or out of its range.
         """
         if not rest:
             raise InputError("iio", expected="a device", got="none", fix="Write iio:mpu6050; ls /sys/bus/iio/devices.")
+        words = {name: word for name in ("axes", "stamps") if (word := options.text(name)) is not None}
         made = cls(
             rest,
             signal,
+            reading=Reading.taken(words.get, "iio"),
             rate_hz=options.number("rate"),
             poll=options.flag("poll"),
             trigger=options.text("trigger"),
@@ -135,13 +142,14 @@ class IIO(Live):
             raise
         rates = [reader.rate_hz for reader in readers if reader.rate_hz is not None]
         self._rate_hz = min(rates) if rates else None
-        self._stamps = "measured" if all(reader.stamped for reader in readers) else "arrival"
+        found: Stamps = "measured" if all(reader.stamped for reader in readers) else "arrival"
+        self._stamps = stamps_of(self._reading.stamps) or found
         return _Devices(readers)
 
     def _reader(self, folder: Folder, modalities: dict[str, list[Channel]]) -> _Buffered | _Polled:
         by_modality = len(self._devices) > 1 or not self._signal.is_even
         rate_hz = self._wanted_hz or max(m.rate_hz for m in self._signal.modalities if m.name in modalities)
-        columns = _Columns(folder, modalities, by_modality=by_modality)
+        columns = _Columns(folder, modalities, self._turn(modalities), by_modality=by_modality)
         first = next(iter(modalities.values()))[0]
         if self._poll or not any((path / f"{first.name}_en").exists() for path in _element_folders(folder)):
             return _Polled(folder, columns, rate_hz, self._root)
@@ -149,6 +157,12 @@ class IIO(Live):
         return _Buffered(
             folder, columns, rate_hz, self._root, self._dev / folder.path.name, self._buffer_scans, self._watermark
         )
+
+    def _turn(self, modalities: dict[str, list[Channel]]) -> Placement | None:
+        """How the axes of a device's sensors are turned; None: they are not."""
+        own = Signal(tuple(m for m in self._signal.modalities if m.name in modalities))
+        axes = {m.name: a for m in own.modalities if (a := self._reading.axes.get(m.name, self._reading.axes.get("")))}
+        return placement(own.channel_names, own, Reading(axes=axes)) if axes else None
 
     def _lacks(self, channels: Sequence[Channel]) -> MissingError:
         return MissingError(
@@ -172,7 +186,10 @@ def _element_folders(folder: Folder) -> list[Path]:
 class _Columns:
     """From raw values of the channels to batches in the bundle's units."""
 
-    def __init__(self, folder: Folder, modalities: dict[str, list[Channel]], *, by_modality: bool) -> None:
+    def __init__(
+        self, folder: Folder, modalities: dict[str, list[Channel]], turn: Placement | None, *, by_modality: bool
+    ) -> None:
+        self._turn = turn
         self.channels = [channel for channels in modalities.values() for channel in channels]
         self.kinds = list(dict.fromkeys(channel.kind for channel in self.channels))
         scales = [folder.scale_of(channel) for channel in self.channels]
@@ -186,6 +203,8 @@ class _Columns:
     def batches(self, raw: NDArray[Any], t: NDArray[np.float64]) -> list[Batch]:
         """Raw values of shape (n, n_channels), float64, and their times in seconds."""
         samples = ((raw + self._offset) * self._scale).astype(np.float32)
+        if self._turn is not None:
+            samples = self._turn.apply(samples)
         if not self._parts:
             return [Batch(samples, t)]
         return [Batch(np.ascontiguousarray(samples[:, begin:end]), t, name) for name, begin, end in self._parts]

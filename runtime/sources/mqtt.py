@@ -1,4 +1,4 @@
-"""MQTT in: one message, one line of text; see `runtime.sources.rows` for what it may hold.
+"""MQTT in: one message, one line of text; see `runtime.recording.text` for what it may hold.
 
 At least once (QoS 1) means that a message may come twice. One that has times and came before is left out and counted;
 send times, then nothing is counted twice. With `clean` off, the broker keeps messages while we are away.
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError
+from runtime.recording.reading import Reading
 from runtime.sources.base import Batch
-from runtime.sources.rows import TIMES, LiveRows
+from runtime.sources.rows import LiveRows
 from runtime.specs import Signal
 from runtime.wire.backoff import Backoff
 from runtime.wire.mqtt import CONNECT_S, QOS, Broker
@@ -29,12 +30,12 @@ class MQTTSource(LiveRows):
     Args:
         broker: where, which topic (without wildcards: samples of two sensors are not one stream), who we are.
         signal: whose channels.
-        times: unit of the times; see `RowReader`. Messages without times get the time of their arrival.
+        reading: what is said of times, units, names and axes. Messages without times get the time of their arrival.
         rate_hz: samples per second, if messages have no times and it is not the signal's.
         backoff: how to connect again.
 
     Raises:
-        InputError: a topic with a wildcard, or an unknown unit of the times.
+        InputError: a topic with a wildcard.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class MQTTSource(LiveRows):
         broker: Broker,
         signal: Signal,
         *,
-        times: str = "auto",
+        reading: Reading | None = None,
         rate_hz: float | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -50,26 +51,26 @@ class MQTTSource(LiveRows):
             raise InputError(
                 f"topic {broker.topic}", expected="one topic", got="a wildcard", fix="Open a source for each sensor."
             )
-        super().__init__(self._open, signal, times=times, rate_hz=rate_hz, backoff=backoff or Backoff())
+        super().__init__(self._open, signal, reading=reading, rate_hz=rate_hz, backoff=backoff or Backoff())
         self._broker, self._seen = broker, _Seen()
 
     @classmethod
     def from_url(cls, rest: str, options: Options, signal: Signal) -> MQTTSource:
         """A source from what follows the scheme of a URL.
 
-        `mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`.
+        `mqtt://[user@]host[:port]/topic?t=ms&rate=100&units=g,deg/s&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`.
         """
-        times, rate_hz = options.choice("t", TIMES), options.number("rate")
-        return cls(Broker.from_url(rest, options), signal, times=times, rate_hz=rate_hz)
+        reading, rate_hz = Reading.taken(options.text, options.where), options.number("rate")
+        return cls(Broker.from_url(rest, options), signal, reading=reading, rate_hz=rate_hz)
 
     def _open(self) -> _Subscription:
         return _Subscription(self._broker, self)
 
-    def batch_of(self, payload: bytes) -> Batch | None:
-        """A message's samples; None if it has none, or came before."""
-        if self._rows.stamps != "arrival" and self._seen.before(payload):
+    def batches_of(self, payload: bytes) -> list[Batch]:
+        """A message's samples; none if it has none, or came before."""
+        if self._rows.timed is not False and self._seen.before(payload):
             self.counters.duplicates += 1
-            return None
+            return []
         return self._rows.read(payload)
 
 
@@ -131,10 +132,9 @@ class _Subscription:
     def read(self, wait_s: float) -> Sequence[Batch]:
         if not self._payloads:
             self._loop(wait_s)
-        batches = []
+        batches: list[Batch] = []
         while self._payloads:
-            if (batch := self._source.batch_of(self._payloads.popleft())) is not None:
-                batches.append(batch)
+            batches += self._source.batches_of(self._payloads.popleft())
         return batches
 
     def close(self) -> None:

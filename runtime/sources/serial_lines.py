@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.errors import InputError, MissingError, SensedgeError
+from runtime.recording.lines import Lines
+from runtime.recording.reading import Reading
 from runtime.sources.base import Batch
-from runtime.sources.rows import TIMES, Lines, LiveRows, RowReader
+from runtime.sources.rows import LiveRows, RowReader
 from runtime.specs import Signal
 from runtime.wire.backoff import Backoff
 from runtime.wire.url import Options
@@ -22,7 +24,7 @@ _BACKOFF = Backoff(0.2, 5.0)  # ports come back within seconds
 
 
 class SerialLines(LiveRows):
-    """Reads JSON lines or CSV (see `runtime.sources.rows`) from a serial port.
+    """Reads JSON lines or CSV (see `runtime.recording.text`) from a serial port.
 
     The first line after opening may be half a line: only a CSV header is taken from it.
 
@@ -30,7 +32,7 @@ class SerialLines(LiveRows):
         port: its node, "/dev/ttyUSB0". Names under /dev/serial/by-id stay the same when it is plugged in again.
         signal: whose channels.
         baud: symbols per second.
-        times: unit of the times; see `RowReader`. Lines without times get the time of their arrival.
+        reading: what is said of times, units, names and axes. Lines without times get the time of their arrival.
         rate_hz: samples per second, if lines have no times and it is not the signal's.
         backoff: how to reopen a port that died.
     """
@@ -41,11 +43,11 @@ class SerialLines(LiveRows):
         signal: Signal,
         *,
         baud: int = 115200,
-        times: str = "auto",
+        reading: Reading | None = None,
         rate_hz: float | None = None,
         backoff: Backoff = _BACKOFF,
     ) -> None:
-        super().__init__(self._open, signal, times=times, rate_hz=rate_hz, backoff=backoff)
+        super().__init__(self._open, signal, reading=reading, rate_hz=rate_hz, backoff=backoff)
         self._port, self._baud = port, baud
 
     @classmethod
@@ -57,9 +59,10 @@ class SerialLines(LiveRows):
         """
         if not rest:
             raise InputError("serial", expected="a port", got="none", fix="Write serial:/dev/ttyUSB0.")
-        baud, times, rate_hz = options.whole("baud", 115200), options.choice("t", TIMES), options.number("rate")
+        baud, rate_hz = options.whole("baud", 115200), options.number("rate")
+        reading = Reading.taken(options.text, options.where)
         options.done()
-        return cls(rest, signal, baud=baud, times=times, rate_hz=rate_hz)
+        return cls(rest, signal, baud=baud, reading=reading, rate_hz=rate_hz)
 
     def _open(self) -> _Port:
         try:
@@ -112,14 +115,12 @@ class _Port:
             raise
         except Exception as error:  # termios has an error of its own, and pyserial a TypeError where a port closes
             raise OSError(f"{self._serial.port}: {error}") from None
-        batches = []
-        for line in self._lines.push(data):
-            if self._first:
-                self._first = False
-                self._rows.read_first(line)
-            elif (batch := self._rows.read(line)) is not None:
-                batches.append(batch)
-        return batches
+        lines = self._lines.push(data)
+        if self._first and lines:
+            self._first = False
+            first, _, lines = lines.partition(b"\n")
+            self._rows.read_first(first)
+        return self._rows.read(lines) if lines else []
 
     def close(self) -> None:
         try:

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from runtime.errors import InputError
+from runtime.recording.lines import Lines, refuse_utf16
+from runtime.recording.reading import Reading
 from runtime.sources.base import Batch
-from runtime.sources.rows import TIMES, Lines, LiveRows, RowReader
+from runtime.sources.rows import LiveRows, RowReader
 from runtime.specs import Signal
 from runtime.wire.url import Options
 
@@ -21,19 +23,19 @@ _CHUNK_BYTES = 65536
 
 
 class StdinLines(LiveRows):
-    """Reads JSON lines or CSV (see `runtime.sources.rows`) until the end of the input.
+    """Reads JSON lines or CSV (see `runtime.recording.text`) until the end of the input.
 
     Args:
         signal: whose channels.
-        times: unit of the times; see `RowReader`.
+        reading: what is said of times, units, names and axes.
         rate_hz: samples per second, if lines have no times and it is not the signal's.
         file: a descriptor that is read instead of stdin.
     """
 
     def __init__(
-        self, signal: Signal, *, times: str = "auto", rate_hz: float | None = None, file: int | None = None
+        self, signal: Signal, *, reading: Reading | None = None, rate_hz: float | None = None, file: int | None = None
     ) -> None:
-        super().__init__(self._open, signal, times=times, rate_hz=rate_hz, clock=None, keep_all=True)
+        super().__init__(self._open, signal, reading=reading, rate_hz=rate_hz, clock=None, keep_all=True)
         self._file = file
 
     @classmethod
@@ -45,9 +47,9 @@ class StdinLines(LiveRows):
         """
         if rest:
             raise InputError("stdin", expected="nothing after it", got=rest, fix="Write --source stdin.")
-        times, rate_hz = options.choice("t", TIMES), options.number("rate")
+        reading, rate_hz = Reading.taken(options.text, options.where), options.number("rate")
         options.done()
-        return cls(signal, times=times, rate_hz=rate_hz)
+        return cls(signal, reading=reading, rate_hz=rate_hz)
 
     def _open(self) -> _Pipe:
         if self._file is None and sys.stdin is None:
@@ -58,15 +60,22 @@ class StdinLines(LiveRows):
 class _Pipe:
     def __init__(self, file: int, rows: RowReader) -> None:
         self._file, self._rows, self._lines = file, rows, Lines()
+        self._begun = self._ended = False
 
     def read(self, wait_s: float) -> Sequence[Batch] | None:
+        if self._ended:
+            return None
         if not select.select([self._file], [], [], wait_s)[0]:
             return []
         data = os.read(self._file, _CHUNK_BYTES)
+        if not self._begun:
+            refuse_utf16(data[:4], "stdin")
+            self._begun = True
         if data:
-            return [batch for line in self._lines.push(data) if (batch := self._rows.read(line)) is not None]
-        last = [batch for line in self._lines.flush() if (batch := self._rows.read(line)) is not None]
-        return last or None  # the next read is at the end again, with nothing left
+            return self._rows.read(lines) if (lines := self._lines.push(data)) else []
+        self._ended = True
+        last = self._lines.flush()
+        return [*(self._rows.read(last) if last else []), *self._rows.flush()]
 
     def close(self) -> None:
         """Stdin is the process's, not ours."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.recording import UNLABELLED, Recording
+from runtime.recording import Recording
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.pieces import Window
 from runtime.window.windower import Windower
@@ -39,19 +39,7 @@ def label_of(recording: Recording, start_s: float, end_s: float) -> str | None:
         start_s: first instant, in the recording's own time.
         end_s: the instant after the last sample.
     """
-    if recording.labels is None:
-        return None
-    if recording.t is None:
-        begin, end = round(start_s * recording.rate_hz), round(end_s * recording.rate_hz)
-        span = recording.labels[begin:end]
-    elif recording.is_rising:
-        begin, end = (int(i) for i in np.searchsorted(recording.t, (start_s, end_s - 0.5 / recording.rate_hz)))
-        span = recording.labels[begin:end]
-    else:
-        span = recording.labels[(recording.t >= start_s) & (recording.t < end_s - 0.5 / recording.rate_hz)]
-    if not len(span) or span[0] == UNLABELLED or (span != span[0]).any():
-        return None
-    return str(recording.label_names[span[0]])
+    return recording.label_between(start_s, end_s)
 
 
 def labelled_windows(

@@ -102,7 +102,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         f"macro-F1 {unseen['macro_f1']:.3f} on people it never saw"
     )
     replay = Replay(_sample(person), signal)
-    say(f"\n2. stream: person {person}, {replay.recording.duration_s:.0f} s, never seen by the model\n")
+    say(f"\n2. stream: person {person}, {replay.duration_s:.0f} s, never seen by the model\n")
     if not quiet:
         shown.print_header()
     tally = Tally(bundle.manifest.labels)

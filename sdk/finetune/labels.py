@@ -27,9 +27,11 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
 from runtime.recording import UNLABELLED, Recording
-from runtime.window import LabelledWindows, cut_windows
+from runtime.recording.sensors import by_modality
+from runtime.window import LabelledWindows, Window, Windower, cut_windows
 
 _COLUMNS = ("start_s", "end_s", "label")
+_CHUNK = 16  # rows of a recording of several clocks that are pushed at once
 _EDGE_S = 1e-6  # two instants closer than this are one
 
 
@@ -92,7 +94,7 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
     labels: list[int] = []
     weights: list[float] = []
     for source, spans in _sources(path, manifest, recording):
-        for cut in cut_windows(source, manifest.signal, manifest.window, manifest.clock):
+        for cut in _cut(source, manifest):
             for span in spans:
                 if span.start_s - _EDGE_S <= cut.start_s and cut.end_s <= span.end_s + _EDGE_S:
                     windows.append(cut.samples)
@@ -107,6 +109,18 @@ def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | No
             fix="Label longer stretches.",
         )
     return LabelledSet(np.stack(windows), np.array(labels), np.array(weights))
+
+
+def _cut(source: Recording, manifest: Manifest) -> list[Window]:
+    """The windows of a recording, as a stream gives them that plays it."""
+    clock = source.clock(manifest.clock)
+    if not source.by_modality:
+        return cut_windows(source, manifest.signal, manifest.window, clock)
+    windower, found = Windower(manifest.signal, manifest.window, clock), []
+    for begin in range(0, len(source.samples), _CHUNK):
+        for part in by_modality(source, manifest.signal, begin, begin + _CHUNK):
+            found += windower.push(*part)
+    return found + windower.flush()
 
 
 def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
@@ -148,7 +162,7 @@ def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
 def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> list[tuple[Recording, list[_Span]]]:
     rows = _span_rows(path)
     if rows is None:
-        whole = Recording.load(path, manifest.signal.rate_hz).fit(manifest.signal)
+        whole = Recording.load(path, manifest.signal.rate_hz, signal=manifest.signal)
         if recording is not None:
             raise InputError(
                 path, expected=f"the columns {', '.join(_COLUMNS)}", got="a recording", fix="Leave out --recording."
@@ -164,7 +178,7 @@ def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> li
         names.setdefault(name, []).append((where, row))
     sources = []
     for name, own in names.items():
-        source = Recording.load(name, manifest.signal.rate_hz).fit(manifest.signal)
+        source = Recording.load(name, manifest.signal.rate_hz, signal=manifest.signal)
         sources.append((source, [_span(where, row, source, manifest) for where, row in own]))
     return sources
 

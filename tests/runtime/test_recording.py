@@ -195,7 +195,7 @@ def test_what_a_recording_refuses(changes, message):
         (["t,acc_x,t", "1,2,3"], "a.csv: expected column names that differ, got t, acc_x, t"),
         (["label,acc_x,label", "a,2,b"], "a.csv: expected column names that differ, got label, acc_x, label"),
         ([""], "a.csv: expected a header with the names of the columns, got an empty line"),
-        (["t,acc_x", "3,1", "2,1", "1,1"], "a.csv: expected a rate_hz or rising times t, got neither"),
+        (["t,acc_x", "3,1", "3,1", "3,1"], "a.csv: expected a rate_hz or rising times t, got neither"),
         (["t,acc_x", "1,1"], "a.csv: expected a rate_hz or rising times t, got neither"),
         (["acc_x\x00,acc_y", "1,2"], "a.csv"),
         (
