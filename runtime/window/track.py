@@ -101,13 +101,11 @@ class Track:
         """Give a shared grid its origin; the rows of the samples that waited for it."""
         held, self._held = self._held, []
         self._grid = self._new_grid(origin_s)
-        before_s = origin_s - (1 - ON_GRID) / self._rate_hz  # later ones are the left ends of lines
-        self._counters.rows_dropped += sum(int(np.searchsorted(run.t, before_s)) for _, run in held)
         out: Out = []
         for bridge, run in held:
             if bridge is not None:
                 self._grid.leap(bridge)
-            out += [self._grid.push(run)] if len(run.t) else []
+            out += self._read(run)
         return out
 
     def _new_grid(self, origin_s: float) -> Grid:
@@ -260,6 +258,9 @@ class Track:
         if not len(piece.t):
             return []
         if self._grid is not None:
+            if self._shared and piece.t[0] < self._grid.origin_s:  # before the other clocks began
+                before_s = self._grid.origin_s - (1 - ON_GRID) / self._rate_hz  # later ones are the left ends of lines
+                self._counters.rows_dropped += int(np.searchsorted(piece.t, before_s))
             return [self._grid.push(piece)]
         if self._shared:
             self._hold(piece)
