@@ -48,7 +48,7 @@ class Replay(Paced):
         self._chunk_samples, self.realtime = chunk_samples, realtime
         self._text: TextFile | None = None
         self._recording: Recording | None = None
-        self._rate_hz: float | None = None  # None: of a .csv with times, which tell it
+        self._rate_hz: float | None = None  # None: times tell it
         self._signal = signal
         path, options = (Path(), "") if isinstance(recording, Recording) else split_path(recording)
         if path.suffix.lower() == ".csv" and not files_of(path):
@@ -57,7 +57,7 @@ class Replay(Paced):
             if not isinstance(recording, Recording):
                 recording = Recording.load(recording, signal.rate_hz, reading=reading, signal=signal)
             self._recording = whole = recording.fit(signal)
-            self._rate_hz = None if whole.by_modality else whole.rate_hz
+            self._rate_hz = None if whole.by_modality or whole.t is not None else whole.rate_hz
             self._stamps: Stamps | None = whole.stamps
             self.began_s = 0.0 if whole.t is None or not len(whole.t) else float(whole.t[0])
             self.has_labels = whole.labels is not None
@@ -91,7 +91,7 @@ class Replay(Paced):
 
     @property
     def rate_hz(self) -> float | None:
-        """Nominal samples per second; None: the times of a .csv tell."""
+        """Samples per second of a recording without times; None: its times tell them."""
         return self._rate_hz
 
     @property
