@@ -37,6 +37,8 @@ class Counters:
     windows: int = 0  # given
     windows_skipped: int = 0  # not given: too little in them
     windows_not_finite: int = 0  # given, but the model's numbers for them are none: no prediction
+    windows_frozen: int = 0  # given, with a modality that stands still for the whole of them
+    windows_implausible: int = 0  # given, with values or a rate that cannot be what the manifest says
 
 
 class Piece(NamedTuple):
@@ -91,6 +93,8 @@ class Quality(NamedTuple):
     padded: int = 0  # rows that `flush` added
     source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
     jitter_s: float | None = None  # rms by which they were off an even beat; None without stamps, or if none came
+    frozen: tuple[str, ...] = ()  # modalities of which nothing changes over the whole window
+    implausible: tuple[str, ...] = ()  # words of `runtime.window.watch`: "acc unit", "gyro range", "acc_z dead", "rate"
 
 
 PERFECT = Quality()

@@ -68,7 +68,15 @@ def export_run(
         },
     )
     golden = windows.samples[np.concatenate(rows)]
-    return export_bundle(path, classifier.encoder, classifier.head, manifest, golden, training=True)
+    return export_bundle(
+        path,
+        classifier.encoder,
+        classifier.head,
+        manifest,
+        golden,
+        training=True,
+        seen=(windows.samples, windows.labels),
+    )
 
 
 def _task(raw: dict[str, Any]) -> StudyTask:
