@@ -34,8 +34,7 @@ _RANGE = {"m/s^2": 165.0, "g": 16.8, "rad/s": 36.6, "deg/s": 2100.0}  # of commo
 _LOUD = {"rad/s": 12.0, "deg/s": 688.0}  # of a window's rms, where no training data say it
 _PER_GRAVITY = {  # what the mean is at rest, times 1 g: the unit that this is, and how one says so
     1.0: ("g", "units=g"),
-    1000.0: ("mg", "units=mg"),
-    980.665: ("cm/s^2", "units=cm/s^2"),
+    1000.0: ("mg or cm/s^2", "units=mg or units=cm/s^2"),
     9.80665: ("m/s^2", "units=m/s^2"),
     9806.65: ("mm/s^2", "divide it by 1000"),
     **{float(n): (f"counts of {n} per g", f"units=g/{n}") for n in (256, 2048, 4096, 8192, 16384)},
@@ -209,7 +208,7 @@ class _Sensor:
         found = self._range(low, high) if farthest > self.limit else {}
         if any(self._dead) or min(map(sub, high, low)) <= _SAME * farthest:
             found |= self._axes(low, high)
-        if farthest > _LOW_END * max(self.usual, rms) or any(self._rails):
+        if farthest > _LOW_END * (self.usual or rms) or any(self._rails):
             found |= self._rail(columns, low, high, rms)
         if self.unit in GRAVITY and not self.still:
             self._lengths.append(length)
@@ -275,7 +274,7 @@ class _Sensor:
 
     def _rail(self, columns: Rows, low: list[float], high: list[float], rms: float) -> dict[str, str]:
         """Many rows at one end, and that end far out: the range of the sensor is too small, or it is stuck there."""
-        floor, rail = _LOW_END * max(self.usual, rms), ""
+        floor, rail = _LOW_END * (self.usual or rms), ""
         for name, values, a, b in zip(self.channels, columns, low, high, strict=True):
             end = b if b > -a else a
             if abs(end) > floor and b > a and np.count_nonzero(values == end) >= _RAIL_ROWS:
