@@ -33,8 +33,11 @@ from exporters.parity import TOLERANCE, check_parity, graph_inputs
 from exporters.simplify import LEAST_OPSET, TORCH_OPSET, lower, operators, serialised, simplify
 from exporters.spectrogram import SpectrogramImages
 from exporters.training import with_training
+from exporters.training_data import reference_of
 from runtime.bundle import Bundle, Golden, Manifest, write_bundle
+from runtime.bundle.check import REFERENCE
 from runtime.bundle.contents import Head, TensorSpec
+from runtime.bundle.reference import Reference
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
 
@@ -87,6 +90,7 @@ def export_bundle(
     training: bool = False,
     opset: int = OPSET,
     simplified: bool = True,
+    seen: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
     progress: ShowProgress = silent,
 ) -> Bundle:
     """Write a bundle; one that is already there is replaced only if everything succeeds.
@@ -103,6 +107,8 @@ def export_bundle(
         training: add the graphs that a device needs to train more than the head; see exporters.training.
         opset: of model.onnx, 17 or newer. Training graphs are for onnxruntime and have their own.
         simplified: False: leave the graph as torch's exporter writes it, should the optimiser ever stumble.
+        seen: training windows, shape (n, *manifest.window_shape), and their class indices, shape (n,): the bundle then
+            says what they were like, see exporters.training_data. None: it does not.
         progress: told (steps done, steps in all, what comes next).
 
     Raises:
@@ -153,10 +159,23 @@ def export_bundle(
         complete, contents = with_training(
             complete, model, progress=lambda done, _, text: progress(_STEPS - 1 + done, total, text)
         )
+    if seen is not None:
+        contents[REFERENCE] = _reference(module, manifest, *seen).dump()
     progress(total - 1, total, "write the bundle")
     bundle = write_bundle(path, complete, model, tensors, golden, contents)
     progress(total, total, "done")
     return bundle
+
+
+def _reference(
+    module: nn.Module, manifest: Manifest, windows: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Reference:
+    def encode(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            features: NDArray[np.float32] = module(torch.from_numpy(graph_inputs(manifest, part)))[0].numpy()
+        return features
+
+    return reference_of(manifest.signal, manifest.window, np.ascontiguousarray(windows, np.float32), labels, encode)
 
 
 def _traced(module: nn.Module, manifest: Manifest, opset: int) -> Any:

@@ -39,6 +39,7 @@ def play(
     engine: Engine | None = None,
     recorder: Recorder | None = None,
     sinks: Sequence[Sink] = (),
+    on_warning: Callable[[str], object] | None = None,
 ) -> Counters:
     """Stream what an opened source sends, until it ends.
 
@@ -49,6 +50,7 @@ def play(
         engine: None: onnxruntime.
         recorder: of this bundle; it is flushed at the end.
         sinks: that were opened.
+        on_warning: called once with each of `Stream.warnings`, and at the end with a word on `Stream.unusual`.
 
     Returns:
         What became of the samples.
@@ -64,17 +66,36 @@ def play(
                 true = None if label_of is None else label_of(prediction.start_s, prediction.end_s)
                 on_prediction(prediction, true)
 
+    told: list[str] = []
+
+    def warn(texts: Sequence[str]) -> None:
+        for text in texts[len(told) :]:
+            told.append(text)
+            if on_warning is not None:
+                on_warning(text)
+
     for batch in source:
         stream = stream or stream_for(source, bundle, engine, recorder)
         tell(stream.push(*batch))
+        if len(stream.warnings) > len(told):
+            warn(stream.warnings)
         if recorder is not None and label_of is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
             recorder.flush()  # a sensor gives it time enough; a replay does not wait
             kept = stream.counters.windows
     if stream is not None:
         tell(stream.flush())
+        warn([*stream.warnings, *unlike(stream)])
     if recorder is not None:
         recorder.flush()
     return Counters() if stream is None else stream.counters
+
+
+def unlike(stream: Stream) -> list[str]:
+    """A sentence on how unlike the training data the samples are, where they are."""
+    value = stream.unusual
+    if value is None or value <= 1:
+        return []
+    return [f"unlike the training data ({value:.2f}; people of its kind stay below 1): labels may be confidently wrong"]
 
 
 def stream_for(

@@ -16,13 +16,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from runtime.bundle import Bundle
+from runtime.bundle.reference import MEDIAN, Reference, open_reference
 from runtime.engine import Engine, open_engine
 from runtime.specs import ClockSpec
 from runtime.spectrogram import RollingSpectrogram
 from runtime.window import Counters, Quality, Window, Windower
+from runtime.window.unusual import Unusual
+from runtime.window.watch import Expected, Watch
 
 
 class Prediction(NamedTuple):
@@ -37,6 +41,7 @@ class Prediction(NamedTuple):
     window_s: float  # seconds of computing: this push's share for checking, storing and cutting, and the front-end
     engine_s: float  # the graph
     decide_s: float  # from logits to this answer
+    unusual: float | None = None  # as of `Stream.unusual`, this window included
 
     @property
     def compute_s(self) -> float:
@@ -81,11 +86,32 @@ class Stream:
             manifest.signal, manifest.window, clock or manifest.clock, source_hz, ranges=manifest.ranges, views=True
         )
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
+        reference = open_reference(self.bundle)
+        self._watch = watch_of(self.bundle, reference)
+        known = reference is not None and not self.bundle.personal_tensors.keys() - set(_head(self.bundle))
+        self._unusual = Unusual(reference.distance) if reference is not None and known else None
 
     @property
     def counters(self) -> Counters:
         """What became of the samples so far; the live object, for reading."""
         return self.windower.counters
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence on each way in which the samples cannot be what the bundle says: another unit, a dead axis, ...
+
+        The windows themselves say it in `quality.frozen` and `quality.implausible`; docs/streaming.md has the rules.
+        """
+        return self._watch.warnings
+
+    @property
+    def unusual(self) -> float | None:
+        """How far the latest 60 moving windows are from the training data, by their median.
+
+        1: as far as the farthest 5 % of the training windows. None: too few have come, or nobody knows, since the
+        bundle says nothing of its training data or the version in use has another encoder.
+        """
+        return None if self._unusual is None else self._unusual.value
 
     @property
     def delay_s(self) -> float:
@@ -135,6 +161,9 @@ class Stream:
     def reset(self) -> None:
         """Forget the samples that wait for a window, and the counters; the next sample starts a new stream."""
         self.windower.reset()
+        self._watch.reset()
+        if self._unusual is not None:
+            self._unusual.reset()
         if self._spectrogram is not None:
             self._spectrogram.reset()
 
@@ -142,7 +171,9 @@ class Stream:
         predictions = []
         now = perf_counter()
         window_s = share_s = (now - began) / max(len(windows), 1)
+        look, counters = self._watch.look, self.windower.counters
         for window in windows:
+            window = look(window, counters)
             samples = window.samples
             if self._spectrogram is not None:
                 samples, began = self._spectrogram.push(samples, window.row), now
@@ -150,7 +181,9 @@ class Stream:
                 window_s = share_s + now - began
             logits = self._engine.logits(samples)
             ran = perf_counter()
-            prediction = decide(self._labels, logits, window, window_s, ran - now, ran)
+            if self._watch.moves and self._unusual is not None:
+                self._unusual.add(self._features(samples))
+            prediction = decide(self._labels, logits, window, window_s, ran - now, ran, self.unusual)
             if prediction is None:
                 self.windower.counters.windows_not_finite += 1
                 now = perf_counter()
@@ -161,9 +194,39 @@ class Stream:
                 self._keep(prediction, window)
         return predictions
 
+    def _features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the window that has just been predicted; an engine that does not keep them runs once more."""
+        kept: NDArray[np.float32] | None = getattr(self._engine, "last_features", None)
+        return self._engine.run(samples[None], "features")[0] if kept is None else kept
+
+
+def watch_of(bundle: Bundle, reference: Reference | None) -> Watch:
+    """A watch over the windows of one stream of a bundle.
+
+    Args:
+        bundle: whose signal and window they have.
+        reference: what its training data were like; None: nobody knows.
+    """
+    expected = None
+    if reference is not None:
+        rms, largest = reference.rms, abs(reference.quantiles).max(1)
+        levels = (reference.rest, rms[:, MEDIAN], rms[:, -1], largest)
+        expected = Expected(*[tuple(level.tolist()) for level in levels])
+    return Watch(bundle.manifest.signal, bundle.manifest.window, expected)
+
+
+def _head(bundle: Bundle) -> tuple[str, str]:
+    return bundle.manifest.head.weight, bundle.manifest.head.bias
+
 
 def decide(
-    labels: Sequence[str], logits: list[float], window: Window, window_s: float, engine_s: float, began: float
+    labels: Sequence[str],
+    logits: list[float],
+    window: Window,
+    window_s: float,
+    engine_s: float,
+    began: float,
+    unusual: float | None = None,
 ) -> Prediction | None:
     """From the logits of one window to what the model says of it; None where one of them is no finite number.
 
@@ -174,6 +237,7 @@ def decide(
         window_s: seconds that cutting it took.
         engine_s: seconds that the graph took.
         began: when the deciding did, by `perf_counter`.
+        unusual: as of `Stream.unusual`.
     """
     if not isfinite(sum(logits)):  # of float32, which cannot overflow here: the sum is as finite as all of them
         return None
@@ -192,4 +256,5 @@ def decide(
         window_s,
         engine_s,
         perf_counter() - began,
+        unusual,
     )

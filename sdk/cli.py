@@ -31,6 +31,7 @@ COMMANDS = {
         "parity": ("exporters.commands.parity", "compare the engines of this machine on a bundle"),
         "fp16": ("exporters.commands.fp16", "add a variant in half precision"),
         "int8": ("exporters.commands.int8", "add a variant in 8-bit integers"),
+        "reference": ("exporters.commands.reference", "say in a bundle what its training data were like"),
         "sign": ("exporters.commands.sign", "sign a bundle, or check its signature"),
         "keys": ("exporters.commands.keys", "make and list signing keys"),
     },

@@ -59,6 +59,11 @@ def describe_counters(counters: Counters) -> str:
     return f"of {counters.samples} samples: {told}" if told else ""
 
 
+def describe_unusual(unusual: float | None) -> str:
+    """A line on `Stream.unusual`; empty where it is not known."""
+    return "" if unusual is None else f"distance from the training data: {unusual:.2f} (5 % of its own are beyond 1)"
+
+
 def describe_source(counters: SourceCounters) -> str:
     """A line on what the source gave, and on what went wrong at it."""
     wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and isinstance(n, int)}

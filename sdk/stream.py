@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from sdk.shown import (
     describe_scores,
     describe_sink,
     describe_source,
+    describe_unusual,
     print_header,
     print_prediction,
     why_nothing,
@@ -98,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: `--max-mb` without `--record`.
     """
-    from runtime import InputError, open_engine
+    from runtime import InputError, Replay, open_engine
     from runtime.play import play
     from runtime.process.signals import last_words
     from runtime.sinks import open_sink
@@ -122,21 +124,50 @@ def run(arguments: argparse.Namespace) -> int:
             last_words.append(recorder.close)
         if not sinks and not arguments.json:
             print_header()
-        show = _show(arguments, tally)
-        counters = play(source, bundle, show, engine=engine, recorder=recorder, sinks=sinks)
+        told, show = Told(), _show(arguments, tally)
+        hear = partial(_hear, told, live=not isinstance(source, Replay))
+        look = partial(_look, told, show)
+        counters = play(source, bundle, look, engine=engine, recorder=recorder, sinks=sinks, on_warning=hear)
     report = _summary if arguments.json else _text
-    say(report(bundle, source, tally, counters, sinks, recorder), err=bool(sinks))
+    say(report(bundle, source, tally, counters, sinks, recorder, told), err=bool(sinks))
     if counters.windows or signals:
         return DONE
     say(f"error: nothing was predicted: {why_nothing(source.counters, counters, bundle.manifest)}", err=True)
     return FAILED
 
 
+@dataclasses.dataclass
+class Told:
+    """What a stream said of its samples on the way."""
+
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    unusual: float | None = None
+
+
+def _hear(told: Told, text: str, *, live: bool) -> None:
+    """At once where somebody may be able to mend it; the summary has it in any case."""
+    told.warnings.append(text)
+    if live:
+        say(f"warning: {text}", err=True)
+
+
+def _look(told: Told, show: OnPrediction, prediction: Prediction, true: str | None) -> None:
+    told.unusual = prediction.unusual
+    show(prediction, true)
+
+
 def _summary(
-    bundle: Bundle, source: Source, tally: Tally, counters: Counters, sinks: Sequence[Sink], recorder: Recorder | None
+    bundle: Bundle,
+    source: Source,
+    tally: Tally,
+    counters: Counters,
+    sinks: Sequence[Sink],
+    recorder: Recorder | None,
+    told: Told,
 ) -> str:
     summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
     summary |= {"scores": tally.scores().to_dict(), "counters": dataclasses.asdict(counters)}
+    summary |= dataclasses.asdict(told)
     summary |= {"source": dataclasses.asdict(source.counters)}
     summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
     summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
@@ -144,7 +175,13 @@ def _summary(
 
 
 def _text(
-    bundle: Bundle, source: Source, tally: Tally, counters: Counters, sinks: Sequence[Sink], recorder: Recorder | None
+    bundle: Bundle,
+    source: Source,
+    tally: Tally,
+    counters: Counters,
+    sinks: Sequence[Sink],
+    recorder: Recorder | None,
+    told: Told,
 ) -> str:
     from runtime import Replay
 
@@ -153,6 +190,8 @@ def _text(
         if not isinstance(source, Replay)
         else describe_scores(tally.scores()),
         describe_counters(counters),
+        *(f"warning: {text}" for text in told.warnings),
+        describe_unusual(told.unusual),
         describe_source(source.counters),
         *map(describe_sink, (*sinks, *([recorder] if recorder else ()))),
     ]

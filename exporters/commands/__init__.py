@@ -15,6 +15,7 @@ COMMANDS = {
     "fp16": "add a variant in half precision",
     "int8": "add a variant in 8-bit integers",
     "tensorrt": "build and check TensorRT engines",
+    "reference": "say in a bundle what its training data were like",
     "sign": "sign a bundle, or check its signature",
     "keys": "make and list signing keys",
 }

@@ -20,6 +20,7 @@ from runtime.errors import BundleError
 from runtime.files.atomic import LARGEST_FILE_BYTES, read_file
 
 FILES = ("golden.npz", "model.onnx", "weights.safetensors")  # what a manifest must list, and its other graphs
+REFERENCE = "reference.safetensors"  # what it may list
 MANIFEST_LIMIT_BYTES = 1 << 21  # some hundred times a large one
 COPY_AGAIN = "Copy or export the bundle again."
 
@@ -95,7 +96,7 @@ def check_listed(where: object, manifest: Manifest) -> None:
         BundleError: a file too many or too few.
     """
     graphs = (*(spec.file for spec in manifest.training), *(spec.file for spec in manifest.variants))
-    expected = (*FILES, *graphs)
+    expected = (*FILES, *graphs, *(name for name in manifest.files if name == REFERENCE))
     if sorted(manifest.files) != sorted(expected):
         raise BundleError(
             where, expected=f"the files {', '.join(expected)}", got=sorted(manifest.files), fix=COPY_AGAIN

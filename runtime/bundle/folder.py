@@ -6,6 +6,7 @@
       model.onnx              windows -> features, logits
       weights.safetensors     the trainable tensors, by the names that they have in the graph
       golden.npz              a few windows with the features and logits that the exporter computed
+      reference.safetensors   where there is one: what the training data were like (see runtime.bundle.reference)
       train/04.onnx           where there is one: loss and gradient of all tensors from layer 4 on
       variants/int8.onnx      where there is one: the same model in another precision
       personal/0001/          a version written on this device: weights.safetensors (some tensors) + record.json

@@ -163,6 +163,7 @@ class OrtEngine:
     """
 
     name, reason = "onnxruntime", ""
+    keeps_features = True  # those of the window that `logits` was last asked of are in `last_features`
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = FLOAT32) -> None:
         self.threads, self.precision = threads, precision
@@ -176,19 +177,22 @@ class OrtEngine:
             "logits": np.zeros((1, len(manifest.labels)), np.float32),
         }
         self._bindings = {name: self._bind(name) for name in self._outputs}
-        self._run_logits = _short_run(self._session, self._bindings["logits"])
+        both = self._bind(*self._outputs) if self.keeps_features else self._bindings["logits"]
+        self._run_logits = _short_run(self._session, both)
+        self.last_features = self._outputs["features"][0] if self.keeps_features else None
         self._input_row, self._logits_row = self._one[0], self._outputs["logits"][0]
 
     def _open(self, bundle: Bundle) -> Session:
         model = bundle.model(self.precision)
         return open_session(model, bundle.path / "model.onnx", options=session_options(self.threads))
 
-    def _bind(self, output: str) -> onnxruntime.IOBinding:
-        """A binding from the one input to one output; an output that is not bound is not computed."""
+    def _bind(self, *outputs: str) -> onnxruntime.IOBinding:
+        """A binding from the one input to some outputs; an output that is not bound is not computed."""
         binding = self._session.io_binding()
-        array = self._outputs[output]
         binding.bind_input(self._inputs.name, "cpu", 0, np.float32, self._one.shape, self._one.ctypes.data)
-        binding.bind_output(output, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for output in outputs:
+            array = self._outputs[output]
+            binding.bind_output(output, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return binding
 
     def run(self, windows: NDArray[np.float32], output: Output = "logits") -> NDArray[np.float32]:
@@ -226,4 +230,5 @@ class OrtEngine:
     def close(self) -> None:
         """Drop the session and its memory; the engine cannot be used afterwards."""
         self._bindings.clear()
+        self.last_features = None
         del self._session, self._run_logits

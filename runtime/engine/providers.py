@@ -32,6 +32,8 @@ class ProviderEngine(OrtEngine):
         MissingError: the provider runs no node of the graph.
     """
 
+    keeps_features = False  # from another device's memory they would cost a copy per window
+
     def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = FLOAT32, provider: str, name: str):
         self._provider, self.name = provider, name
         with tempfile.TemporaryDirectory() as folder:

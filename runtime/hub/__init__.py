@@ -1,7 +1,8 @@
 """Many streams over one engine.
 
-core      the queues and the batches, told the time by the caller: no thread, no clock     HubCore, HubCounters
+core      the queues and the batches, told the time by the caller: no thread, no clock     HubCore
 thread    the one thread that runs a core                                                 Hub
+tally     what becomes of the windows, counted                                            HubCounters
 """
 
 from typing import TYPE_CHECKING
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING
 from runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from runtime.hub.core import HubCore, HubCounters
+    from runtime.hub.core import HubCore
+    from runtime.hub.tally import HubCounters
     from runtime.hub.thread import Hub
 
 __getattr__ = attach(
     __name__,
     {
-        "core": "HubCore HubCounters",
+        "core": "HubCore",
+        "tally": "HubCounters",
         "thread": "Hub",
     },
 )

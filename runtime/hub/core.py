@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -27,48 +26,28 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
+from runtime.bundle.reference import open_reference
 from runtime.engine import Engine
 from runtime.errors import InputError
+from runtime.hub.tally import HubCounters, Tally
 from runtime.specs import ClockSpec
-from runtime.stream import Prediction, decide
+from runtime.stream import Prediction, decide, watch_of
 from runtime.window import Counters, Window, Windower
+from runtime.window.watch import Watch
 
 MAX_DELAY_S, MAX_BATCH, MAX_QUEUE, MAX_STREAMS = 0.05, 32, 8, 4096
-
-
-@dataclass(frozen=True)
-class HubCounters:
-    """What became of the windows of one stream, or of all."""
-
-    windows: int  # that pushes have completed: the sum of the others
-    predicted: int
-    dropped: int  # pushed out of a full queue, in a batch that failed, or waiting when the stream or the hub ended
-    queued: int  # waiting, or in the batch that is being run
-    not_finite: int = 0  # the model's numbers for them are none: no prediction
-
-
-@dataclass(slots=True)
-class _Tally:
-    windows: int = 0
-    predicted: int = 0
-    dropped: int = 0
-    not_finite: int = 0
-
-    def counters(self) -> HubCounters:
-        queued = self.windows - self.predicted - self.dropped - self.not_finite
-        return HubCounters(self.windows, self.predicted, self.dropped, queued, self.not_finite)
 
 
 class _Source:
     """One stream: its samples that wait for a window, its windows that wait for a batch."""
 
-    __slots__ = ("lock", "name", "removed", "tally", "waiting", "windower")
+    __slots__ = ("lock", "name", "removed", "tally", "waiting", "watch", "windower")
 
-    def __init__(self, name: str, windower: Windower) -> None:
-        self.name, self.windower = name, windower
+    def __init__(self, name: str, windower: Windower, watch: Watch) -> None:
+        self.name, self.windower, self.watch = name, windower, watch
         self.lock = Lock()  # over `windower`; taken before the core's
         self.waiting: deque[_Waiting] = deque()
-        self.tally, self.removed = _Tally(), False
+        self.tally, self.removed = Tally(), False
 
 
 class _Waiting(NamedTuple):
@@ -119,13 +98,14 @@ class HubCore:
             raise InputError("max_delay_s", expected="at least 0 s", got=max_delay_s, fix="Allow no delay, or some.")
         self.max_delay_s, self.max_batch, self.max_queue, self.max_streams = max_delay_s, *bounds.values()
         self.manifest, self._engine, self._clock = bundle.manifest, engine, clock or bundle.manifest.clock
+        self._bundle, self._reference = bundle, open_reference(bundle)
         self._batch = np.zeros((max_batch, *bundle.manifest.window_shape), np.float32)
         self._lock = Lock()  # over all that follows
         self._sources: dict[str, _Source] = {}
         self._turns: deque[_Source] = deque()  # the streams that have windows waiting, the next one to be served first
         self._queued = 0  # windows in all their queues
         self._since_s: float | None = None  # since when there are some
-        self._all = _Tally()
+        self._all = Tally()
         self._closed = False
 
     def push(
@@ -180,7 +160,7 @@ class HubCore:
     def _add(self, name: str) -> _Source:
         manifest = self.manifest
         windower = Windower(manifest.signal, manifest.window, self._clock, ranges=manifest.ranges)
-        source = _Source(name, windower)
+        source = _Source(name, windower, watch_of(self._bundle, self._reference))
         with self._lock:
             if name not in self._sources and len(self._sources) >= self.max_streams:
                 raise InputError(
@@ -194,7 +174,7 @@ class HubCore:
     def _queue(self, source: _Source, windows: Iterable[Window], began: float, now_s: float) -> bool:
         newest, n = deque[Window](maxlen=self.max_queue), 0
         for window in windows:
-            newest.append(window)
+            newest.append(source.watch.look(window, source.windower.counters))
             n += 1
         if not n:
             return False
@@ -348,3 +328,12 @@ class HubCore:
         """
         with self._lock:
             return self._source(name).windower.counters
+
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """As of `Stream.warnings`.
+
+        Raises:
+            InputError: no such stream.
+        """
+        with self._lock:
+            return self._source(name).watch.warnings

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
-from runtime.hub.core import MAX_BATCH, MAX_DELAY_S, MAX_QUEUE, MAX_STREAMS, HubCore, HubCounters
+from runtime.hub.core import MAX_BATCH, MAX_DELAY_S, MAX_QUEUE, MAX_STREAMS, HubCore
+from runtime.hub.tally import HubCounters
 from runtime.specs import ClockSpec
 from runtime.stream import Prediction
 from runtime.window import Counters
@@ -117,6 +118,14 @@ class Hub:
             InputError: no such stream.
         """
         return self._core.sample_counters(name)
+
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """As of `Stream.warnings`.
+
+        Raises:
+            InputError: no such stream.
+        """
+        return self._core.warnings(name)
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ import hashlib
 import json
 import math
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from runtime.bundle.typed_json import build
 from runtime.errors import InputError
 from runtime.files import strict_json
 from runtime.specs import Signal, WindowSpec
+from runtime.stream import Prediction
 from runtime.window import Quality
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -50,7 +52,10 @@ PREDICTION = {  # columns, and what they hold
     "padded": "i",
     "source_hz": "B",
     "jitter_s": "F",
+    "unusual": "F",
+    "marks": "S",
 }
+_LATER = {"unusual": "REAL", "marks": "TEXT"}  # columns that stores of older recorders do not have
 
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -58,7 +63,8 @@ CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT, version TEXT, sha256 TEX
 CREATE TABLE labels (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
 CREATE TABLE predictions (
     at INTEGER PRIMARY KEY, model INTEGER, run INTEGER, label INTEGER, probability REAL, probabilities BLOB,
-    real REAL, filled INTEGER, saturated INTEGER, padded INTEGER, source_hz BLOB, jitter_s REAL);
+    real REAL, filled INTEGER, saturated INTEGER, padded INTEGER, source_hz BLOB, jitter_s REAL,
+    unusual REAL, marks TEXT);
 CREATE TABLE windows (at INTEGER PRIMARY KEY, run INTEGER, shared INTEGER, samples BLOB);
 CREATE TABLE features (at INTEGER PRIMARY KEY, model INTEGER, data BLOB);
 CREATE TABLE quarters (quarter INTEGER, label INTEGER, n INTEGER, PRIMARY KEY (quarter, label)) WITHOUT ROWID;
@@ -78,6 +84,7 @@ class Recorded(NamedTuple):
     probabilities: dict[str, float]
     quality: Quality
     version: str  # of the model
+    unusual: float | None = None  # as of `Stream.unusual`
 
 
 class RecordedWindow(NamedTuple):
@@ -171,6 +178,47 @@ def create(db: sqlite3.Connection) -> None:
     """Make the tables in a file that has none; in one transaction, so that a kill leaves all or nothing."""
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    for name in _LATER.keys() - set(columns_here(db)):
+        db.execute(f"ALTER TABLE predictions ADD COLUMN {name} {_LATER[name]}")
+
+
+def columns_here(db: sqlite3.Connection) -> list[str]:
+    """Columns of the predictions that a store has."""
+    return [name for _, name, *_ in db.execute("PRAGMA table_info(predictions)")]
+
+
+def columns_of(prediction: Prediction) -> tuple[object, ...]:
+    """What is stored of a prediction, from its probability on, in the order of the table."""
+    quality = prediction.quality
+    marked = quality.frozen or quality.implausible
+    return (
+        prediction.probability,
+        np.array(prediction.probabilities, "<f4").tobytes(),
+        None if quality.real == 1.0 else quality.real,
+        quality.filled,
+        quality.saturated,
+        quality.padded,
+        np.array(quality.source_hz, "<f8").tobytes() or None,
+        quality.jitter_s,
+        prediction.unusual,
+        json.dumps([quality.frozen, quality.implausible]) if marked else None,
+    )
+
+
+def quality_of(told: Sequence[Any], marks: str | None) -> Quality:
+    """The quality that a store holds.
+
+    Args:
+        told: the columns from `real` to `jitter_s`.
+        marks: what is frozen and what is implausible, JSON.
+
+    Raises:
+        ValueError: `marks` is damaged.
+    """
+    real, filled, saturated, padded, source_hz, jitter_s = told
+    rates = tuple(np.frombuffer(source_hz, "<f8").tolist()) if source_hz else ()
+    frozen, implausible = build(tuple[tuple[str, ...], ...], strict_json.loads(marks), "marks") if marks else ((), ())
+    return Quality(1.0 if real is None else real, filled, saturated, padded, rates, jitter_s, frozen, implausible)
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

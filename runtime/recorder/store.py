@@ -34,13 +34,14 @@ from runtime.recorder.schema import (
     Recorded,
     RecordedWindow,
     check,
+    columns_here,
     connect,
     damaged,
     facts,
+    quality_of,
     read_facts,
     unreadable,
 )
-from runtime.window import Quality
 
 
 class _Names(dict[int, str]):
@@ -170,15 +171,22 @@ class Store:
             for key, version, labels in self._read("SELECT id, version, labels FROM models", (), "iss")
         }
         wanted = "at >= ? AND at < ? AND probability IS NOT NULL"
-        query = f"SELECT {', '.join(PREDICTION)} FROM predictions WHERE {wanted} ORDER BY at"  # noqa: S608
+        here = columns_here(self._db)  # a store of an older recorder has fewer
+        names_here = ", ".join(name if name in here else "NULL" for name in PREDICTION)
+        query = f"SELECT {names_here} FROM predictions WHERE {wanted} ORDER BY at"  # noqa: S608
         kinds = "".join(PREDICTION.values())
-        for at, model, label, probability, every, *quality in self._read(query, (_us(start_s), _us(end_s)), kinds):
+        rows = self._read(query, (_us(start_s), _us(end_s)), kinds)
+        for at, model, label, probability, every, *told, unusual, marks in rows:
             version, labels = models.get(model, ("", ()))
-            if len(every) != 4 * len(labels) or not labels or len(quality[4] or b"") % 8:
+            if len(every) != 4 * len(labels) or not labels or len(told[4] or b"") % 8:
                 raise damaged(self.path, f"the prediction at {at}")
             probabilities = dict(zip(labels, np.frombuffer(every, "<f4").tolist(), strict=True))
             end = (at + self._window_us) / US
-            yield Recorded(at / US, end, names[label], probability, probabilities, _quality(*quality), version)
+            try:
+                quality = quality_of(told, marks)
+            except ValueError:
+                raise damaged(self.path, f"the prediction at {at}") from None
+            yield Recorded(at / US, end, names[label], probability, probabilities, quality, version, unusual)
 
     def windows(self, start_s: float, end_s: float) -> Iterator[RecordedWindow]:
         """The samples of windows wholly inside a span: shape (length_samples, n_channels), or flat.
@@ -329,10 +337,3 @@ class Store:
 
 def _us(seconds: float) -> int:
     return round(seconds * US)
-
-
-def _quality(
-    real: float | None, filled: int, saturated: int, padded: int, source_hz: bytes | None, jitter_s: float | None
-) -> Quality:
-    rates = tuple(np.frombuffer(source_hz, "<f8").tolist()) if source_hz else ()
-    return Quality(1.0 if real is None else real, filled, saturated, padded, rates, jitter_s)

@@ -17,11 +17,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-import numpy as np
-
 from runtime.bundle import Bundle
 from runtime.errors import InputError
-from runtime.recorder.schema import QUARTER_US, US, check, connect, create, damaged, encoder_id, facts, unreadable
+from runtime.recorder.schema import (
+    QUARTER_US,
+    US,
+    check,
+    columns_of,
+    connect,
+    create,
+    damaged,
+    encoder_id,
+    facts,
+    unreadable,
+)
 from runtime.stream import Prediction
 
 _PAGE_BYTES = 4096  # as file systems and SD cards have them; larger ones store less and write more
@@ -191,7 +200,7 @@ class StoreWriter:
                     at += 1
                 taken.add(at)
                 label = self._labels[row.prediction.label]
-                predictions.append((at, self._model, run, label, *_columns(row.prediction)))
+                predictions.append((at, self._model, run, label, *columns_of(row.prediction)))
                 quarters[at // QUARTER_US, label] += 1
                 if row.place == FEATURES:
                     features.append((at, self._model, row.data))
@@ -210,7 +219,7 @@ class StoreWriter:
         quarters: Counter[tuple[int, int]],
     ) -> None:
         db = self._db
-        db.executemany("INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", predictions)
+        db.executemany(f"INSERT INTO predictions VALUES (?, ?, ?, ?{', ?' * 10})", predictions)  # noqa: S608
         db.executemany("INSERT INTO windows VALUES (?, ?, ?, ?)", windows)
         db.executemany("INSERT INTO features VALUES (?, ?, ?)", features)
         db.executemany(
@@ -334,17 +343,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
         found = path.stat()
         return found.st_dev, found.st_ino
     return None
-
-
-def _columns(prediction: Prediction) -> tuple[object, ...]:
-    quality = prediction.quality
-    return (
-        prediction.probability,
-        np.array(prediction.probabilities, "<f4").tobytes(),
-        None if quality.real == 1.0 else quality.real,
-        quality.filled,
-        quality.saturated,
-        quality.padded,
-        np.array(quality.source_hz, "<f8").tobytes() or None,
-        quality.jitter_s,
-    )

@@ -40,6 +40,8 @@ class Counters:
     windows: int = 0  # given
     windows_skipped: int = 0  # not given: too little in them
     windows_not_finite: int = 0  # given, but the model's numbers for them are none: no prediction
+    windows_frozen: int = 0  # given, with a modality that stands still for the whole of them
+    windows_implausible: int = 0  # given, with values or a rate that cannot be what the manifest says
 
     def __post_init__(self) -> None:
         self._rates: dict[str, None] = {}  # that the source has had, where there were several
@@ -134,6 +136,8 @@ class Quality(NamedTuple):
     padded: int = 0  # rows that `flush` added
     source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
     jitter_s: float | None = None  # rms by which their stamps were off an even beat; None without any, or if none came
+    frozen: tuple[str, ...] = ()  # modalities of which nothing changes over the whole window
+    implausible: tuple[str, ...] = ()  # words of `runtime.window.watch`: "acc unit", "gyro range", "acc_z dead", "rate"
 
 
 PERFECT = Quality()

@@ -21,6 +21,7 @@ HELP = "Look at this machine: what works, what does not, and how to mend it."
 EXAMPLES = """\
   python -m sdk.doctor                          this machine, with the bundle that the package carries
   python -m sdk.doctor walk.bundle              with the golden windows of yours
+  python -m sdk.doctor --source iio:mpu6050     and listen to a sensor for 20 s: its rate, units, axes
   python -m sdk.doctor --report doctor.json     all of it, and the raw files of its sensors, for a bug report
 
 A problem keeps something from working, or makes figures wrong; then the exit code is 1. A note is worth knowing.
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """A bundle, if it is not that of the package, and what becomes of the findings."""
     p.add_argument("bundle", nargs="?", type=Path, help="folder of a bundle (default: the one of the package)")
+    p.add_argument("--source", metavar="URL", help="listen to a source too (see sdk.stream --help)")
     p.add_argument("--json", action="store_true", help="print one JSON object (schema 1, docs/doctor.md)")
     p.add_argument("--report", metavar="FILE", type=Path, help="write it with raw files and answers, for a bug report")
     add_trust(p)
@@ -55,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--trust", expected="a bundle with it", got="none", fix="Name the folder of the bundle.")
     host, trust = Host(), trust_of(arguments)
     tell = (lambda finding: None) if arguments.json else _show
-    found = examine(host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=trust))
+    found = examine(
+        host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=trust), source=arguments.source
+    )
     if arguments.json:
         print(json.dumps(found.to_dict()))
     else:

@@ -54,6 +54,7 @@ def examine(
     tell: Callable[[Finding], None] = lambda finding: None,
     *,
     opener: Callable[[Path], Bundle] | None = None,
+    source: str | None = None,
 ) -> Diagnosis:
     """Look at everything.
 
@@ -62,6 +63,7 @@ def examine(
         path: folder of a bundle whose golden windows are run; None: the one that the package carries.
         tell: is given each finding as it is made.
         opener: opens the bundle at `path`, once the libraries are known to work; None: `Bundle.open`.
+        source: URL of a source that is listened to for some seconds; None: of none.
 
     Raises:
         TrustError: `opener` refused the bundle; what was found before it has been told.
@@ -69,13 +71,15 @@ def examine(
     host = host or Host()
     taken_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     findings = []
-    for finding in _all(host, Path(path) if path is not None else None, opener):
+    for finding in _all(host, Path(path) if path is not None else None, opener, source):
         findings.append(finding)
         tell(finding)
     return Diagnosis(taken_at, host.to_dict(), tuple(findings))
 
 
-def _all(host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None) -> Iterator[Finding]:
+def _all(
+    host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None, source: str | None
+) -> Iterator[Finding]:
     wall = Wall()
     yield from board(host)
     yield from system(host)
@@ -88,7 +92,7 @@ def _all(host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None)
         told = f"not run, since {', '.join(broken)} does not work"
         yield Finding("engines", PROBLEM, told, "Mend the libraries above first.")
     else:
-        yield from _bundle(host, path, opener)
+        yield from _bundle(host, path, opener, source)
     yield from clocks(host, wall)  # last: they had time to run apart
 
 
@@ -103,9 +107,12 @@ def _broken(findings: Iterable[Finding]) -> Any:
     return list(dict.fromkeys(names))
 
 
-def _bundle(host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None) -> Iterator[Finding]:
+def _bundle(
+    host: Host, path: Path | None, opener: Callable[[Path], Bundle] | None, source: str | None
+) -> Iterator[Finding]:
     from runtime import Bundle
     from sdk.doctor.engines import engines, threads
+    from sdk.doctor.source import source as listened
 
     try:
         bundle = Bundle.open(SHIPPED) if path is None else (opener or Bundle.open)(path)
@@ -117,3 +124,5 @@ def _bundle(host: Host, path: Path | None, opener: Callable[[Path], Bundle] | No
         return
     yield from engines(bundle)
     yield from threads(host, bundle)
+    if source is not None:
+        yield from listened(bundle, source)

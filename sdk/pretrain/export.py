@@ -72,7 +72,15 @@ def export_run(
         },
     )
     golden = windows.samples[np.concatenate(rows)][:, :, columns]
-    return export_bundle(path, encoder, classifier.head, manifest, golden, training=True)
+    return export_bundle(
+        path,
+        encoder,
+        classifier.head,
+        manifest,
+        golden,
+        training=True,
+        seen=(windows.samples[:, :, columns], windows.labels),
+    )
 
 
 def _task(raw: dict[str, Any]) -> StudyTask:

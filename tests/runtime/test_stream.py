@@ -18,6 +18,7 @@ from runtime.recording import Recording
 from runtime.sources import Replay, replay
 from runtime.stream import Stream
 from runtime.window import Windower
+from runtime.window.watch import Watch
 from tests.bundles_small import FCNS, LABELS, small_manifest, small_windows
 
 RATE_HZ, LENGTH, HOP = 32.0, 32, 12  # as in bundles_small
@@ -149,7 +150,8 @@ def test_probabilities_of_extreme_logits():
     stream = Stream.__new__(Stream)
     manifest = small_manifest()
     stream.windower, stream._labels = Windower(manifest.signal, manifest.window), manifest.labels
-    stream._engine, stream._spectrogram = Extreme(), None
+    stream._engine, stream._spectrogram, stream._unusual = Extreme(), None, None
+    stream._watch = Watch(manifest.signal, manifest.window)
     (prediction,) = stream.push(samples_of(32))
     assert prediction.label == "running"
     assert prediction.probabilities == pytest.approx(scipy.special.softmax([-1e30, 700, 800]), abs=1e-15)
