@@ -286,7 +286,7 @@ def describe(report: Any) -> str:
     cost, training = report.cost, report.training
     lines = [
         f"labelled windows   {counts}",
-        f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f}, "
+        f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f} {_over(report)}, "
         f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
     ]
     if training is not None:
@@ -306,6 +306,15 @@ def describe(report: Any) -> str:
         f"in use             {report.version} ({report.reason})",
     ]
     return "\n".join(lines)
+
+
+def _over(report: Any) -> str:
+    """How many classes macro-F1 is the mean over; before and after, where they differ."""
+    from sdk.scores import over_classes
+
+    before, after = report.before.macro_f1_classes, report.after.macro_f1_classes
+    over = over_classes(after, len(report.windows_per_label))
+    return over if before == after else f"({before} classes before, then {over})"
 
 
 if __name__ == "__main__":
