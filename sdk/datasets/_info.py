@@ -66,6 +66,7 @@ class DatasetInfo:
     n_subjects: int
     placement: str  # which device, worn where
     test_subjects: tuple[str, ...] = ()  # people of the published test split, where there is one
+    worn: tuple[str, ...] = ()  # what is worn at each of `positions`, in words, where their names do not tell
     positions: tuple[str, ...] = ()  # what `at_position` takes, where there is more than one place on the body
     rates_hz: tuple[float, ...] = ()  # of the recordings, where they are not all at the signal's rate
     may_be_absent: tuple[str, ...] = ()  # labels of which a published version of the archive has no sample

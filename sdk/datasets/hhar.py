@@ -46,6 +46,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=9,
     placement="eight phones in a pouch at the waist, two watches on each arm",
+    worn=("eight phones in a pouch at the waist", "two watches on each arm"),
     positions=tuple(_POSITIONS),
     rates_hz=tuple(sorted(set(RATES_HZ.values()))),
 )

@@ -37,6 +37,7 @@ INFO = DatasetInfo(
     resting=("sitting",),
     n_subjects=23,
     placement="a phone in the left front pocket, a watch on the left wrist",
+    worn=("a phone in the left front pocket", "a watch on the left wrist"),
     positions=tuple(_POSITIONS.values()),
     tested_on=ARCHIVE,
 )

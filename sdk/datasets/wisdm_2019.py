@@ -65,6 +65,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=51,
     placement="a phone in the right trouser pocket, a watch on the dominant wrist",
+    worn=("a phone in the right trouser pocket", "a watch on the dominant wrist"),
     positions=_POSITIONS,
     tested_on=ARCHIVE,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.specs import Signal, WindowSpec
+from runtime.specs import ClockSpec, Signal, WindowSpec
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class StudyTask:
     signal: Signal
     window: WindowSpec
     labels: tuple[str, ...]
+    clock: ClockSpec | None = None  # what is done about gaps and uneven time stamps; None: the default
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
