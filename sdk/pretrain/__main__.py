@@ -72,7 +72,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar="P[,P]",
         type=_list,
         default=(),
-        help="place on the body; several are pooled as one device",
+        help="place on the body; several count as one device",
     )
     p.add_argument(
         "--clock",
@@ -229,12 +229,18 @@ def _text(report: dict[str, Any]) -> str:
     parts = [table(rows, ("split", "seed", "windows", "accuracy", "macro-F1", f"of {len(labels)} classes")), ""]
     for name, figure in report["summary"].items():
         spread = "" if figure["std_over_seeds"] is None else f" ± {figure['std_over_seeds']:.4f} over seeds"
-        parts.append(f"{name}: {figure['mean']:.4f}{spread}, people never seen")
+        over = f" over {_told_classes(report)}" if name == "macro_f1" else ""
+        parts.append(f"{name}: {figure['mean']:.4f}{spread}{over}, people never seen")
     confusion = sum(torch.tensor(run["confusion"]) for run in report["runs"])
     counts = confusion.tolist()  # type: ignore[union-attr]
     parts += ["", "all runs together, true label by row:"]
     parts.append(table([(name, *row) for name, row in zip(labels, counts, strict=True)], ("", *labels)))
     return "\n".join(parts)
+
+
+def _told_classes(report: dict[str, Any]) -> str:
+    classes = sorted({_classes(run) for run in report["runs"]})
+    return f"{' or '.join(map(str, classes))} of {len(report['task']['labels'])} classes"
 
 
 def _classes(run: dict[str, Any]) -> int:

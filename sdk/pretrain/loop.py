@@ -54,7 +54,8 @@ def fit(
         The mean loss of each epoch.
 
     Raises:
-        InputError: the checkpoint belongs to another plan or other data; the loss is not a finite number; tensors of several lengths.
+        InputError: the checkpoint belongs to another plan or other data; the loss is not a finite number; tensors of
+            several lengths.
     """
     n = _length_of(tensors)
     optimiser = torch.optim.AdamW(method.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)

@@ -86,8 +86,9 @@ def run_study(
         The report, as it is stored in report.json.
 
     Raises:
-        InputError: a place without any window; a split whose people are not there, or that leaves nobody to train on; a method that needs another
-            signal; a loss that is no number; a checkpoint in `out` of another plan.
+        InputError: a place without any window; a split whose people are not there, or that leaves nobody to train on; a
+            method that needs another signal; a loss that is no number; a checkpoint in `out` of another plan or of
+            other data.
     """
     out.mkdir(parents=True, exist_ok=True)
     windows, account = cut(recordings, task)
