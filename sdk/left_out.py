@@ -45,8 +45,8 @@ def why_no_window(
         return "have samples that are missing (a sensor that failed)"
     if cut_windows(recording, signal, window, clock):
         return "have no window that lies wholly in one label"
-    if (share := uneven(recording)) > TOLD:
-        return f"have time stamps that repeat or leave gaps ({CURE})" if share < 1 else "have one time stamp only"
+    if uneven(recording) > TOLD:
+        return f"have time stamps that repeat or leave gaps ({CURE})"
     return f"have no {length_s:g} s without a gap"
 
 

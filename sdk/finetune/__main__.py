@@ -65,6 +65,13 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
     what.add_argument("--prune", action="store_true", help="delete old versions; --keep N: all but the latest N (5)")
     p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
+    p.add_argument(
+        "--leave-out",
+        metavar="NAME[,...]",
+        type=_names,
+        default=(),
+        help="labels whose windows are not wanted",
+    )
     p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
     p.add_argument(
         "--l2",
@@ -244,9 +251,11 @@ def _finetune(arguments: argparse.Namespace) -> int:
             raise InputError(
                 "--recording", expected="none beside a store", got=arguments.recording, fix="Leave it out."
             )
-        data = read_store(arguments.labels, bundle)
+        data = read_store(arguments.labels, bundle, leave_out=arguments.leave_out)
     else:
-        data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
+        data = read_labels(arguments.labels, bundle.manifest, arguments.recording, leave_out=arguments.leave_out)
+    for remark in data.remarks:
+        note(remark)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
     say(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
