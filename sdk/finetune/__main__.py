@@ -148,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from runtime.bundle.versions import current_version
     from runtime.specs import BASE
+    from sdk.scores import over_classes
 
     bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     records, damaged = _records(bundle)
@@ -164,9 +165,19 @@ def _list(arguments: argparse.Namespace) -> int:
         scores = [_macro_f1(records.get(name, {}).get(when)) for when in ("before", "after")]
         rows.append((name, *scores, "damaged" if name in damaged else "in use" if current == name else ""))  # type: ignore[arg-type]
     print(table(rows, ("version", "before", "after", "")))
+    counts = {scores.get("macro_f1_classes") for scores in map(_after, records.values())} - {None}
+    if counts:
+        n_classes = len(bundle.manifest.labels)
+        print(f"macro-F1 on held-out labels, {' or '.join(over_classes(n, n_classes) for n in sorted(counts))}")
     for told in damaged.values():
         note(told)
     return DONE
+
+
+def _after(record: dict[str, Any]) -> dict[str, Any]:
+    """The scores of a version; empty where it was committed without any."""
+    after = record.get("after")
+    return after if isinstance(after, dict) else {}
 
 
 def _records(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:

@@ -60,7 +60,7 @@ class Names:
         if len(alike) == 1:
             self.taken[name] = alike[0]
             return self.labels.index(alike[0])
-        near = difflib.get_close_matches(name, self.labels, 1, 0.75)
+        near = difflib.get_close_matches(name, self.labels, 1, 0.8)
         fix = f"Did you mean {near[0]}?" if near else "Use the model's names"
         more = f"{' Or' if near else ', or'} leave it out: --leave-out {name}." if name else "."
         raise InputError(
