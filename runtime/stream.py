@@ -55,8 +55,8 @@ class Stream:
         bundle: a verified bundle, or the path of one.
         engine: an engine that is shared with others; None opens one for this stream.
         clock: what is done about gaps and about time stamps that are late or uneven; None: as the manifest says.
-        source_hz: samples per second of the source, one number or one per modality. None: measured from the first 17
-            time stamps; without time stamps, the rate of the signal.
+        source_hz: samples per second of the source, one number or one per modality. None: measured by its time stamps;
+            without any, the rate of the signal.
 
     Example:
         >>> stream = Stream("walk.bundle")                                            # doctest: +SKIP

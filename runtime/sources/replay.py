@@ -53,8 +53,8 @@ class Replay(Paced):
 
     @property
     def rate_hz(self) -> float | None:
-        """Nominal samples per second of the recording."""
-        return self.recording.rate_hz
+        """Samples per second of a recording without times; None: its times tell them."""
+        return self.recording.rate_hz if self.recording.t is None else None
 
     def _batches(self) -> Iterator[Batch]:
         samples, t, step = self.recording.samples, self.recording.t, self._chunk_samples

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from runtime.window.pieces import PADDED, Counters, Flags, Rows, Stretch, after
+from runtime.window.pieces import PADDED, Counters, Flags, Rows, Stretch, Times, after
 
 CAPACITY_WINDOWS = 4
 
@@ -29,6 +29,7 @@ class Buffer:
         self._rows = np.zeros((length * CAPACITY_WINDOWS, n_channels), np.float32)
         self._flags = np.zeros(len(self._rows), np.uint8)
         self._places = np.zeros(len(self._rows), np.float64)
+        self._offs: Times | None = None  # of stamps of arrival: how late each row's sample was
         self._steps = np.arange(length) - (length - 1) / 2
         self._steps_squared = float(np.dot(self._steps, self._steps))
         self.clear(0)
@@ -86,6 +87,9 @@ class Buffer:
             self._flagged = self._written = self.end + n
         if stretch.places is not None:
             self._places[at : at + n] = stretch.places[:n]
+        if stretch.offs is not None:
+            self._offs = np.zeros(len(self._rows)) if self._offs is None else self._offs
+            self._offs[at : at + n] = stretch.offs[:n]
         self.end += n
         if stretch.places is None:
             self._unplaced = self.end
@@ -99,8 +103,9 @@ class Buffer:
         """Make room: rows before this place are no longer needed."""
         first = max(min(begin, self.end), self.base)
         keep, left = slice(first - self.base, self.end - self.base), self.end - first
-        for array in (self._rows, self._flags, self._places):
-            array[:left] = array[keep]
+        for array in (self._rows, self._flags, self._places, self._offs):
+            if array is not None:
+                array[:left] = array[keep]
         self.base = first
 
     def bound(self, limit: int) -> None:
@@ -166,3 +171,10 @@ class Buffer:
         slope = float(np.dot(self._steps, off)) / self._steps_squared if self.length > 1 else 1.0
         off -= slope * self._steps
         return slope, math.sqrt(float(np.dot(off, off)) / self.length)
+
+    def scatter_s(self, begin: int) -> float | None:
+        """Seconds, rms, by which the rows' samples arrived unevenly; None where stamps are of measurement."""
+        if self._offs is None:
+            return None
+        offs = self._offs[begin - self.base : begin - self.base + self.length]
+        return float(offs.std())

@@ -25,9 +25,12 @@ class LabelledWindows(NamedTuple):
 def cut_windows(
     recording: Recording, signal: Signal, window: WindowSpec, clock: ClockSpec | None = None
 ) -> list[Window]:
-    """All windows of a recording: what a `Windower` gives that is fed the whole of it."""
+    """All windows of a recording: what a `Windower` gives that is fed the whole of it.
+
+    Where it has times they tell its rate, as those of a stream do; `Recording.rate_hz` is that of one without.
+    """
     fitted = recording.fit(signal)
-    windower = Windower(signal, window, clock, source_hz=recording.rate_hz)
+    windower = Windower(signal, window, clock, source_hz=recording.rate_hz if fitted.t is None else None)
     return windower.push(fitted.samples, fitted.t) + windower.flush()
 
 

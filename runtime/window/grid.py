@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runtime.window.pieces import FILLED, SATURATED, Flags, Piece, Rows, Stretch, Times, joined
 
 REAL_PERIODS = 1.5  # rows between samples further apart than this many periods of the source count as filled
-_ON_GRID = 1e-3  # rows; a sample nearer to the beat than this is the row
+ON_GRID = 1e-3  # rows; a sample nearer to the beat than this is the row
 _MOST_ROWS = 2048  # that are read at once, where a step fills more of them than there are samples
 _MOST_KEPT = 256  # samples since the newest row; of older ones only the flags are kept
 
@@ -39,8 +39,7 @@ class Grid:
     ) -> None:
         self._stamped = stamped
         self.origin_s, self._rate_hz = origin_s, rate_hz
-        self._real = REAL_PERIODS * rate_hz / source_hz + _ON_GRID  # rows between two samples
-        self._hold = hold_s * rate_hz
+        self.retune(source_hz, hold_s)
         self._samples = 0  # that came so far
         self._last: Piece | None = None  # the samples that later rows need, with their places on the grid for times
         self._flagged = False  # whether a sample was saturated that came since the newest row and is not kept
@@ -48,15 +47,20 @@ class Grid:
         self._bridge: int | None = None
         self.next = 0  # the first row that is still to come
 
+    def retune(self, source_hz: float, hold_s: float) -> None:
+        """The source has this rate from the next sample on; the arguments are those of the class."""
+        self._real = REAL_PERIODS * self._rate_hz / source_hz + ON_GRID  # rows between two samples
+        self._hold = hold_s * self._rate_hz
+
     def leap(self, bridge: int) -> None:
         """Before the next sample lies a hole: fill only so many rows at either end of it."""
         self._bridge = bridge
 
     def is_next(self, t_s: float) -> bool:
         """Whether a sample of this instant would be the next row, and the one before it is the row before."""
-        if self._last is None or abs(self.place(t_s) - self.next) > _ON_GRID:
+        if self._last is None or abs(self.place(t_s) - self.next) > ON_GRID:
             return False
-        return abs(float(self._last.t[-1]) - (self.next - 1)) <= _ON_GRID
+        return abs(float(self._last.t[-1]) - (self.next - 1)) <= ON_GRID
 
     def place(self, t_s: float) -> float:
         """Rows from the origin to an instant."""
@@ -79,51 +83,55 @@ class Grid:
             self._last = Piece(np.array([self.next - 1.0]), self._tail, np.zeros(1, np.uint8))
             self._tail = None
         at = (piece.t - self.origin_s) * self._rate_hz
-        placed, n = Piece(at, piece.rows, piece.flags), self._samples  # with places on the grid instead of times
+        placed, n = piece._replace(t=at), self._samples  # with places on the grid instead of times
         ranges = self._ranges(placed)
         self._samples = n + len(at)
         told = self._last is None or not (self._flagged or self._last.flags.any())
         if told and len(ranges) == 1 and _is_even(at, *ranges[0]):
             self._keep(placed)
-            return [self._stretch(ranges[0][0], piece.rows, piece.flags, n + np.arange(float(len(at))))]
+            return [self._stretch(ranges[0][0], piece.rows, piece.flags, n + np.arange(float(len(at))), piece.off)]
         if self._last is not None:
             placed, n = joined(self._last, placed), n - len(self._last.t)
         most = max(_MOST_ROWS, len(placed.t))
         spans = [(i, min(i + most, end)) for begin, end in ranges for i in range(begin, end, most)]
         flagged, self._flagged = self._flagged, self._flagged and not spans
         self._keep(placed)
-        return (self._read(span, placed, n, flagged=flagged and span is spans[0]) for span in spans)
+        longest = self._real, self._hold  # of this piece, whenever its rows are asked for
+        return (self._read(span, placed, n, longest, flagged=flagged and span is spans[0]) for span in spans)
 
     def _keep(self, placed: Piece) -> None:
         """The samples since the newest row, and at least one."""
-        first = min(int(np.searchsorted(placed.t + _ON_GRID, self.next - 1)), len(placed.t) - 1)
+        first = min(int(np.searchsorted(placed.t + ON_GRID, self.next - 1)), len(placed.t) - 1)
         last = len(placed.t) - _MOST_KEPT
         if last > first:  # a clock that nearly stands still
-            is_row = placed.t[first] - (self.next - 1) <= _ON_GRID
+            is_row = placed.t[first] - (self.next - 1) <= ON_GRID
             self._flagged = self._flagged or bool(placed.flags[first + is_row : last].any())
             first = last
-        self._last = Piece(*[array[first:].copy() for array in placed])  # the caller's array is the caller's
+        self._last = joined(placed.part(first))  # a copy: the caller's array is the caller's
 
     def _ranges(self, placed: Piece) -> list[tuple[int, int]]:
         """Rows to read: all up to the newest sample, or without the middle of a hole."""
         bridge, self._bridge = self._bridge, None
-        first, self.next = self.next, max(math.floor(float(placed.t[-1]) + _ON_GRID) + 1, self.next)
+        first, self.next = self.next, max(math.floor(float(placed.t[-1]) + ON_GRID) + 1, self.next)
         if bridge is not None and self._last is not None:
-            left, right = first + bridge, math.ceil(float(placed.t[0]) - _ON_GRID) - bridge
+            left, right = first + bridge, math.ceil(float(placed.t[0]) - ON_GRID) - bridge
             if left < right:
                 return [(first, left), (right, self.next)]
         return [(first, self.next)]
 
-    def _read(self, span: tuple[int, int], placed: Piece, n: int, *, flagged: bool) -> Stretch:
+    def _read(
+        self, span: tuple[int, int], placed: Piece, n: int, longest: tuple[float, float], *, flagged: bool
+    ) -> Stretch:
         """Values at these rows; `n` samples came before those given, and one of them flagged the first row."""
+        real, hold = longest
         beat = np.arange(*span)
-        at, rows, flags = placed
-        after = np.searchsorted(at + _ON_GRID, beat)  # the first sample that is not before the row
+        at, rows, flags, offs = placed
+        after = np.searchsorted(at + ON_GRID, beat)  # the first sample that is not before the row
         before = np.maximum(after - 1, 0)
         step = at[after] - at[before]
-        exact = (at[after] - beat <= _ON_GRID) | (step <= 0)
+        exact = (at[after] - beat <= ON_GRID) | (step <= 0)
         share = np.where(exact, 1.0, (beat - at[before]) / np.where(exact, 1.0, step))
-        share[(step > self._hold) & ~exact] = 0.0
+        share[(step > hold) & ~exact] = 0.0
         lower, upper = rows[before], rows[after]
         values = (lower + share[:, None] * (upper.astype(np.float64) - lower)).astype(np.float32)
         values[exact] = upper[exact]
@@ -131,19 +139,20 @@ class Grid:
         if flags.any():
             found[_touched(at, beat, np.where(exact, after, before), after, flags)] = SATURATED
         found[0] |= SATURATED if flagged else 0
-        found[(step > self._real) & ~exact] |= FILLED
-        return self._stretch(int(beat[0]), values, found, n + before + share * (after - before))
+        found[(step > real) & ~exact] |= FILLED
+        places: Times = n + before + share * (after - before)
+        return self._stretch(int(beat[0]), values, found, places, None if offs is None else offs[after])
 
-    def _stretch(self, first: int, rows: Rows, flags: Flags, places: Times) -> Stretch:
-        return Stretch(first, rows, flags if flags.any() else None, places if self._stamped else None)
+    def _stretch(self, first: int, rows: Rows, flags: Flags, places: Times, offs: Times | None) -> Stretch:
+        return Stretch(first, rows, flags if flags.any() else None, places if self._stamped else None, offs)
 
 
 def _touched(
     at: Times, beat: NDArray[np.int64], left: NDArray[np.intp], right: NDArray[np.intp], flags: Flags
 ) -> NDArray[np.bool_]:
     """Rows with a saturated sample among those they lie between, or among those that came since the row before."""
-    since = np.searchsorted(at + _ON_GRID, beat - 1)
-    since += at[since] - (beat - 1) <= _ON_GRID
+    since = np.searchsorted(at + ON_GRID, beat - 1)
+    since += at[since] - (beat - 1) <= ON_GRID
     flagged = np.concatenate([[0], np.cumsum(flags & SATURATED > 0)])
     touched: NDArray[np.bool_] = flagged[right + 1] > flagged[np.minimum(since, left)]
     return touched
@@ -151,4 +160,4 @@ def _touched(
 
 def _is_even(at: Times, begin: int, end: int) -> bool:
     """Whether the samples are the rows from begin to end."""
-    return len(at) == end - begin and bool((np.abs(at - np.arange(begin, end)) <= _ON_GRID).all())
+    return len(at) == end - begin and bool((np.abs(at - np.arange(begin, end)) <= ON_GRID).all())

@@ -54,7 +54,7 @@ class LowPass:
         for k in range(self._half):  # one tap at a time: a matrix product would round by the size of the chunk
             sums += self.taps[k] * (rows[k : k + n] + rows[2 * self._half - k : 2 * self._half - k + n])
         sums = sums.clip(-_LARGEST, _LARGEST)  # the filter overshoots
-        return Piece(waiting.t[:n], sums.astype(np.float32), waiting.flags[:n])
+        return waiting.part(0, n)._replace(rows=sums.astype(np.float32))
 
 
 def _low_pass(half: int, cutoff: float) -> NDArray[np.float64]:

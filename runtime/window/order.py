@@ -117,9 +117,10 @@ class Smoother:
             times.append(self._at_s)
         self._counters.clock_back += len(backs)
         bounds = [*backs, len(times)]
-        smooth = Piece(np.array(times), piece.rows, piece.flags)
+        smoothed = np.array(times)
+        smooth = Piece(smoothed, piece.rows, piece.flags, piece.t - smoothed)
         return [smooth.part(begin, end) for begin, end in zip([0, *backs], bounds, strict=True)]
 
-    def flush(self) -> Piece:
-        """Give nothing: no samples are held back here."""
-        return Piece(np.zeros(0), np.zeros((0, 0), np.float32), np.zeros(0, np.uint8))
+    def retune(self, period_s: float) -> None:
+        """The source has another rate from the next sample on."""
+        self._nominal_s = self._period_s = period_s

@@ -17,6 +17,8 @@ Times = NDArray[np.float64]  # seconds, shape (n,)
 Rows = NDArray[np.float32]  # samples or rows, shape (n, n_channels)
 Flags = NDArray[np.uint8]  # shape (n,)
 
+_RATES = 6  # that are named
+_UNEVEN, _FEW = 0.1, 64  # share of duplicates and gaps at which a cure is named; samples that say too little
 FILLED, SATURATED, PADDED = np.uint8(1), np.uint8(2), np.uint8(4)  # what a flag says of a row
 
 
@@ -32,11 +34,45 @@ class Counters:
     saturated: int = 0  # kept: at the end of the sensor's range, or beyond what is plausible
     gaps: int = 0  # steps longer than `gap_s`
     clock_back: int = 0  # times that the clock was set back
+    rate_changes: int = 0  # times that the source went on at another rate
     rows_filled: int = 0  # rows of the grid inside a hole of the samples
-    rows_dropped: int = 0  # rows that no window holds because a gap, a set-back or a lagging modality came between
+    rows_dropped: int = 0  # rows that no window holds because a gap, a set-back or another modality came between
     windows: int = 0  # given
     windows_skipped: int = 0  # not given: too little in them
     windows_not_finite: int = 0  # given, but the model's numbers for them are none: no prediction
+
+    def __post_init__(self) -> None:
+        self._rates: dict[str, None] = {}  # that the source has had, where there were several
+        self._told: tuple[float, float] | None = None  # the rate that it was told to have, and the one of its stamps
+
+    def note_change(self, before_hz: float, after_hz: float) -> None:
+        """Count that the source has another rate now."""
+        self.rate_changes += 1
+        for hz in (before_hz, after_hz):
+            if len(self._rates) < _RATES:
+                self._rates[f"{hz:.4g}"] = None
+
+    def note_told(self, told_hz: float, found_hz: float) -> None:
+        """Remember that the stamps contradict the rate that the source was told to have."""
+        self._told = told_hz, found_hz
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told of the samples' clock, a line each; none where it was as it should be."""
+        notes, uneven = [], self.gaps + self.duplicates
+        if self.rate_changes:
+            notes.append(f"the rate of the source changed {self.rate_changes} times: {', '.join(self._rates)} Hz")
+        if self._told is not None:
+            told, found = (f"{hz:.4g} Hz" for hz in self._told)
+            notes.append(
+                f"the source was told to have {told}, its time stamps say {found}: correct source_hz or leave it"
+            )
+        if uneven > _UNEVEN * max(self.samples, _FEW):
+            notes.append(
+                f"{uneven / self.samples:.0%} of the samples repeat a time stamp or follow a gap: stamps=arrival if"
+                " they are times of arrival, t= spreads what several samples share, gap=hold bridges what is lost"
+            )
+        return tuple(notes)
 
 
 class Piece(NamedTuple):
@@ -45,10 +81,12 @@ class Piece(NamedTuple):
     t: Times  # shape (n,), seconds, rising
     rows: Rows  # shape (n, n_channels)
     flags: Flags  # shape (n,)
+    off: Times | None = None  # shape (n,), seconds by which it arrived after its time; None: stamps of measurement
 
     def part(self, begin: int, end: int | None = None) -> Piece:
         """The samples from one place to another."""
-        return Piece(self.t[begin:end], self.rows[begin:end], self.flags[begin:end])
+        off = None if self.off is None else self.off[begin:end]
+        return Piece(self.t[begin:end], self.rows[begin:end], self.flags[begin:end], off)
 
     def at(self, which: NDArray[Any]) -> Piece:
         """The samples that a mask of shape (n,), or places of shape (k,), chooses."""
@@ -57,8 +95,11 @@ class Piece(NamedTuple):
 
 def joined(*pieces: Piece) -> Piece:
     """Pieces as one, each after the one before."""
-    t, rows, flags = zip(*pieces, strict=True)
-    return Piece(np.concatenate(t), np.concatenate(rows), np.concatenate(flags))
+    t, rows, flags, offs = zip(*pieces, strict=True)
+    known = [off for off in offs if off is not None]  # a piece without samples has none
+    return Piece(
+        np.concatenate(t), np.concatenate(rows), np.concatenate(flags), np.concatenate(known) if known else None
+    )
 
 
 def no_samples(n_channels: int) -> Piece:
@@ -73,13 +114,15 @@ class Stretch(NamedTuple):
     rows: Rows  # shape (n, n_channels)
     flags: Flags | None  # shape (n,); None: nothing to say of any row
     places: Times | None  # shape (n,): which sample each row lies at, as a fraction; None: a perfect clock
+    offs: Times | None = None  # shape (n,), seconds by which that sample arrived late; None: stamps of measurement
 
 
 def after(stretch: Stretch, n: int) -> Stretch:
     """All but the first n rows."""
     flags = None if stretch.flags is None else stretch.flags[n:]
     places = None if stretch.places is None else stretch.places[n:]
-    return Stretch(stretch.first + n, stretch.rows[n:], flags, places)
+    offs = None if stretch.offs is None else stretch.offs[n:]
+    return Stretch(stretch.first + n, stretch.rows[n:], flags, places, offs)
 
 
 class Quality(NamedTuple):
@@ -90,7 +133,7 @@ class Quality(NamedTuple):
     saturated: int = 0  # rows at the end of the sensor's range, or beyond what is plausible
     padded: int = 0  # rows that `flush` added
     source_hz: tuple[float, ...] = ()  # samples that came per second, holes included, per clock; () without stamps
-    jitter_s: float | None = None  # rms by which they were off an even beat; None without stamps, or if none came
+    jitter_s: float | None = None  # rms by which their stamps were off an even beat; None without any, or if none came
 
 
 PERFECT = Quality()

@@ -2,6 +2,7 @@
 
     samples  ->  readable?
              ->  Order      reordered within a bound, or the jitter of arrival smoothed away
+             ->  Rate       how fast the source is; of stamps of arrival before they are smoothed
              ->  gaps       joined, bridged, or the end of a segment
              ->  LowPass    where the source is faster than the model
              ->  Grid       rows at the model's beat: Stretch, Stretch, Segment, Stretch, ...
@@ -20,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.specs import ClockSpec
-from runtime.window.grid import REAL_PERIODS, Grid
+from runtime.window.grid import ON_GRID, REAL_PERIODS, Grid
 from runtime.window.lowpass import DECIMATES, LowPass
 from runtime.window.order import Order, Smoother
 from runtime.window.pieces import SATURATED, Counters, Piece, Rows, Stretch, Times, joined, no_samples
+from runtime.window.rate import Rate
 
 _SLACK_S = 1e-6  # stamps are rounded: a step of exactly `gap_s` is no gap
-_MEASURED_SAMPLES = 17  # from so many a source's rate is measured, where it is not given
-_FASTEST = 50.0  # times the model's rate, and as many times slower: what a measurement is believed, at most
 _LATEST_S = 1e11  # the year 5138: a stamp beyond it has another unit or is damaged
 _HELD_WINDOWS, _MOST_HELD = 4, 1 << 14  # of a clock that waits for another one to begin: windows, and samples at most
 _FILLED_WINDOWS, _FILLED_ROWS = 8, 1024  # what a step fills at most: the more of them
@@ -51,7 +51,7 @@ class Track:
         full_scale: shape (n_channels,), the largest float32 where the range of the sensor is not known.
         length: rows of a window.
         spec: what is done about an uneven clock.
-        source_hz: samples per second of the source; None measures it from the first 17 time stamps.
+        source_hz: samples per second of the source; None measures it.
         counters: of the stream.
         shared: other clocks run beside this one: the grid begins where it is told, and a gap leaves rows out of it
             instead of ending it.
@@ -70,7 +70,7 @@ class Track:
     ) -> None:
         self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
         self._spec, self._counters = spec, counters
-        self._given_hz = source_hz or (rate_hz if spec.stamps == "arrival" else None)  # times of arrival tell no rate
+        self._given_hz = None if source_hz is None else float(source_hz)
         self._most_s = max(_FILLED_WINDOWS * length, _FILLED_ROWS) / rate_hz  # that a step fills
         self._nothing = no_samples(len(full_scale))
         self._held: list[tuple[int | None, Piece]] = []  # of a grid without an origin: runs, and how far to leap before
@@ -79,9 +79,9 @@ class Track:
     def reset(self) -> None:
         """Forget everything; the next sample is the first of a new stream."""
         self._source_hz: float | None = None
-        self._order: Order | Smoother | None = None  # none for samples without time stamps
+        self._rate: Rate | None = None  # none for samples without time stamps
+        self._order: Order | Smoother | None = None  # the latter once the rate is known
         self._low_pass: LowPass | None = None
-        self._unmeasured = self._nothing
         self._index = 0  # of the next sample, where there are no time stamps
         self.restart()
 
@@ -91,7 +91,6 @@ class Track:
         self._grid: Grid | None = None
         self._counters.rows_dropped += sum(len(run.t) for _, run in self._held)
         self._held = []
-        self._let_go = 0  # of those held, dropped and counted so far
 
     @property
     def first_s(self) -> float | None:
@@ -101,20 +100,21 @@ class Track:
     def begin(self, origin_s: float) -> Out:
         """Give a shared grid its origin; the rows of the samples that waited for it."""
         held, self._held = self._held, []
-        self._counters.rows_dropped -= self._let_go  # they came before the stream began
-        self._let_go = 0
         self._grid = self._new_grid(origin_s)
         out: Out = []
         for bridge, run in held:
             if bridge is not None:
                 self._grid.leap(bridge)
-            out += [self._grid.push(run)] if len(run.t) else []
+            out += self._read(run)
         return out
 
     def _new_grid(self, origin_s: float) -> Grid:
-        hold_s = self._gap_s + _SLACK_S if self._spec.gap == "hold" else math.inf
         source_hz = self._source_hz or self._rate_hz
-        return Grid(origin_s, self._rate_hz, source_hz, hold_s, stamped=self._order is not None)
+        return Grid(origin_s, self._rate_hz, source_hz, self._hold_s, stamped=self._rate is not None)
+
+    @property
+    def _hold_s(self) -> float:
+        return self._gap_s + _SLACK_S if self._spec.gap == "hold" else math.inf
 
     @property
     def delay_s(self) -> float:
@@ -129,7 +129,9 @@ class Track:
             t: shape (n,), seconds; None: they follow one another at the source's rate.
         """
         if t is None:
-            source_hz = self._source_hz or self._settle(self._given_hz or self._rate_hz)
+            source_hz = self._source_hz or self._given_hz or self._rate_hz
+            if self._source_hz is None:
+                self._settle(source_hz)
             t = np.arange(self._index, self._index + len(rows)) / source_hz
             self._index += len(rows)
             piece = self._readable(t, rows)
@@ -137,20 +139,22 @@ class Track:
         piece = self._readable(t, rows)
         if not len(piece.t):
             return []
-        if self._order is None:
-            self._order = self._new_order()
+        if self._rate is None:
+            self._open()
+        if not isinstance(self._order, Order):
+            return self._rated(piece)
         out: Out = []
         for i, part in enumerate(self._order.push(piece)):
             if i:
                 out += self._set_back()
             if len(part.t):
-                out += self._measured(part)
+                out += self._rated(part)
         return out
 
     @property
     def is_even(self) -> bool:
         """Whether samples without time stamps that are all numbers would now be rows of the grid as they are."""
-        if self._grid is None or self._order is not None or self._source_hz != self._rate_hz:
+        if self._grid is None or self._rate is not None or self._source_hz != self._rate_hz:
             return False
         return self._grid.is_next(self._index / self._rate_hz)
 
@@ -169,10 +173,10 @@ class Track:
     def flush(self) -> Out:
         """What is still held back; nothing more comes."""
         out: Out = []
-        held = self._order.flush() if self._order else self._nothing
-        if len(held.t):
-            out += self._measured(held)
-        return out + self._measure() + self._drain()
+        if isinstance(self._order, Order):
+            held = self._order.flush()
+            out += self._rated(held) if len(held.t) else []
+        return out + self._guess() + self._drain()
 
     def _readable(self, t: Times, rows: Rows) -> Piece:
         """The samples that are numbers, with a flag on those at the end of the sensor's range."""
@@ -185,37 +189,50 @@ class Track:
         self._counters.saturated += int(np.count_nonzero(flags))
         return Piece(t, rows, flags)
 
-    def _new_order(self) -> Order | Smoother:
-        if self._spec.stamps == "arrival":
-            return Smoother(1 / (self._given_hz or self._rate_hz), self._spec, self._counters)
-        return Order(self._spec, len(self._full_scale), self._counters)
+    def _open(self) -> None:
+        """The first stamp has come."""
+        arrival = self._spec.stamps == "arrival"
+        window_s, back_s = self._length / self._rate_hz, self._spec.back_s if arrival else None
+        self._rate = Rate(self._rate_hz, window_s, self._given_hz, back_s, self._counters)
+        if not arrival:
+            self._order = Order(self._spec, len(self._full_scale), self._counters)
 
-    def _measured(self, piece: Piece) -> Out:
-        """Pass samples on as soon as the source's rate is known."""
-        if self._source_hz is not None:
-            return self._accept(piece)
-        self._unmeasured = joined(self._unmeasured, piece)
-        enough = self._given_hz is not None or len(self._unmeasured.t) >= _MEASURED_SAMPLES
-        return self._measure() if enough else []
+    def _rated(self, piece: Piece) -> Out:
+        """Samples go on as soon as the source's rate is known."""
+        return self._go_on(self._rate.take(piece)) if self._rate is not None else []
 
-    def _measure(self) -> Out:
-        """Settle the source's rate with the samples that are there, and pass them on."""
-        piece, self._unmeasured = self._unmeasured, self._nothing
-        if not len(piece.t):
-            return []
-        steps = np.diff(piece.t[:_MEASURED_SAMPLES])
-        period_s = float(np.median(steps)) if len(steps) else 1 / self._rate_hz
-        measured_hz = min(max(1 / period_s, self._rate_hz / _FASTEST), self._rate_hz * _FASTEST)
-        self._settle(self._given_hz or measured_hz)
-        return self._accept(piece)
+    def _guess(self) -> Out:
+        """Samples that wait for the rate to be known go on without."""
+        return self._go_on(self._rate.end()) if self._rate is not None else []
 
-    def _settle(self, source_hz: float) -> float:
-        self._source_hz = source_hz
+    def _go_on(self, items: list[Piece | float]) -> Out:
+        out: Out = []
+        for item in items:
+            if isinstance(item, float):
+                out += self._settle(item)
+            elif isinstance(self._order, Smoother):
+                for i, part in enumerate(self._order.push(item)):
+                    out += self._set_back() if i else []
+                    out += self._accept(part) if len(part.t) else []
+            else:
+                out += self._accept(item)
+        return out
+
+    def _settle(self, source_hz: float) -> Out:
+        """The source has this rate from the next sample on."""
+        out = self._drain()
+        self._source_hz, self._low_pass = source_hz, None
         if source_hz > DECIMATES * self._rate_hz:
             self._low_pass = LowPass(source_hz, self._rate_hz, len(self._full_scale))
         gap_s = REAL_PERIODS / source_hz if self._spec.gap_s is None else self._spec.gap_s
         self._gap_s = min(gap_s, self._most_s)
-        return source_hz
+        if self._grid is not None:
+            self._grid.retune(source_hz, self._hold_s)
+        if isinstance(self._order, Smoother):
+            self._order.retune(1 / source_hz)
+        elif self._rate is not None and self._order is None:
+            self._order = Smoother(1 / source_hz, self._spec, self._counters)
+        return out
 
     def _accept(self, piece: Piece) -> Out:
         """Samples in order, of a source whose rate is known: find the gaps between them."""
@@ -241,6 +258,9 @@ class Track:
         if not len(piece.t):
             return []
         if self._grid is not None:
+            if self._shared and piece.t[0] < self._grid.origin_s:  # before the other clocks began
+                before_s = self._grid.origin_s - (1 - ON_GRID) / self._rate_hz  # later ones are the left ends of lines
+                self._counters.rows_dropped += int(np.searchsorted(piece.t, before_s))
             return [self._grid.push(piece)]
         if self._shared:
             self._hold(piece)
@@ -259,7 +279,6 @@ class Track:
             n = min(max(int(np.searchsorted(run.t, oldest_s)), excess), len(run.t))
             excess -= n
             self._counters.rows_dropped += n
-            self._let_go += n
             self._held[:1] = [(None, run.part(n))] if n < len(run.t) else []
 
     def _gap(self, step_s: float) -> Out:
@@ -281,7 +300,7 @@ class Track:
 
     def _set_back(self) -> Out:
         """The clock was set back: what came before stands for itself."""
-        out = [*self._measure(), *self._drain()]
+        out = [*(self._guess() if isinstance(self._order, Order) else []), *self._drain()]
         self.restart()
         return [*out, Segment(math.nan)] if self._shared else out
 

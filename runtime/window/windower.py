@@ -40,8 +40,8 @@ class Windower:
         signal: what a row of samples holds.
         window: length and hop.
         clock: what is done about time stamps that are late, uneven or missing.
-        source_hz: samples per second of the source, one number or one per modality; None: measured from the first 17
-            time stamps, and the signal's rate without time stamps.
+        source_hz: samples per second of the source, one number or one per modality; None: measured by its time
+            stamps (`runtime.window.rate`), and the signal's rate without any.
         ranges: per channel, how far from 0 a sample is saturated (`Manifest.ranges`); None: at the full scales of
             the signal, where it has them.
         views: the samples of a window may be a view, which the next push changes; for who uses them at once.
@@ -322,8 +322,11 @@ class Windower:
             [int(np.count_nonzero(part & kind)) for part in flags] for kind in (FILLED, SATURATED, PADDED)
         )
         real = min((1 - (f + p) / len(part) for f, p, part in zip(filled, padded, flags, strict=True)), default=1.0)
-        lines = [buffer.line(begin) for buffer, begin in beats if buffer.has_places(begin)]
+        placed = [(buffer, begin) for buffer, begin in beats if buffer.has_places(begin)]
+        lines = [buffer.line(begin) for buffer, begin in placed]
         rates = [m.rate_hz for m in self.signal.modalities] if len(beats) > 1 else [self.signal.rate_hz]
         source_hz = tuple([slope * rate_hz for (slope, _), rate_hz in zip(lines, rates, strict=False)])
         jitters_s = [rms / hz for (_, rms), hz in zip(lines, source_hz, strict=True) if hz > _NO_RATE_HZ]
-        return Quality(real, sum(filled), sum(saturated), sum(padded), source_hz, max(jitters_s, default=None))
+        arrived_s = [s for buffer, begin in placed if (s := buffer.scatter_s(begin)) is not None]
+        jitter_s = max(arrived_s or jitters_s, default=None)
+        return Quality(real, sum(filled), sum(saturated), sum(padded), source_hz, jitter_s)

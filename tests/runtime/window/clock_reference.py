@@ -18,6 +18,7 @@ class Sample(NamedTuple):
     t: float
     row: tuple
     saturated: bool
+    hz: float | None = None  # of the source, when it came
 
 
 class Row(NamedTuple):
@@ -43,7 +44,6 @@ class Cut(NamedTuple):
 def reference(rows, t, *, rate_hz, length, hop, spec=None, source_hz=None, full_scale=math.inf, pad=None):
     """All windows of a stream of one clock, and its counters."""
     spec, counters = spec or ClockSpec(), Counter()
-    given_hz = source_hz
     if t is None:
         source_hz = source_hz or rate_hz
         t = [i / source_hz for i in range(len(rows))]
@@ -52,17 +52,20 @@ def reference(rows, t, *, rate_hz, length, hop, spec=None, source_hz=None, full_
     else:
         t = [stamp / 1e9 for stamp in t] if spec.unit == "ns" else t
         runs = in_order(readable(rows, t, full_scale, counters), spec, counters)
-        source_hz = given_hz or measured_hz(runs[0], rate_hz)
         stamped = True
+    runs = rated(runs, rate_hz, length / rate_hz, source_hz, counters)
     most_s = max(FILLED_WINDOWS * length, FILLED_ROWS) / rate_hz
-    gap_s = min(1.5 / source_hz if spec.gap_s is None else spec.gap_s, most_s)
+
+    def is_gap(before, after):
+        gap_s = 1.5 / after.hz if spec.gap_s is None else spec.gap_s
+        return after.t - before.t > min(gap_s, most_s) + SLACK_S
+
     spec = replace(spec, longest_hold_s=min(spec.longest_hold_s, most_s))
     windows = []
-    segments = [s for run in runs for s in segments_of(run, gap_s, spec, counters)]
+    segments = [s for run in runs for s in segments_of(run, is_gap, spec, counters)]
     for i, segment in enumerate(segments):
-        if source_hz > 1.25 * rate_hz:
-            segment = low_passed(segment, gap_s, source_hz, rate_hz)
-        beat = rows_of(segment, rate_hz, source_hz, gap_s, length, spec)
+        segment = low_passed(segment, is_gap, rate_hz)
+        beat = rows_of(segment, rate_hz, is_gap, length, spec)
         counters["rows_filled"] += sum(row is not None and row.filled for row in beat)
         padding = pad if i == len(segments) - 1 else None
         windows += cut(beat, segment[0].t, rate_hz, length, hop, spec, stamped, padding, counters)
@@ -113,45 +116,78 @@ def in_order(samples, spec, counters):
 
 
 def measured_hz(run, rate_hz):
-    steps = [run[i + 1].t - run[i].t for i in range(min(len(run) - 1, 16))]
-    return min(max(1 / median(steps), rate_hz / 50), rate_hz * 50) if steps else rate_hz
+    steps = [after.t - before.t for before, after in pairwise(run)]
+    return float(f"{min(max(1 / median(steps), rate_hz / 50), rate_hz * 50):.4g}") if steps else None
 
 
-def segments_of(run, gap_s, spec, counters):
+def rated(runs, rate_hz, held_s, told_hz, counters):
+    """The samples with the rate that is known when each goes on."""
+    hz, settled, out = told_hz, told_hz is not None, []
+    for run in runs:
+        begin = 0  # of the blocks; the samples before it were held back
+        if not settled:
+            known = [n for n in range(17, len(run) + 1) if n == 65 or run[n - 1].t >= run[0].t + held_s]
+            held = run[: known[0]] if known else run
+            settled, begin = bool(known), len(held) - 1
+            hz = measured_hz(held, rate_hz) or hz or rate_hz
+        out.append([])
+        for i, sample in enumerate(run):
+            out[-1].append(sample._replace(hz=hz))
+            steps = i - begin
+            if told_hz or i <= begin:
+                continue
+            for block, by in ((16, 1.5), (64, 1.05)):
+                if steps % block:
+                    continue
+                mean = (sample.t - run[i - block].t) / block
+                found = measured_hz(run[i - block : i + 1], rate_hz)
+                if max(1 / mean, found) < hz / by or min(1 / mean, found) > hz * by:
+                    counters["rate_changes"] += not hz / 1.2 <= found <= hz * 1.2
+                    hz, begin = found, i
+                    break
+            if steps == 64:
+                begin = i
+    return out
+
+
+def segments_of(run, is_gap, spec, counters):
     segments = [[run[0]]] if run else []
     for before, after in pairwise(run):
-        step = after.t - before.t
-        is_gap = step > gap_s + SLACK_S
-        counters["gaps"] += is_gap
-        if is_gap and (spec.gap == "split" or (spec.gap == "hold" and step > spec.longest_hold_s)):
+        parted = is_gap(before, after)
+        counters["gaps"] += parted
+        too_long = spec.gap == "hold" and after.t - before.t > spec.longest_hold_s
+        if parted and (spec.gap == "split" or too_long):
             segments.append([])
         segments[-1].append(after)
     return segments
 
 
-def low_passed(segment, gap_s, source_hz, rate_hz):
-    """Every stretch without a gap through the windowed sinc, its first and last sample repeated at its ends."""
-    half = round(5 * source_hz / rate_hz)
-    cutoff = 0.8 * rate_hz / source_hz
-    taps = []
+def low_passed(segment, is_gap, rate_hz):
+    """Every stretch of one rate and without a gap through the windowed sinc, its ends repeated."""
+    stretches = [[segment[0]]]
+    for before, after in pairwise(segment):
+        if is_gap(before, after) or before.hz != after.hz:
+            stretches.append([])
+        stretches[-1].append(after)
+    return [sample for stretch in stretches for sample in smoothed(stretch, rate_hz)]
+
+
+def smoothed(stretch, rate_hz):
+    source_hz = stretch[0].hz
+    if source_hz <= 1.25 * rate_hz:
+        return stretch
+    half, cutoff, taps, out = round(5 * source_hz / rate_hz), 0.8 * rate_hz / source_hz, [], []
     for k in range(-half, half + 1):
         sinc = 1.0 if k == 0 else math.sin(math.pi * cutoff * k) / (math.pi * cutoff * k)
         taps.append(sinc * (0.54 + 0.46 * math.cos(math.pi * k / half)))
-    stretches = [[segment[0]]]
-    for before, after in pairwise(segment):
-        if after.t - before.t > gap_s + SLACK_S:
-            stretches.append([])
-        stretches[-1].append(after)
-    out = []
-    for stretch in stretches:
-        for i, sample in enumerate(stretch):
-            near = [stretch[min(max(i + k, 0), len(stretch) - 1)].row for k in range(-half, half + 1)]
-            sums = [sum(w * row[c] for w, row in zip(taps, near, strict=True)) for c in range(len(sample.row))]
-            out.append(sample._replace(row=tuple(total / sum(taps) for total in sums)))
+    for i, sample in enumerate(stretch):
+        near = [stretch[min(max(i + k, 0), len(stretch) - 1)].row for k in range(-half, half + 1)]
+        sums = [sum(w * row[c] for w, row in zip(taps, near, strict=True)) for c in range(len(sample.row))]
+        out.append(sample._replace(row=tuple(total / sum(taps) for total in sums)))
     return out
 
 
-def rows_of(segment, rate_hz, source_hz, gap_s, length, spec):
+def rows_of(segment, rate_hz, is_gap, length, spec):
     """Row k lies at origin + k / rate_hz; None: in the middle of a long gap."""
     origin = segment[0].t
     places = [(sample.t - origin) * rate_hz for sample in segment]
@@ -167,17 +203,17 @@ def rows_of(segment, rate_hz, source_hz, gap_s, length, spec):
             rows.append(Row(sample.row, False, saturated, after))
             continue
         step_s = sample.t - previous.t
-        is_gap = step_s > gap_s + SLACK_S
-        if is_gap and spec.gap == "mark":
+        parted = is_gap(previous, sample)
+        if parted and spec.gap == "mark":
             first = math.floor(places[after - 1] + ON_GRID) + 1
             if first + length <= k < math.ceil(places[after] - ON_GRID) - length:
                 rows.append(None)
                 continue
         share = (k - places[after - 1]) / (places[after] - places[after - 1])
-        if is_gap and spec.gap == "hold":
+        if parted and spec.gap == "hold":
             share = 0.0
         values = tuple(a + share * (b - a) for a, b in zip(previous.row, sample.row, strict=True))
-        filled = step_s * rate_hz > 1.5 * rate_hz / source_hz + ON_GRID
+        filled = step_s * rate_hz > 1.5 * rate_hz / sample.hz + ON_GRID
         rows.append(Row(values, filled, saturated or previous.saturated, after - 1 + share))
     return rows
 

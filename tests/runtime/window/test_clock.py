@@ -132,7 +132,7 @@ CUTS = st.lists(st.integers(0, 80), max_size=10)
 WINDOWS = st.builds(WindowSpec, st.integers(1, 9), st.integers(1, 14))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(stream=streams(), clock=CLOCKS, window=WINDOWS, cuts=CUTS, pad=PADS, source_hz=st.sampled_from([None, 50, 60]))
 def test_any_chunking_of_stamped_samples_is_what_the_reference_says(stream, clock, window, cuts, pad, source_hz):
     rows, t = stream[0], in_unit(stream[1], clock.unit)
@@ -192,7 +192,7 @@ def test_any_chunking_without_stamps_is_what_the_reference_says(stream, clock, w
 @given(stream=streams(), window=WINDOWS, cuts=CUTS, timed=st.booleans())
 def test_a_recording_is_cut_as_a_stream_of_it(stream, window, cuts, timed):
     rows, t = stream[0], stream[1] if timed else None
-    windower = Windower(SIGNAL, window, source_hz=RATE_HZ)
+    windower = Windower(SIGNAL, window)
     windows = cut_windows(Recording(rows, ("acc_x", "acc_y"), RATE_HZ, t=t), SIGNAL, window)
     assert bits(pushed(windower, rows, t, cuts)) == bits(windows)
 

@@ -1,5 +1,7 @@
 """Modalities with clocks of their own: the same windows however their pushes interleave, and nothing grows."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,6 +121,52 @@ def test_how_pushes_interleave_changes_nothing(pieces, gyro_hz, gap, lost, offse
         told.append((bits(in_order_of(windower, streams, order)), windower.counters))
         told[-1][0].extend(bits(windower.flush(pad)))
     assert told[0] == told[1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from(["acc", "gyro"]), st.integers(1, 120)), max_size=12),
+    late=st.integers(-70, 70),
+    lost=st.lists(st.tuples(st.sampled_from(["acc", "gyro"]), st.integers(1, 198), st.integers(1, 40)), max_size=1),
+    gap=st.sampled_from(["split", "mark"]),
+    hop=st.integers(1, LENGTH),
+    told=st.booleans(),
+)
+def test_every_row_is_given_dropped_or_held_and_no_counter_falls(pieces, late, lost, gap, hop, told):
+    """However far one runs ahead of the other. Rows are samples here, so both can be counted by hand."""
+    windower = (
+        windower_of(clock=ClockSpec(gap=gap, least_real=1.0), hop=hop)
+        if told
+        else Windower(EVEN, WindowSpec(LENGTH, hop), ClockSpec(gap=gap, least_real=1.0))
+    )
+    streams, at = {}, {"acc": 0, "gyro": 0}
+    for name, first in (("acc", 0), ("gyro", late)):
+        rows, t = rows_of(200, len(EVEN.names_of(name)), 1), (first + np.arange(200)) / 50
+        for who, begin, many in lost:
+            if who == name:
+                rows, t = np.delete(rows, slice(begin, begin + many), axis=0), np.delete(t, slice(begin, begin + many))
+        streams[name] = rows, t
+    given, before = set(), asdict(windower.counters)
+
+    def check(windows, *, ended=False):
+        nonlocal before
+        for window in windows:
+            first = round(window.start_s * 50)
+            given.update((name, row) for name in streams for row in range(first, first + LENGTH))
+        counted = asdict(windower.counters)
+        assert all(counted[name] >= before[name] for name in counted)
+        before, pushed = counted, sum(at.values())
+        held = pushed + counted["rows_filled"] - len(given) - counted["rows_dropped"]
+        assert 0 <= held <= (0 if ended else 2 * (8 * LENGTH + 65)), (held, counted)
+
+    left = [("acc", 200), ("gyro", 200)]
+    for name, n in [*pieces, *left]:
+        rows, t = streams[name]
+        part = slice(at[name], min(at[name] + n, len(rows)))
+        at[name] = part.stop
+        check(windower.push(rows[part], t[part], name))
+    check(windower.flush(), ended=True)
+    assert windower.counters.samples == sum(len(rows) for rows, _ in streams.values())
 
 
 @pytest.mark.parametrize("gap", ["split", "mark"])

@@ -211,7 +211,7 @@ def test_labelled_windows_are_those_whose_rows_all_have_one_wanted_label(steps, 
     stamps = np.arange(n) / RATE_HZ if t is None else t
     expected = []
     cuts, _ = clock_reference.reference(
-        rows.tolist(), None if t is None else t.tolist(), rate_hz=RATE_HZ, length=length, hop=hop, source_hz=RATE_HZ
+        rows.tolist(), None if t is None else t.tolist(), rate_hz=RATE_HZ, length=length, hop=hop
     )
     for cut in cuts:
         names = set(labels[(stamps >= cut.start_s) & (stamps < cut.end_s - 0.5 / RATE_HZ)].tolist())
