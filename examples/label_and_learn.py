@@ -65,7 +65,7 @@ def learn(bundle: Bundle, day: Recording, store_path: Path) -> tuple[Scores, Sco
     adapted, report = finetune(bundle, read_store(store_path, bundle))
     after = score_outside(adapted, day, marks)
     print(f"trained   in {report.cost.seconds:.2f} s: {report.reason}")
-    print(f"the rest  {before.n} windows: macro-F1 {before.macro_f1:.3f} -> {after.macro_f1:.3f}")
+    print(f"the rest  {before.n} windows: macro-F1 {before.macro_f1:.3f} -> {after.macro_f1:.3f} {after.over}")
     return before, after
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from runtime.bundle import Bundle
 from runtime.command import table
 from runtime.errors import MissingError
+from runtime.specs import BASE
 
 _WIDTH = 78  # of the page
 _BAR = 24
@@ -69,8 +70,16 @@ def describe(path: str | Path | Bundle, version: str | None = None) -> dict[str,
         "variants": [_variant(raw, stored["files"]) for raw in stored.get("variants", ())],
         "signature": (bundle.path / "manifest.sig").is_file(),
         "files": {name: spec["bytes"] for name, spec in sorted(stored["files"].items())},
-        "versions": {"in_use": bundle.version, "personal": bundle.versions()},
+        "versions": {"in_use": bundle.version, "personal": bundle.versions(), "record": _record(bundle)},
     }
+
+
+def _record(bundle: Bundle) -> dict[str, Any] | None:
+    """What the version in use is said to have gained; None for the base, whose figures are in its provenance."""
+    if bundle.version == BASE:
+        return None
+    record = bundle.record(bundle.version)
+    return {key: record.get(key) for key in ("parent", "before", "after", "windows_per_label")}
 
 
 def _variant(raw: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +100,8 @@ def text(facts: Mapping[str, Any]) -> str:
         ("layers", _layers(facts["graph"]["layers"])),
         ("memory", _memory(facts)),
         ("files", _files(facts["files"])),
-        ("comes from", _provenance(facts["provenance"])),
+        *([("in use", _in_use(versions, len(facts["labels"])))] if versions["record"] is not None else []),
+        ("comes from", _provenance(facts["provenance"], personal=versions["record"] is not None)),
     ]
     lines = [title, "═" * min(max(len(title), 40), _WIDTH)]
     for name, content in parts:
@@ -198,8 +208,26 @@ def _files(files: Mapping[str, int]) -> list[str]:
     return [f"{name:<34}{_size(size):>9}  {_bar(size / most, _BAR - 6)}" for name, size in files.items()]
 
 
-def _provenance(raw: Mapping[str, Any]) -> list[str]:
-    return [f"{key}: {_said(value)}" for key, value in raw.items() if key != "no_training_from"]
+def _in_use(versions: Mapping[str, Any], n_classes: int) -> list[str]:
+    """What a version that was trained on this device is, with its own figures."""
+    record = versions["record"]
+    lines = [f"version {versions['in_use']}, trained on this device from {record['parent'] or 'an unknown version'}"]
+    before, after = record["before"], record["after"]
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        classes = after.get("macro_f1_classes")
+        over = f" over {classes} of {n_classes} classes" if classes is not None else ""
+        lines.append(
+            f"held-out labels: macro-F1 {_said(before.get('macro_f1'))} -> {_said(after.get('macro_f1'))}{over}"
+        )
+    if isinstance(record["windows_per_label"], Mapping):
+        lines.append(f"labelled windows: {_said({k: n for k, n in record['windows_per_label'].items() if n})}")
+    return lines
+
+
+def _provenance(raw: Mapping[str, Any], *, personal: bool) -> list[str]:
+    """How the base came to be; where another version is in use, its scores are said to be the base's."""
+    names = {"unseen_people": "unseen_people (of the base, not of the version in use)"} if personal else {}
+    return [f"{names.get(key, key)}: {_said(value)}" for key, value in raw.items() if key != "no_training_from"]
 
 
 def _said(value: Any) -> str:

@@ -90,11 +90,25 @@ def _mark(store: Store, arguments: argparse.Namespace) -> str:
         raise InputError("label", expected="a name", got=repr(label), fix="Write it in letters.")
     if not arguments.new:
         _check_label(label, store.labels)
+    over = _marked_otherwise(store, start_s, end_s, label)
     found = store.mark(start_s, end_s, label, time.time())
     return (
         f"{label}: {found.inside} windows, {_clock(start_s)} to {_clock(end_s)}; {found.straddling} that the ends cut "
-        f"are not labelled\nnext: python -m sdk.finetune BUNDLE --labels {store.path}"
+        f"are not labelled\n{over}next: python -m sdk.finetune BUNDLE --labels {store.path}"
     )
+
+
+def _marked_otherwise(store: Store, start_s: float, end_s: float, label: str) -> str:
+    """A line on what was said before of that time, which no longer counts; empty where nothing else was."""
+    seconds = dict[str, float]()
+    for span in store.spans():
+        shared_s = min(span.end_s, end_s) - max(span.start_s, start_s)
+        if shared_s > 0 and span.label != label:
+            seconds[span.label] = seconds.get(span.label, 0.0) + shared_s
+    if not seconds:
+        return ""
+    told = ", ".join(f"{s:g} s of {printable(name)}" for name, s in seconds.items())
+    return f"it counts over what was marked before: {told}; undo takes it back\n"
 
 
 def _unmark(store: Store, arguments: argparse.Namespace) -> str:

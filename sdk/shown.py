@@ -49,7 +49,10 @@ def describe_scores(scores: Scores) -> str:
     """The last line of the live table: accuracy and macro-F1, or why there are none."""
     if scores.accuracy is None or scores.macro_f1 is None:
         return "accuracy, macro-F1: not measured (no window with a true label that the bundle knows)"
-    return f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, macro-F1 {scores.macro_f1:.3f}"
+    return (
+        f"{scores.n} windows with a true label: accuracy {scores.accuracy:.3f}, "
+        f"macro-F1 {scores.macro_f1:.3f} {scores.over}"
+    )
 
 
 def describe_counters(counters: Counters) -> str:

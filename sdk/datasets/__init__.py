@@ -6,6 +6,7 @@
     iter_dataset        the same, one after the other, for data sets larger than memory
     at_position         of recordings with sensors in several places, the columns of one place
     split_by_subject    a training and a test part that share no person
+    subject_of          a person's name with the data set, hapt:1, since every data set has a person 1
     get                 download the archive
 
 In a recording accelerations are in m/s^2 and rotation rates in rad/s, columns are called acc_x ... gyro_z, and what
@@ -18,7 +19,7 @@ all of this from a shell.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +27,8 @@ from typing import Protocol, cast
 
 from runtime.errors import InputError
 from runtime.recording import Recording
-from sdk.datasets._info import DatasetInfo
+from sdk.datasets._info import NAMES, DatasetInfo
+from sdk.datasets._people import split_by_subject, subject_of
 
 __all__ = [
     "DatasetInfo",
@@ -38,36 +40,8 @@ __all__ = [
     "list_datasets",
     "load_dataset",
     "split_by_subject",
+    "subject_of",
 ]
-
-_NAMES = (
-    "basicmotions",
-    "capture24",
-    "cosmo_mhad",
-    "daphnet",
-    "goat",
-    "hapt",
-    "hhar",
-    "hugadb",
-    "mobiact",
-    "motionsense",
-    "mri",
-    "mri_radar",
-    "pamap2",
-    "pamap2_heart_rate",
-    "pvs",
-    "realworld",
-    "seglearn_watch",
-    "shoaib",
-    "sp_sw_har",
-    "uci_har",
-    "usc_had",
-    "utd_mhad",
-    "utd_mhad_depth",
-    "utd_mhad_skeleton",
-    "wisdm",
-    "wisdm_2019",
-)
 
 
 class _Reader(Protocol):
@@ -80,7 +54,7 @@ class _Reader(Protocol):
 
 def list_datasets() -> list[str]:
     """The names that `load_dataset` takes, sorted."""
-    return list(_NAMES)
+    return list(NAMES)
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -116,7 +90,7 @@ def iter_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     Raises:
         InputError: as of `load_dataset`.
     """
-    from sdk.datasets import _archive
+    from sdk.datasets import _archive, _find
     from sdk.datasets._registry import entries_of
 
     reader = _reader(name)
@@ -124,12 +98,12 @@ def iter_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
         raise InputError(
             "data_dir", expected="the folder to download into", got="none", fix="Name it: we write nowhere else."
         )
-    folder = _archive.data_folder(data_dir)
-    path = _archive.find_archive(name, folder) if folder.is_dir() or not download else None
+    folder = _find.data_folder(data_dir)
+    path = _find.find_archive(name, folder) if folder.is_dir() or not download else None
     if path is None and download:
         path = get(name, folder)
     if path is None:
-        raise _archive.no_archive(name, folder, reader.INFO.access)
+        raise _find.no_archive(name, folder, reader.INFO.access)
     with _archive.open_archive(path, entries_of(name)) as archive:
         yield from reader.read(archive)
 
@@ -179,43 +153,12 @@ def at_position(recordings: Iterable[Recording], position: str) -> list[Recordin
     return found
 
 
-def split_by_subject(
-    recordings: Iterable[Recording], test: Collection[str | int] | str | int
-) -> tuple[list[Recording], list[Recording]]:
-    """Split recordings into (train, test) so that no person is in both.
-
-    Args:
-        recordings: any number of them, left untouched.
-        test: the people to test on, as in `Recording.subject`.
-
-    Raises:
-        InputError: one of `test` is in no recording.
-    """
-    recordings = list(recordings)
-    wanted = {str(test)} if isinstance(test, str | int) else {str(subject) for subject in test}
-    known = {recording.subject for recording in recordings}
-    if unknown := wanted - known:
-        raise InputError(
-            "test",
-            expected=f"subjects among {', '.join(_natural(known)) or 'none: there are no recordings'}",
-            got=", ".join(_natural(unknown)),
-            fix="Name people who were recorded.",
-        )
-    train = [recording for recording in recordings if recording.subject not in wanted]
-    return train, [recording for recording in recordings if recording.subject in wanted]
-
-
-def _natural(names: Iterable[str]) -> list[str]:
-    """Sorted, with 2 before 10."""
-    return sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
-
-
 def _reader(name: str) -> _Reader:
-    if name not in _NAMES:
-        near = difflib.get_close_matches(name, _NAMES)
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES)
         raise InputError(
             "data set",
-            expected=f"one of {', '.join(_NAMES)}",
+            expected=f"one of {', '.join(NAMES)}",
             got=repr(name),
             fix=f"Did you mean {' or '.join(near)}?" if near else "Choose one of them.",
         )

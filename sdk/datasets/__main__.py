@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from runtime.command import DONE, FAILED, run_command
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
-from sdk.datasets._archive import data_folder, find_archive, no_archive
+from sdk.datasets._find import data_folder, find_archive, no_archive
 from sdk.datasets._info import STANDARD_GRAVITY
+from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
 from sdk.datasets._registry import entries_of
 
 QUIET_RAD_S = 0.2  # a gyroscope below this hardly moves: rest, where no label says so
@@ -153,6 +154,8 @@ def _summarise(info: DatasetInfo, recordings: Iterable[Recording]) -> dict[str, 
     """What the recordings hold, and what of it is not as `info` says."""
     seconds = np.zeros(len(info.labels) + 1)  # per label; the last: UNLABELLED
     people, rates_hz = set[str](), set[float]()
+    rates = list[tuple[float, MeasuredRate | None]]()
+    places: dict[str, set[str]] = {position: set() for position in info.positions}
     n_recordings, n_samples, rest_sum, n_rest = 0, 0, 0.0, 0
     for recording in recordings:
         labels = _labels(recording)
@@ -160,6 +163,8 @@ def _summarise(info: DatasetInfo, recordings: Iterable[Recording]) -> dict[str, 
         seconds += counts / recording.rate_hz
         people.add(recording.subject)
         rates_hz.add(recording.rate_hz)
+        rates.append((recording.rate_hz, measured_rate(recording.t)))
+        places.get(recording.name.rpartition("/")[2], set()).add(recording.subject)
         n_recordings, n_samples = n_recordings + 1, n_samples + len(labels)
         rest = _acc_at_rest(info, recording, labels)
         rest_sum, n_rest = rest_sum + float(rest.sum()), n_rest + len(rest)
@@ -170,6 +175,8 @@ def _summarise(info: DatasetInfo, recordings: Iterable[Recording]) -> dict[str, 
         "samples": n_samples,
         "rate_hz": info.signal.rate_hz,
         "rates_hz": sorted(rates_hz),
+        "measured": summary_of_rates(rates),
+        "people_at": {place: len(who) for place, who in places.items()} if any(places.values()) else None,
         "units": {modality.name: modality.unit for modality in info.signal.modalities},
         "seconds": {label: round(float(s), 2) for label, s in zip(info.labels, seconds, strict=False)},
         "unlabelled_s": round(float(seconds[-1]), 2),
@@ -217,7 +224,8 @@ def _problems(info: DatasetInfo, summary: dict[str, Any]) -> list[str]:
     problems = []
     if info.names_subjects and summary["people"] != info.n_subjects:
         problems.append(f"expected {info.n_subjects} people, got {summary['people']}")
-    if empty := [label for label, seconds in summary["seconds"].items() if not seconds]:
+    empty = [name for name, seconds in summary["seconds"].items() if not seconds and name not in info.may_be_absent]
+    if empty:
         problems.append(f"expected samples of every label, got none of {', '.join(empty)}")
     rest = summary["rest_acc_m_s2"]
     if info.has_gravity and (rest is None or abs(rest / STANDARD_GRAVITY - 1) > GRAVITY_TOLERANCE):
@@ -236,7 +244,9 @@ def _print_summary(info: DatasetInfo, summary: dict[str, Any]) -> None:
             "people": "not named" if summary["people"] is None else str(summary["people"]),
             "recordings": f"{summary['recordings']:,}",
             "samples": f"{summary['samples']:,}, {hours:.1f} h",
+            **({"worn at": _people_at(summary["people_at"])} if summary["people_at"] else {}),
             "rate": " ".join(f"{rate_hz:g}" for rate_hz in summary["rates_hz"]) + " Hz",
+            **({"measured": _measured(summary["measured"])} if summary["measured"] else {}),
             "channels": _channels(info),
             "at rest": f"not measured ({why})" if rest is None else f"|acc| {rest:.2f} m/s^2 ({when})",
             "seconds": "",
@@ -244,8 +254,23 @@ def _print_summary(info: DatasetInfo, summary: dict[str, Any]) -> None:
     )
     for label, seconds in (summary["seconds"] | {"unlabelled": summary["unlabelled_s"]}).items():
         print(f"    {label:<24}{seconds:>9,.0f}")
+    absent = [name for name in info.may_be_absent if not summary["seconds"][name]]
+    if absent:
+        print(f"  absent       {', '.join(absent)}: not in every published version")
     for problem in summary["problems"]:
         print(f"  problem      {problem}")
+
+
+def _people_at(people: dict[str, int]) -> str:
+    return ", ".join(f"{place} {n} people" for place, n in people.items())
+
+
+def _measured(rates: dict[str, Any]) -> str:
+    """What the recordings' own times say of the rate."""
+    told = f"{rates['median_hz']:g} Hz ({rates['least_hz']:g} to {rates['most_hz']:g}) by the times of the recordings"
+    off = f"{rates['off_nominal']} of {rates['recordings']} are off the nominal rate by more than {OFF:.0%}"
+    changing = f"{rates['changing']} of them change their rate" if rates["changing"] else ""
+    return "; ".join(part for part in (told, off if rates["off_nominal"] else "", changing) if part)
 
 
 def _rate(info: DatasetInfo) -> str:

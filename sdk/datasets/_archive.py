@@ -1,11 +1,11 @@
 """An archive on disk: found, checked by its hash, then read member by member in memory.
 
-    find_archive(name, folder)      which accepted file lies there
+    find_archive(name, folder)      which accepted file lies there (sdk/datasets/_find.py)
       -> open_archive(path, ...)    sha256 first: not a byte is interpreted before it is right
         -> Archive.files(pattern)   (name, bytes) of each matching member, in one pass
         -> Archive.blocks(pattern)  (name, blocks of whole lines), for members too large for memory
 
-Nothing is ever extracted to disk, so nothing half-extracted can remain. Zip, tar.xz, tar.gz, a zip inside a zip (as the
+Nothing is ever extracted to disk, so nothing half-extracted can remain. Zip, tar.xz, tar.gz, a zip inside them (as the
 UCI repository serves them) and a bare .npy look the same to the readers: a member is known by the tail of its path,
 since the official and the repacked archives differ in their top folders. The path of a member of an inner zip begins
 with that of the zip. A large inner zip is copied to an unnamed temporary file, which vanishes with its last reader.
@@ -19,7 +19,6 @@ import gzip
 import hashlib
 import io
 import lzma
-import os
 import shutil
 import sys
 import tarfile
@@ -29,12 +28,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import IO, BinaryIO, TypeVar, cast
 
 from runtime.errors import InputError
-from sdk.datasets._registry import Entry, entries_of
+from sdk.datasets._registry import Entry
 
-DATA_VARIABLE = "SENSEDGE_DATA"  # the folder with the archives, where none is given
 ARCHIVES = "a zip, tar.xz, tar.gz or npy file"
 AGAIN = "Delete the file and get the archive again."
 _BLOCK_BYTES = 1 << 20
@@ -92,15 +90,14 @@ class Archive:
             yield name, _progress(self._lines(stream), name, " MiB")
 
     def names(self) -> list[str]:
-        """The paths of all members of a zip, without those of inner zips.
+        """The paths of all members, without those of inner zips.
 
         Raises:
-            InputError: not a zip, cut off or damaged.
+            InputError: not an archive, cut off or damaged.
         """
         self._file.seek(0)
-        kind = _kind(self._file.read(1 << 10))
-        if kind != "zip":
-            raise InputError(self.path, expected="a zip file", got=kind, fix=AGAIN)
+        if _kind(self._file.read(1 << 10)) != "zip":
+            return [path for path, _ in self._members(lambda path: False, closed=True)]
         with self._one_line(), zipfile.ZipFile(self._file) as archive:
             return archive.namelist()
 
@@ -122,7 +119,7 @@ class Archive:
         if missing:
             raise self.missing(sorted(missing)[0])
 
-    def _members(self, enter: Callable[[str], bool]) -> Iterator[_Member]:
+    def _members(self, enter: Callable[[str], bool], *, closed: bool = False) -> Iterator[_Member]:
         self._file.seek(0)
         kind = _kind(self._file.read(1 << 10))
         self._file.seek(0)
@@ -130,7 +127,7 @@ class Archive:
             if kind == "zip":
                 yield from _zip_members(self._file, enter)
             elif kind in ("xz", "gz"):
-                yield from _tar_members(self._file, kind)
+                yield from _tar_members(self._file, kind, enter, closed=closed)
             elif kind == "npy":
                 yield self.path.name, lambda: io.BytesIO(self._file.read())
             else:
@@ -174,28 +171,33 @@ def _zip_members(file: BinaryIO, enter: Callable[[str], bool], above: str = "") 
             if not path.endswith(".zip"):
                 yield path, lambda info=info: cast(BinaryIO, archive.open(info))  # type: ignore[misc]
             elif "__MACOSX" not in path and enter(path):
-                with _inner_zip(archive, info) as inner:
+                with _inner_zip(archive.open(info), info.file_size) as inner:
                     yield from _zip_members(inner, enter, path + "/")
 
 
 @contextlib.contextmanager
-def _inner_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryIO]:
-    """A zip inside a zip, as a file that can be searched."""
-    large = info.file_size > _IN_MEMORY_BYTES
-    with tempfile.TemporaryFile() if large else io.BytesIO() as copy, archive.open(info) as source:
+def _inner_zip(member: IO[bytes], size_bytes: int) -> Iterator[BinaryIO]:
+    """A zip inside an archive, as a file that can be searched."""
+    large = size_bytes > _IN_MEMORY_BYTES
+    with tempfile.TemporaryFile() if large else io.BytesIO() as copy, member as source:
         shutil.copyfileobj(source, copy, _BLOCK_BYTES)
         yield cast(BinaryIO, copy)
 
 
-def _tar_members(file: BinaryIO, kind: str) -> Iterator[_Member]:
+def _tar_members(file: BinaryIO, kind: str, enter: Callable[[str], bool], *, closed: bool) -> Iterator[_Member]:
     # "r|" over our own decompressor, not "r|xz": tarfile's takes a cut-off stream for the end of the archive.
     with (
         lzma.open(file) if kind == "xz" else gzip.open(file) as stream,
         tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK_BYTES) as archive,
     ):
         for member in archive:
-            if member.isfile():
+            if not member.isfile():
+                continue
+            if closed or not member.name.endswith(".zip"):
                 yield member.name, lambda member=member: cast(BinaryIO, archive.extractfile(member))  # type: ignore[misc]
+            elif "__MACOSX" not in member.name and enter(member.name):
+                with _inner_zip(cast(IO[bytes], archive.extractfile(member)), member.size) as inner:
+                    yield from _zip_members(inner, enter, member.name + "/")
 
 
 def _accepted(name: str, patterns: Iterable[str]) -> str | None:
@@ -229,56 +231,6 @@ def _progress(items: Iterable[_Item], title: str, unit: str) -> Iterator[_Item]:
 
             items = tqdm(items, desc=title, unit=unit, leave=False)
     yield from items
-
-
-def data_folder(data_dir: str | Path | None) -> Path:
-    """The folder that was given, or else the one that the environment variable SENSEDGE_DATA names.
-
-    Raises:
-        InputError: neither.
-    """
-    if folder := data_dir or os.environ.get(DATA_VARIABLE):
-        return Path(folder)
-    raise InputError(
-        "data_dir",
-        expected="the folder that holds the archives",
-        got="none",
-        fix=f"Give it, or set the environment variable {DATA_VARIABLE}.",
-    )
-
-
-def find_archive(name: str, folder: Path) -> Path | None:
-    """The first accepted archive of data set `name` in `folder` or one of its direct subfolders, or None.
-
-    Raises:
-        InputError: `folder` is no folder.
-    """
-    if not folder.is_dir():
-        got = "a file" if folder.exists() else "nothing there"
-        raise InputError(folder, expected="the folder that holds the archives", got=got, fix="Name an existing folder.")
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    candidates = (place / entry.file for entry in entries_of(name) for place in places)
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def no_archive(name: str, folder: Path, access: str = "") -> InputError:
-    """The error for a folder without the archive of data set `name`: what would do, and how to get it.
-
-    Args:
-        name: the data set.
-        folder: where it was looked for.
-        access: where to ask, for a data set that cannot simply be downloaded.
-    """
-    entries = entries_of(name)
-    accepted = dict.fromkeys(f'"{entry.file}"' for entry in entries)
-    url = next((entry.url for entry in entries if entry.url), None)
-    get = f"Run `python -m sdk.datasets get {name} --data {folder}`, or download {url} yourself and put it there."
-    return InputError(
-        folder,
-        expected=f"there or in a direct subfolder one of {', '.join(accepted)}",
-        got="none of them",
-        fix=get if url else f"{access or 'Get the archive from its authors.'} Put the file there.",
-    )
 
 
 @contextlib.contextmanager
@@ -315,11 +267,12 @@ def check_hash(path: Path, file: BinaryIO, entries: list[Entry]) -> None:
     file.seek(0)
     kind = _kind(file.read(1 << 10))
     strange = "" if kind in _KINDS.values() else f", {kind}"
-    if len(known) == len(entries) or strange:
+    if (known and len(known) == len(entries)) or strange:
         raise InputError(
             path,
             expected=f"sha256 {' or '.join(known)}" if known else ARCHIVES,
             got=f"{got} ({size_bytes:,} bytes{strange})",
             fix="The download broke off, or the file is another one. " + AGAIN,
         )
-    warnings.warn(f"{path}: no official sha256 is known for this file; it has {got}. Going on.", stacklevel=2)
+    told = "no official sha256 is known for this file" if entries else "packed anew, for which no sha256 is known"
+    warnings.warn(f"{path}: {told}; it has {got}. Going on.", stacklevel=2)

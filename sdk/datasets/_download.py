@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 from runtime.files.atomic import TEMPORARY, fsync_folder
-from sdk.datasets._archive import check_hash, find_archive, no_archive, open_archive
+from sdk.datasets._archive import check_hash, open_archive
+from sdk.datasets._find import find_archive, no_archive
 from sdk.datasets._registry import Entry, entries_of
 
 CHUNK_BYTES = 1 << 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,35 @@ from numpy.typing import ArrayLike, NDArray
 from runtime.errors import InputError
 from runtime.recording import Recording, check_finite
 from runtime.specs import Modality, Signal
+
+NAMES = (
+    "basicmotions",
+    "capture24",
+    "cosmo_mhad",
+    "daphnet",
+    "goat",
+    "hapt",
+    "hhar",
+    "hugadb",
+    "mobiact",
+    "motionsense",
+    "mri",
+    "mri_radar",
+    "pamap2",
+    "pamap2_heart_rate",
+    "pvs",
+    "realworld",
+    "seglearn_watch",
+    "shoaib",
+    "sp_sw_har",
+    "uci_har",
+    "usc_had",
+    "utd_mhad",
+    "utd_mhad_depth",
+    "utd_mhad_skeleton",
+    "wisdm",
+    "wisdm_2019",
+)
 
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g, by definition
 RADIAN = np.pi / 180  # rad in one degree
@@ -36,8 +66,10 @@ class DatasetInfo:
     n_subjects: int
     placement: str  # which device, worn where
     test_subjects: tuple[str, ...] = ()  # people of the published test split, where there is one
+    worn: tuple[str, ...] = ()  # what is worn at each of `positions`, in words, where their names do not tell
     positions: tuple[str, ...] = ()  # what `at_position` takes, where there is more than one place on the body
     rates_hz: tuple[float, ...] = ()  # of the recordings, where they are not all at the signal's rate
+    may_be_absent: tuple[str, ...] = ()  # labels of which a published version of the archive has no sample
     has_gravity: bool = True  # False: the acceleration is without gravity, or there is none
     names_subjects: bool = True  # False: upstream does not say who is in which recording
     access: str = ""  # where to ask and what to do, where no archive can simply be downloaded
@@ -52,6 +84,7 @@ class DatasetInfo:
         *,
         t: NDArray[np.float64] | None = None,
         rate_hz: float | None = None,
+        missing: Sequence[int] = (),
     ) -> Recording:
         """A recording called `<data set>/<trial>`.
 
@@ -62,6 +95,7 @@ class DatasetInfo:
             subject: who was recorded, "" where that is not known.
             t: seconds, one per sample; None: a perfect clock.
             rate_hz: samples per second; None: the signal's.
+            missing: columns of a sensor that is known to have failed; they are NaN, which is no number for a window.
 
         Raises:
             InputError: a value is NaN or infinite, or the shapes do not fit.
@@ -76,6 +110,9 @@ class DatasetInfo:
                 fix="Get the archive again; if it stays so, it is not the published one.",
             )
         check_finite(values, self.signal.channel_names, name)
+        if missing:
+            values = values.copy()
+            values[:, list(missing)] = np.nan
         return Recording(
             samples=values,
             channels=self.signal.channel_names,

@@ -12,6 +12,7 @@ left out; a device without a common clock of both sensors gives no recording. Ra
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -45,6 +46,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=9,
     placement="eight phones in a pouch at the waist, two watches on each arm",
+    worn=("eight phones in a pouch at the waist", "two watches on each arm"),
     positions=tuple(_POSITIONS),
     rates_hz=tuple(sorted(set(RATES_HZ.values()))),
 )
@@ -69,6 +71,11 @@ def read(archive: Archive) -> Iterator[Recording]:
     for position, kind in _POSITIONS.items():
         acc = _sensor(archive, f"{kind}_accelerometer.csv")
         gyro = _sensor(archive, f"{kind}_gyroscope.csv")
+        if alone := sorted(acc.keys() ^ gyro.keys()):
+            told = ", ".join(f"{device} of {user}" for user, device in alone)
+            warnings.warn(
+                f"{archive.path}: {len(alone)} devices with one sensor only were left out: {told}.", stacklevel=2
+            )
         for key in sorted(acc.keys() & gyro.keys()):
             yield from _recordings(acc.pop(key), gyro.pop(key), key, position)
 

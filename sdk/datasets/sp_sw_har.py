@@ -16,7 +16,7 @@ from runtime.errors import InputError
 from runtime.recording import Recording
 from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
-from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, DatasetInfo, modality
 from sdk.datasets._text import code_words, read_columns
 
 _POSITIONS = {"sp": "phone", "sw": "watch"}
@@ -37,7 +37,9 @@ INFO = DatasetInfo(
     resting=("sitting",),
     n_subjects=23,
     placement="a phone in the left front pocket, a watch on the left wrist",
+    worn=("a phone in the left front pocket", "a watch on the left wrist"),
     positions=tuple(_POSITIONS.values()),
+    tested_on=ARCHIVE,
 )
 
 

@@ -5,12 +5,15 @@ of records `person,activity letter,timestamp,x,y,z;` in m/s^2 with gravity or ra
 
 One recording per person, device and activity: the accelerometer's samples, with the gyroscope interpolated to them.
 Where the gyroscope has a hole longer than GAP_S, rows are left out; an activity for which one of the sensors is
-missing, or whose times have nothing in common, gives no recording. The clocks of phone and watch are not related.
+missing, or whose times have nothing in common, gives no recording, and a device with a file of one sensor only none at
+all: a warning counts both. The clocks of phone and watch are not related. The rate is nominal: some devices recorded at
+50 or 100 Hz, or changed between 100 and 20 Hz, and the times say so.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -22,7 +25,7 @@ from runtime.recording import Recording
 from runtime.specs import Signal
 from sdk.datasets._archive import AGAIN, Archive
 from sdk.datasets._clock import Timed, in_order, side_by_side
-from sdk.datasets._info import DatasetInfo, modality
+from sdk.datasets._info import ARCHIVE, DatasetInfo, modality
 from sdk.datasets._text import code_words, read_table, read_words
 
 GAP_S = 0.5  # the longest step of the gyroscope that is interpolated over
@@ -62,7 +65,9 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=51,
     placement="a phone in the right trouser pocket, a watch on the dominant wrist",
+    worn=("a phone in the right trouser pocket", "a watch on the dominant wrist"),
     positions=_POSITIONS,
+    tested_on=ARCHIVE,
 )
 
 _CODES = {letter: i for i, letter in enumerate(_ACTIVITIES)}
@@ -77,6 +82,7 @@ def read(archive: Archive) -> Iterator[Recording]:
         InputError: a file that is missing or not as published.
     """
     waiting: dict[_Key, dict[str, _Sensor]] = defaultdict(dict)
+    left_out = 0
     patterns = [f"{device}/{kind}/data_*_{kind}_{device}.txt" for device in _POSITIONS for kind in ("accel", "gyro")]
     for name, content in archive.files(*patterns):
         where, match = f"{archive.path.name}: {name}", re.fullmatch(r"(\w+)/(\w+)/data_(\d+)_\w+\.txt", name)
@@ -86,7 +92,30 @@ def read(archive: Archive) -> Iterator[Recording]:
         sensors[match[2]] = _sensor(content, where)
         if len(sensors) == 2:
             del waiting[match[1], match[3]]
-            yield from _recordings(sensors["accel"], sensors["gyro"], device=match[1], person=match[3])
+            activities = _activities(sensors["accel"], sensors["gyro"])
+            both = list(_recordings(sensors["accel"], sensors["gyro"], device=match[1], person=match[3]))
+            left_out += activities - len(both)
+            yield from both
+    _tell(archive, waiting, left_out)
+
+
+def _tell(archive: Archive, waiting: dict[_Key, dict[str, _Sensor]], left_out: int) -> None:
+    """Warn of devices of which one sensor's file is missing, and of activities that gave no recording."""
+    told = []
+    if waiting:
+        alone = ", ".join(
+            f"{device} of {person} ({next(iter(found))} only)" for (device, person), found in waiting.items()
+        )
+        told.append(f"{len(waiting)} devices with the file of one sensor only were left out: {alone}")
+    if left_out:
+        told.append(f"{left_out} activities of a device without both sensors at one time were left out")
+    if told:
+        warnings.warn(f"{archive.path}: {'; '.join(told)}.", stacklevel=3)
+
+
+def _activities(accel: _Sensor, gyroscope: _Sensor) -> int:
+    """How many activities one of the sensors has."""
+    return len(np.union1d(accel[1], gyroscope[1]))
 
 
 def _sensor(content: bytes, where: str) -> _Sensor:

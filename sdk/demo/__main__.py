@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, run_command
+from runtime.command import DONE, note, run_command
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,9 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
         results = _demo(path, person, arguments)
         if arguments.keep is not None:
             shutil.copytree(path, arguments.keep)
+            kept = _kept(arguments.keep, person, results["version"])
     if arguments.json:
+        if arguments.keep is not None:
+            note(kept)
         print(json.dumps(results))
     else:
+        if arguments.keep is not None:
+            print(f"\n{kept}")
         print(_next(arguments.keep or DATA / "walk.bundle", _sample(person)))
     return DONE
 
@@ -89,17 +94,19 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     from runtime.specs import BASE
     from sdk import shown
     from sdk.finetune.__main__ import describe as describe_finetune
-    from sdk.scores import Tally
+    from sdk.scores import Tally, over_classes
 
     quiet = arguments.json
     say = (lambda text: None) if quiet else print
     bundle = Bundle.open(path)
     signal, unseen = bundle.manifest.signal, bundle.manifest.provenance["unseen_people"]
+    classes = unseen.get("macro_f1_classes")
+    over = f" {over_classes(classes, len(bundle.manifest.labels))}" if classes is not None else ""
     say(
         f"1. open: {bundle.manifest.name}, verified: {len(bundle.manifest.files)} files by hash, "
         f"{len(bundle.manifest.tensors)} tensors\n"
         f"   {len(bundle.manifest.labels)} activities from {', '.join(signal.channel_names)} at {signal.rate_hz:g} Hz; "
-        f"macro-F1 {unseen['macro_f1']:.3f} on people it never saw"
+        f"macro-F1 {unseen['macro_f1']:.3f}{over} on people it never saw"
     )
     replay = Replay(_sample(person), signal)
     say(f"\n2. stream: person {person}, {replay.duration_s:.0f} s, never seen by the model\n")
@@ -129,6 +136,8 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         kept, was, now = results[name]
         outcome = "" if kept.accepted else "not accepted: the base stays"
         say(f"   {_ROW.format(name, was.n, f'{was.macro_f1:.3f}', f'{now.macro_f1:.3f}', outcome)}".rstrip())
+    overs = dict.fromkeys(one.over for _, was, now in results.values() for one in (was, now))
+    say(f"   macro-F1 {' or '.join(overs)}")
 
     say("\n4. profile, in a process of its own\n")
     profiled = _profile(path, arguments)
@@ -139,10 +148,16 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         "finetune": report.to_dict(),
         "others": {"before": before.to_dict(), "after": after.to_dict()},
         "everybody": {
-            name: {"accepted": kept.accepted, "before": was.macro_f1, "after": now.macro_f1}
+            name: {
+                "accepted": kept.accepted,
+                "before": was.macro_f1,
+                "after": now.macro_f1,
+                "macro_f1_classes": [was.macro_f1_classes, now.macro_f1_classes],
+            }
             for name, (kept, was, now) in results.items()
         },
         "profile": json.loads(profiled) if quiet else None,
+        "version": report.version,
     }
 
 
@@ -188,6 +203,18 @@ def _profile(path: Path, arguments: argparse.Namespace) -> str:
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """A few rows, evenly spaced over all of them."""
     return rows[:: max(1, len(rows) // _PER_LABEL)][:_PER_LABEL]
+
+
+def _kept(bundle: Path, person: str, version: str) -> str:
+    """Which version the kept bundle is used in, and the way back."""
+    from runtime.specs import BASE
+
+    if version == BASE:
+        return f"{bundle}: the base is in use, since no version for person {person} was accepted."
+    return (
+        f"{bundle}: version {version} is in use, adapted to person {person}; back to the model as shipped: "
+        f"python -m sdk.finetune {bundle} --rollback base"
+    )
 
 
 def _next(bundle: Path, sample: Path) -> str:

@@ -65,6 +65,13 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
     what.add_argument("--prune", action="store_true", help="delete old versions; --keep N: all but the latest N (5)")
     p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
+    p.add_argument(
+        "--leave-out",
+        metavar="NAME[,...]",
+        type=_names,
+        default=(),
+        help="labels whose windows are not wanted",
+    )
     p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
     p.add_argument(
         "--l2",
@@ -141,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from runtime.bundle.versions import current_version
     from runtime.specs import BASE
+    from sdk.scores import over_classes
 
     bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     records, damaged = _records(bundle)
@@ -157,9 +165,19 @@ def _list(arguments: argparse.Namespace) -> int:
         scores = [_macro_f1(records.get(name, {}).get(when)) for when in ("before", "after")]
         rows.append((name, *scores, "damaged" if name in damaged else "in use" if current == name else ""))  # type: ignore[arg-type]
     print(table(rows, ("version", "before", "after", "")))
+    counts = {scores.get("macro_f1_classes") for scores in map(_after, records.values())} - {None}
+    if counts:
+        n_classes = len(bundle.manifest.labels)
+        print(f"macro-F1 on held-out labels, {' or '.join(over_classes(n, n_classes) for n in sorted(counts))}")
     for told in damaged.values():
         note(told)
     return DONE
+
+
+def _after(record: dict[str, Any]) -> dict[str, Any]:
+    """The scores of a version; empty where it was committed without any."""
+    after = record.get("after")
+    return after if isinstance(after, dict) else {}
 
 
 def _records(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:
@@ -244,9 +262,11 @@ def _finetune(arguments: argparse.Namespace) -> int:
             raise InputError(
                 "--recording", expected="none beside a store", got=arguments.recording, fix="Leave it out."
             )
-        data = read_store(arguments.labels, bundle)
+        data = read_store(arguments.labels, bundle, leave_out=arguments.leave_out)
     else:
-        data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
+        data = read_labels(arguments.labels, bundle.manifest, arguments.recording, leave_out=arguments.leave_out)
+    for remark in data.remarks:
+        note(remark)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
     say(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
@@ -286,7 +306,7 @@ def describe(report: Any) -> str:
     cost, training = report.cost, report.training
     lines = [
         f"labelled windows   {counts}",
-        f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f}, "
+        f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f} {_over(report)}, "
         f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
     ]
     if training is not None:
@@ -306,6 +326,15 @@ def describe(report: Any) -> str:
         f"in use             {report.version} ({report.reason})",
     ]
     return "\n".join(lines)
+
+
+def _over(report: Any) -> str:
+    """How many classes macro-F1 is the mean over; before and after, where they differ."""
+    from sdk.scores import over_classes
+
+    before, after = report.before.macro_f1_classes, report.after.macro_f1_classes
+    over = over_classes(after, len(report.windows_per_label))
+    return over if before == after else f"({before} classes before, then {over})"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class HeldOut:
     accuracy: float
     macro_f1: float
     log_loss: float  # mean negative log-probability of the true class, natural logarithm
+    macro_f1_classes: int | None = None  # macro-F1 is the mean over so many; None: not known, as in old records
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def judge(logits: Array, labels: NDArray[np.int64], weights: NDArray[np.float64]
     require_finite(logits)
     scores = score(labels, logits.argmax(axis=1), logits.shape[1])
     true = log_softmax(logits)[np.arange(len(labels)), labels]
-    return HeldOut(scores.accuracy or 0.0, scores.macro_f1 or 0.0, -float(np.average(true, weights=weights)))
+    log_loss = -float(np.average(true, weights=weights))
+    return HeldOut(scores.accuracy or 0.0, scores.macro_f1 or 0.0, log_loss, scores.macro_f1_classes)
 
 
 def blocks(labels: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:

@@ -3,19 +3,23 @@
 A file of labels is one of three things:
 
     spans       a .csv with the columns start_s, end_s, label, and optionally weight and recording (a path, relative to
-                the file); one row per span of time in which the wearer did one thing
+                the file); one row per span of time in which the wearer did one thing. Of two rows that speak of one
+                time the later one counts
     recording   a .csv or .npz recording that has a label for each sample
     store       the .db of a recorder (runtime.recorder), marked with python -m sdk.label
 
-A window belongs to a span when the whole of it lies inside.
+A window belongs to a span when the whole of it lies inside. What was guessed, left out or in conflict is in the
+`remarks` of the labelled set, which the command prints.
 """
 
 from __future__ import annotations
 
+import bisect
 import csv
 import hashlib
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -29,6 +33,8 @@ from runtime.errors import InputError
 from runtime.recording import UNLABELLED, Recording
 from runtime.recording.sensors import by_modality
 from runtime.window import LabelledWindows, Window, Windower, cut_windows
+from sdk.finetune.spans import LabelSpan, Names, conflict, painted
+from sdk.left_out import told, why_no_window
 
 _COLUMNS = ("start_s", "end_s", "label")
 _CHUNK = 16  # rows of a recording of several clocks that are pushed at once
@@ -43,6 +49,7 @@ class LabelledSet:
     labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
     weights: NDArray[np.float64]  # shape (n,)
     features: NDArray[np.float32] | None = None  # shape (n, n_features), of the encoder in use; None: from the windows
+    remarks: tuple[str, ...] = ()  # what a person should know of how the labels were read, a line each
 
     @property
     def sha256(self) -> str:
@@ -70,45 +77,65 @@ def set_apart(
     return labelled, LabelledWindows(*(column[rest] for column in windows))
 
 
-@dataclass(frozen=True)
-class _Span:
-    start_s: float
-    end_s: float
-    label: int
-    weight: float
-
-
-def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | None = None) -> LabelledSet:
+def read_labels(
+    path: str | Path, manifest: Manifest, recording: str | Path | None = None, *, leave_out: Collection[str] = ()
+) -> LabelledSet:
     """Read a file of labels and cut the recordings that it speaks of.
 
     Args:
         path: spans or a recording, see above.
         manifest: signal, window and labels of the model.
         recording: what the spans refer to, where the file has no column `recording`.
+        leave_out: labels whose windows are not wanted, such as those that the model does not have.
 
     Raises:
         InputError: a file that cannot be read, an unknown label, a span outside its recording, no window at all.
     """
     path = Path(path)
+    names = Names(manifest.labels, leave_out)
     windows: list[NDArray[np.float32]] = []
     labels: list[int] = []
     weights: list[float] = []
-    for source, spans in _sources(path, manifest, recording):
-        for cut in _cut(source, manifest):
-            for span in spans:
-                if span.start_s - _EDGE_S <= cut.start_s and cut.end_s <= span.end_s + _EDGE_S:
-                    windows.append(cut.samples)
-                    labels.append(span.label)
-                    weights.append(span.weight)
-                    break
+    without, n_recordings = Counter[str](), 0
+    for source, spans in _sources(path, manifest, recording, names):
+        found = list(_inside(source, spans, manifest))
+        n_recordings += 1
+        if not found:
+            without[_why_none(source, manifest)] += 1
+        for samples, label, weight in found:
+            windows.append(samples)
+            labels.append(label)
+            weights.append(weight)
     if not windows:
+        why = next(iter(without), "")
         raise InputError(
             path,
             expected=f"spans of at least {manifest.window_s:g} s, the length of a window",
-            got="no window that lies inside one",
+            got="no window that lies inside one" + (f": recordings {why}" if "labels" not in why and why else ""),
             fix="Label longer stretches.",
         )
-    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights))
+    remarks = [*names.remarks(), *([told(without, n_recordings)] if without else [])]
+    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights), remarks=tuple(remarks))
+
+
+def _inside(
+    source: Recording, spans: list[LabelSpan], manifest: Manifest
+) -> Iterator[tuple[NDArray[np.float32], int, float]]:
+    """The windows that lie inside one of the spans, which do not overlap, with its label and weight."""
+    ends = [span.end_s for span in spans]
+    for cut in _cut(source, manifest):
+        at = bisect.bisect_left(ends, cut.end_s - _EDGE_S)
+        if at < len(spans) and spans[at].start_s - _EDGE_S <= cut.start_s:
+            label = spans[at].label
+            if label is not None:
+                yield cut.samples, label, spans[at].weight
+
+
+def _why_none(source: Recording, manifest: Manifest) -> str:
+    """Why a recording gave no window, as the end of "... gave no window, because N"."""
+    if _cut(source, manifest):
+        return "have no window inside a span of labels"
+    return why_no_window(source, manifest.signal, manifest.window, manifest.clock)
 
 
 def _cut(source: Recording, manifest: Manifest) -> list[Window]:
@@ -123,8 +150,13 @@ def _cut(source: Recording, manifest: Manifest) -> list[Window]:
     return found + windower.flush()
 
 
-def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
+def read_store(path: str | Path, bundle: Bundle, *, leave_out: Collection[str] = ()) -> LabelledSet:
     """The marked windows of a recorder's store, in the order of time; its features where it keeps no windows.
+
+    Args:
+        path: of the store.
+        bundle: in the version to start from.
+        leave_out: labels whose windows are not wanted.
 
     Raises:
         InputError: no store, or one of another signal or window; an unknown label; nothing that was marked; features
@@ -134,6 +166,7 @@ def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
     from runtime.recorder.schema import encoder_id
 
     manifest = bundle.manifest
+    names = Names(manifest.labels, leave_out)
     with Store(path) as store:
         store.check_fits(manifest)
         spans = store.spans()
@@ -141,7 +174,9 @@ def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
         encoder = encoder_id(bundle)
         found, labels = [], []
         for span in spans:
-            label = _index(f"{path}: the mark at {datetime.fromtimestamp(span.start_s)}", span.label, manifest)
+            label = names.index(f"{path}: the mark at {datetime.fromtimestamp(span.start_s)}", span.label)
+            if label is None:
+                continue
             ends = span.start_s, span.end_s
             for entry in store.features(*ends, encoder) if keeps_features else store.windows(*ends):
                 found.append(entry.data)
@@ -156,10 +191,12 @@ def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
         )
     data, n = np.stack(found), len(found)
     windows = np.zeros((0, *manifest.window_shape), np.float32) if keeps_features else data
-    return LabelledSet(windows, np.array(labels), np.ones(n), data if keeps_features else None)
+    return LabelledSet(windows, np.array(labels), np.ones(n), data if keeps_features else None, tuple(names.remarks()))
 
 
-def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> list[tuple[Recording, list[_Span]]]:
+def _sources(
+    path: Path, manifest: Manifest, recording: str | Path | None, labels: Names
+) -> list[tuple[Recording, list[LabelSpan]]]:
     rows = _span_rows(path)
     if rows is None:
         whole = Recording.load(path, manifest.signal.rate_hz, signal=manifest.signal)
@@ -167,7 +204,8 @@ def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> li
             raise InputError(
                 path, expected=f"the columns {', '.join(_COLUMNS)}", got="a recording", fix="Leave out --recording."
             )
-        return [(whole, _spans_of_samples(whole, manifest))]
+        spans = _spans_of_samples(whole, labels)
+        return [(whole, spans if whole.is_rising else painted(spans))]
     names: dict[Path, list[tuple[str, dict[str, str]]]] = {}
     for where, row in rows:
         if not row.get("recording") and recording is None:
@@ -179,7 +217,13 @@ def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> li
     sources = []
     for name, own in names.items():
         source = Recording.load(name, manifest.signal.rate_hz, signal=manifest.signal)
-        sources.append((source, [_span(where, row, source, manifest) for where, row in own]))
+        spans = [_span(where, row, source, labels) for where, row in own]
+        if (shared := conflict(spans)) is not None:
+            labels.conflicts.append(
+                f"{path}: {shared[0]:g} s of {source.name} have two labels, first at {shared[1]:g} s; "
+                "the later line counts"
+            )
+        sources.append((source, painted(spans)))
     return sources
 
 
@@ -192,6 +236,13 @@ def _span_rows(path: Path) -> list[tuple[str, dict[str, str]]] | None:
             reader = csv.DictReader(file, skipinitialspace=True)
             found = [column for column in _COLUMNS if column in (reader.fieldnames or ())]
             if not {"start_s", "end_s"} & set(found):
+                if {"start", "end", "label"} <= set(reader.fieldnames or ()):
+                    raise InputError(
+                        f"{path}: line 1",
+                        expected=f"the columns {', '.join(_COLUMNS)}",
+                        got="start and end, without a unit",
+                        fix="Call them start_s and end_s if they are seconds.",
+                    )
                 return None
             if len(found) < len(_COLUMNS):
                 raise InputError(
@@ -200,16 +251,20 @@ def _span_rows(path: Path) -> list[tuple[str, dict[str, str]]] | None:
                     got=f"{', '.join(found)} only",
                     fix="Complete the header.",
                 )
-            return [(f"{path}: line {reader.line_num}", {k: v or "" for k, v in row.items() if k}) for row in reader]
+            rows = [(f"{path}: line {reader.line_num}", {k: v or "" for k, v in row.items() if k}) for row in reader]
+            return [(where, row) for where, row in rows if any(value.strip() for value in row.values())]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, expected="a .csv file that can be read", got=error, fix="Check the path.") from None
 
 
-def _span(where: str, row: dict[str, str], source: Recording, manifest: Manifest) -> _Span:
+def _span(where: str, row: dict[str, str], source: Recording, labels: Names) -> LabelSpan:
     try:
         start_s, end_s, weight = (float(row.get(key) or default) for key, default in _NUMBERS)
     except ValueError as error:
-        raise InputError(where, expected="numbers of seconds", got=error, fix="Repair the line.") from None
+        fix = "Repair the line."
+        if any(":" in row.get(key, "") for key in ("start_s", "end_s")):
+            fix = "Times of a clock are not taken: give seconds of the recording's own time, 75.5 for 00:01:15.5."
+        raise InputError(where, expected="numbers of seconds", got=error, fix=fix) from None
     first_s = 0.0 if source.t is None or not len(source.t) else float(source.t[0])
     last_s = first_s + source.duration_s
     if not first_s - _EDGE_S <= start_s < end_s <= last_s + _EDGE_S:
@@ -221,13 +276,13 @@ def _span(where: str, row: dict[str, str], source: Recording, manifest: Manifest
         )
     if not (math.isfinite(weight) and weight > 0):
         raise InputError(where, expected="a weight above 0", got=weight, fix="Drop the line, or weigh it.")
-    return _Span(start_s, end_s, _index(where, row["label"].strip(), manifest), weight)
+    return LabelSpan(start_s, end_s, labels.index(where, row["label"].strip()), weight)
 
 
 _NUMBERS = (("start_s", "nan"), ("end_s", "nan"), ("weight", "1"))
 
 
-def _spans_of_samples(recording: Recording, manifest: Manifest) -> list[_Span]:
+def _spans_of_samples(recording: Recording, labels: Names) -> list[LabelSpan]:
     """Runs of samples with one label, as spans."""
     if recording.labels is None:
         raise InputError(
@@ -240,19 +295,12 @@ def _spans_of_samples(recording: Recording, manifest: Manifest) -> list[_Span]:
     spans = []
     for begin, end in pairwise(edges):
         if begin < end and recording.labels[begin] != UNLABELLED:
-            label = _index(recording.name, recording.label_names[int(recording.labels[begin])], manifest)
-            spans.append(_Span(_time(recording, begin), _time(recording, end - 1) + 1 / recording.rate_hz, label, 1.0))
+            label = labels.index(recording.name, recording.label_names[int(recording.labels[begin])])
+            spans.append(
+                LabelSpan(_time(recording, begin), _time(recording, end - 1) + 1 / recording.rate_hz, label, 1.0)
+            )
     return spans
 
 
 def _time(recording: Recording, row: int) -> float:
     return row / recording.rate_hz if recording.t is None else float(recording.t[row])
-
-
-def _index(where: str, name: str, manifest: Manifest) -> int:
-    labels: Sequence[str] = manifest.labels
-    if name not in labels:
-        raise InputError(
-            where, expected=f"a label of the model: {', '.join(labels)}", got=repr(name), fix="Use the model's names."
-        )
-    return labels.index(name)

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = open_bundle(arguments.bundle, arguments.version, trust=trust_of(arguments))
     windows = _windows(bundle, arguments.labels, arguments.recording)
     found = optimize(bundle, windows, limits=limits, meter=open_meter(), progress=Progress().show)
-    say(json.dumps(found.to_dict()) if arguments.json else _text(found))
+    say(json.dumps(found.to_dict()) if arguments.json else _text(found, len(bundle.manifest.labels)))
     return DONE
 
 
@@ -82,14 +82,16 @@ def _windows(
     return None
 
 
-def _text(found: Optimized) -> str:
+def _text(found: Optimized, n_classes: int) -> str:
     header = ("candidate", "ms", "of float32", "interval", "mJ", "macro-F1", "agree", "verdict")
     rows = [_row(one, kept=one.candidate == found.chosen) for one in found.verdicts]
     share = 1 - _AGREEMENT
+    classes = [one.macro_f1_classes for one in found.verdicts if one.macro_f1_classes is not None]
+    over = f" over {', '.join(map(str, dict.fromkeys(classes)))} of {n_classes} classes" if classes else ""
     doubt = f"{found.windows} windows are too few to see {share:.0%} of wrong labels: give --labels or --recording"
     return (
         f"{table(rows, header)}\n\n{found.reason}\n"
-        f"judged by {found.judged_by} on {found.windows} windows; energy: {found.energy}; kept: {found.kept}"
+        f"judged by {found.judged_by}{over} on {found.windows} windows; energy: {found.energy}; kept: {found.kept}"
         + (f"\n{doubt}" if found.windows * share < 1 else "")
     )
 

@@ -76,6 +76,7 @@ class Verdict:
     rounds: int = 0
     joules: float | None = None  # per window, gross
     macro_f1: float | None = None
+    macro_f1_classes: int | None = None  # it is the mean over so many
     agreement: float | None = None  # share of windows with the baseline's label
 
 
@@ -228,6 +229,7 @@ def _measured(
 ) -> Verdict:
     ratio = compare(seconds[name], seconds[baseline], n_candidates)
     labels = logits[name].argmax(1)
+    scores = None if truth is None else score(truth, labels, logits[name].shape[1])
     return Verdict(
         candidate,
         "the float32 baseline",
@@ -237,7 +239,8 @@ def _measured(
         tenth=ratio.tenth,
         rounds=len(seconds[name]),
         joules=joules,
-        macro_f1=None if truth is None else score(truth, labels, logits[name].shape[1]).macro_f1,
+        macro_f1=None if scores is None else scores.macro_f1,
+        macro_f1_classes=None if scores is None else scores.macro_f1_classes,
         agreement=float((labels == logits[baseline].argmax(1)).mean()),
     )
 

@@ -12,6 +12,7 @@ project      from features to where they are compared  Projector
 
 registry     names, and what makes them                list_methods, method_info, create_method, register_method
 plan         which method, how, and what for           PretrainPlan, StudyTask
+data         which device, rate and clock; what gave no window
 views        windows to the tensors of a batch
 loop         epochs, schedule, resume                  fit
 checkpoint   weights, optimiser and epoch in one file  save_checkpoint, load_checkpoint

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from runtime.command import DONE, Progress, run_command, table
-from runtime.errors import InputError
-from runtime.specs import Signal, WindowSpec
+from runtime.command import DONE, Progress, note, run_command, table
+from runtime.errors import BundleError, InputError
+from runtime.specs import ClockSpec, Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain import (
@@ -27,6 +30,7 @@ from sdk.pretrain import (
     run_study,
     subject_folds,
 )
+from sdk.pretrain.data import chosen, modalities_at
 
 HELP = "Pretraining of an encoder, scored on people whom it never saw."
 EXAMPLES = """\
@@ -41,6 +45,8 @@ EXAMPLES = """\
                                      without the labels, which only the linear probe sees that is scored
   python -m sdk.pretrain hapt --data DIR --out runs/agree --folds 5 --method mesen --keep gyro --bundle gyro.bundle
                                      both sensors teach each other; the model is left with one
+  python -m sdk.pretrain sp_sw_har --data DIR --out runs/phone --folds 5 --position phone --clock arrival
+                                     a phone whose time stamps come in bunches; the watch is another device
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -63,6 +69,22 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
     p.add_argument("--encoder", choices=encoders, help="default: the method's")
+    p.add_argument(
+        "--position",
+        metavar="P[,P]",
+        type=_list,
+        default=(),
+        help="place on the body; several count as one device",
+    )
+    p.add_argument(
+        "--clock",
+        metavar="HOW",
+        type=clock_of,
+        help="of uneven time stamps: arrival, hold, mark, or fields such as gap=hold,gap_s=0.2; the bundle keeps it",
+    )
+    p.add_argument(
+        "--rate", metavar="HZ", type=float, help="of the recordings (default: what their times tell, else the nominal)"
+    )
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
     p.add_argument("--keep", metavar="NAMES", help="of several modalities, those that the model is left with")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
@@ -119,13 +141,14 @@ def run(arguments: argparse.Namespace) -> int:
     plan = method_info(arguments.method).plan
     info = dataset_info(arguments.dataset)
     wanted = arguments.modalities.split(",")
-    known = {modality.name: modality for modality in info.signal.modalities}
+    known = modalities_at(info, arguments.position)
     if unknown := [name for name in wanted if name not in known]:
         raise InputError("--modalities", expected=", ".join(known), got=", ".join(unknown), fix="Choose among these.")
     task = StudyTask(
         Signal(tuple(known[name] for name in wanted)),
         WindowSpec(arguments.length, arguments.hop),
         tuple(arguments.labels.split(",")) if arguments.labels else info.labels,
+        arguments.clock,
         tuple(arguments.keep.split(",")) if arguments.keep else (),
     )
     if unknown := [name for name in task.labels if name not in info.labels]:
@@ -133,7 +156,12 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     plan = replace(plan.with_settings(dict(map(_setting, arguments.settings))), arcsinh=arguments.arcsinh)
-    recordings = load_dataset(arguments.dataset, arguments.data)
+    with _warnings_as_notes():
+        recordings = load_dataset(arguments.dataset, arguments.data)
+    nominal_hz = Counter(recording.rate_hz for recording in recordings)
+    recordings = chosen(recordings, arguments.position, arguments.rate)
+    if n := sum(recording.rate_hz not in nominal_hz for recording in recordings):
+        note(f"{n} of {len(recordings)} recordings are taken at {_rates(arguments.rate)}, not at the nominal rate")
     bar = Progress()
     report = run_study(
         recordings,
@@ -162,6 +190,51 @@ def _setting(text: str) -> tuple[str, float]:
         raise InputError("--set", expected="NAME=NUMBER", got=text, fix="Write it as --set tau=0.1.") from None
 
 
+def clock_of(text: str) -> ClockSpec:
+    """A clock as the command line has it: words of `stamps` and `gap`, or fields with values, with commas.
+
+    Raises:
+        ArgumentTypeError: no such word, field or value.
+    """
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            name, value = next((field for field, words in _CLOCK_WORDS.items() if name in words), name), name
+        kind = {field.name: type(field.default) for field in fields(ClockSpec)}.get(name)
+        if kind is None or (not equals and name not in _CLOCK_WORDS):
+            words = [word for words in _CLOCK_WORDS.values() for word in words]
+            raise argparse.ArgumentTypeError(f"expected {', '.join(words)} or FIELD=VALUE, got {part!r}")
+        try:
+            given[name] = value if kind is str else float(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number of {name}, got {value!r}") from None
+    try:
+        return ClockSpec(**given)
+    except BundleError as error:
+        raise argparse.ArgumentTypeError(f"expected {error.expected}, got {error.got}") from None
+
+
+_CLOCK_WORDS = {"stamps": ("measured", "arrival"), "gap": ("split", "hold", "mark")}
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _rates(rate_hz: float | None) -> str:
+    return "the rate of their own times" if rate_hz is None else f"{rate_hz:g} Hz"
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """What a reader warns of, as one line each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: note(str(message))
+        yield
+
+
 def _splits(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> list[Split]:
     if bool(arguments.test) == bool(arguments.folds):
         raise InputError("--test, --folds", expected="one of the two", got="both or none", fix="Say whom to test on.")
@@ -171,20 +244,32 @@ def _splits(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> l
 
 
 def _text(report: dict[str, Any]) -> str:
+    labels = report["task"]["labels"]
     rows = [
-        (run["split"], run["seed"], run["n"], f"{run['accuracy']:.4f}", f"{run['macro_f1']:.4f}")
+        (run["split"], run["seed"], run["n"], f"{run['accuracy']:.4f}", f"{run['macro_f1']:.4f}", _classes(run))
         for run in report["runs"]
     ]
-    parts = [table(rows, ("split", "seed", "windows", "accuracy", "macro-F1")), ""]
+    parts = [table(rows, ("split", "seed", "windows", "accuracy", "macro-F1", f"of {len(labels)} classes")), ""]
     for name, figure in report["summary"].items():
         spread = "" if figure["std_over_seeds"] is None else f" ± {figure['std_over_seeds']:.4f} over seeds"
-        parts.append(f"{name}: {figure['mean']:.4f}{spread}, people never seen")
-    labels = report["task"]["labels"]
+        over = f" over {_told_classes(report)}" if name == "macro_f1" else ""
+        parts.append(f"{name}: {figure['mean']:.4f}{spread}{over}, people never seen")
     confusion = sum(torch.tensor(run["confusion"]) for run in report["runs"])
     counts = confusion.tolist()  # type: ignore[union-attr]
     parts += ["", "all runs together, true label by row:"]
     parts.append(table([(name, *row) for name, row in zip(labels, counts, strict=True)], ("", *labels)))
     return "\n".join(parts)
+
+
+def _told_classes(report: dict[str, Any]) -> str:
+    classes = sorted({_classes(run) for run in report["runs"]})
+    return f"{' or '.join(map(str, classes))} of {len(report['task']['labels'])} classes"
+
+
+def _classes(run: dict[str, Any]) -> int:
+    """Over how many classes a run's macro-F1 is the mean."""
+    confusion = torch.tensor(run["confusion"])
+    return int(torch.count_nonzero(confusion.sum(0) + confusion.sum(1)))
 
 
 if __name__ == "__main__":

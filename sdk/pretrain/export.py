@@ -10,10 +10,11 @@ import numpy as np
 
 from runtime.bundle import Bundle, Manifest
 from runtime.recording import Recording
-from runtime.specs import Modality, Normalise, Signal, WindowSpec
+from runtime.specs import ClockSpec, Modality, Normalise, Signal, WindowSpec
 from runtime.window import labelled_windows
-from sdk.datasets import dataset_info, split_by_subject
+from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
+from sdk.pretrain.data import place_of, placement_of
 from sdk.pretrain.front import Fronted, Scale
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
@@ -22,6 +23,7 @@ from sdk.pretrain.study import checkpoint_of
 from sdk.pretrain.views import normalised, statistics
 
 _GOLDEN_PER_CLASS = 2
+_FIGURES = ("test_subjects", "n", "accuracy", "macro_f1", "macro_f1_classes")
 
 
 def export_run(
@@ -46,7 +48,7 @@ def export_run(
     run = report["runs"][index]
     task = _task(report["task"])
     train, _ = split_by_subject(list(recordings), run["test_subjects"])
-    windows = labelled_windows(train, task.signal, task.window, task.labels)
+    windows = labelled_windows(train, task.signal, task.window, task.labels, task.clock)
     plan = PretrainPlan(**{**report["plan"], "seed": run["seed"]})
     method = create_method(plan, task)
     load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
@@ -63,12 +65,14 @@ def export_run(
         window=task.window,
         labels=task.labels,
         normalise=Normalise(*(tuple(part[i] for i in columns) for part in (normalise.mean, normalise.std))),
+        clock=task.clock or ClockSpec(),
         provenance={
             "method": plan.method,
             "plan": report["plan"] | {"seed": run["seed"]},
             "data": {"name": info.name, "title": info.title, "licence": info.licence, "citation": info.citation},
-            "placement": info.placement,
-            "unseen_people": {key: run[key] for key in ("test_subjects", "n", "accuracy", "macro_f1")},
+            "placement": placement_of(info, _positions(recordings, task, info)),
+            "windows": {place or "all": of["windows"] for place, of in report.get("data", {}).items()},
+            "unseen_people": {key: run[key] for key in _FIGURES if key in run},
         },
     )
     golden = windows.samples[np.concatenate(rows)][:, :, columns]
@@ -83,7 +87,18 @@ def export_run(
     )
 
 
+def _positions(recordings: Sequence[Recording], task: StudyTask, info: DatasetInfo) -> list[str]:
+    """The places that were used, by the names of the recordings or, where all columns were, of the modalities."""
+    used = {place_of(recording) for recording in recordings} - {""}
+    if not used:
+        names = [modality.name for modality in task.signal.modalities]
+        used = {place for place in info.positions if any(name.startswith(f"{place}_") for name in names)}
+    return [place for place in info.positions if place in used]
+
+
 def _task(raw: dict[str, Any]) -> StudyTask:
     """The task as a report holds it."""
     modalities = (Modality(**{**m, "channels": tuple(m["channels"])}) for m in raw["signal"]["modalities"])
-    return StudyTask(Signal(tuple(modalities)), WindowSpec(**raw["window"]), tuple(raw["labels"]), tuple(raw["keep"]))
+    clock = ClockSpec(**raw["clock"]) if raw.get("clock") else None
+    window, labels, keep = WindowSpec(**raw["window"]), tuple(raw["labels"]), tuple(raw.get("keep", ()))
+    return StudyTask(Signal(tuple(modalities)), window, labels, clock, keep)

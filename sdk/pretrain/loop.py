@@ -37,6 +37,7 @@ def fit(
     plan: PretrainPlan,
     *,
     checkpoint: Path | None = None,
+    data: str = "",
     report: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """Train a method in place.
@@ -46,21 +47,31 @@ def fit(
         tensors: as many as the method takes, each of shape (n, ...).
         plan: epochs, batch, rates and seed.
         checkpoint: where to keep the state after each epoch; an unfinished run found there is resumed.
+        data: a hash of what is trained on, kept in the checkpoint; empty: none.
         report: called with the number of finished epochs and the last one's mean loss.
 
     Returns:
         The mean loss of each epoch.
 
     Raises:
-        InputError: the checkpoint belongs to another plan; the loss is not a finite number; tensors of several lengths.
+        InputError: the checkpoint belongs to another plan or other data; the loss is not a finite number; tensors of
+            several lengths.
     """
     n = _length_of(tensors)
     optimiser = torch.optim.AdamW(method.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     losses: list[float] = []
+    mark = {"data": data} if data else {}
     if checkpoint is not None and checkpoint.exists():
         facts = load_checkpoint(checkpoint, method, optimiser)
         if (found := facts.get("plan")) != asdict(plan):
             raise InputError(checkpoint, expected=f"the plan {asdict(plan)}", got=found, fix="Remove the file.")
+        if data and facts.get("data", data) != data:
+            raise InputError(
+                checkpoint,
+                expected="windows as it was trained on",
+                got="others: another position, clock, rate or archive",
+                fix="Remove the file, or name another folder.",
+            )
         losses = facts["losses"]
     for epoch in range(len(losses), plan.epochs):
         losses.append(_epoch(method, optimiser, tensors, n, plan, epoch))
@@ -69,7 +80,7 @@ def fit(
                 f"epoch {epoch + 1}", expected="a finite loss", got=losses[-1], fix="Lower the learning rate."
             )
         if checkpoint is not None:
-            save_checkpoint(checkpoint, method, optimiser, {"plan": asdict(plan), "losses": losses})
+            save_checkpoint(checkpoint, method, optimiser, mark | {"plan": asdict(plan), "losses": losses})
         if report is not None:
             report(epoch + 1, losses[-1])
     method.eval()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime.errors import InputError
-from runtime.specs import Signal, WindowSpec
+from runtime.specs import ClockSpec, Signal, WindowSpec
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class StudyTask:
     signal: Signal
     window: WindowSpec
     labels: tuple[str, ...]
+    clock: ClockSpec | None = None  # what is done about gaps and uneven time stamps; None: the default
     keep: tuple[str, ...] = ()  # the modalities that the model is left with after pretraining; empty: all
 
     def __post_init__(self) -> None:

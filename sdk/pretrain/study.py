@@ -19,15 +19,17 @@ import numpy as np
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
-from runtime.window import LabelledWindows, labelled_windows
+from runtime.window import LabelledWindows
 from sdk.datasets import split_by_subject
+from sdk.datasets._people import subjects_of
+from sdk.pretrain.data import cut, fingerprint, told
 from sdk.pretrain.front import Scale
 from sdk.pretrain.loop import fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
 from sdk.pretrain.registry import create_method, method_info
 from sdk.pretrain.views import batch_of, normalised, statistics
-from sdk.scores import score
+from sdk.scores import over_classes, score
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
     Raises:
         InputError: less than 2 folds, or more than people.
     """
-    subjects = sorted({recording.subject for recording in recordings}, key=lambda name: (len(name), name))
+    subjects = sorted(subjects_of(recordings), key=lambda name: (len(name), name))
     if not 2 <= n_folds <= len(subjects):
         raise InputError(
             "folds",
@@ -85,20 +87,25 @@ def run_study(
         The report, as it is stored in report.json.
 
     Raises:
-        InputError: a split whose people are not there, or that leaves nobody to train on; a method that needs another
-            signal; a loss that is no number; a checkpoint in `out` of another plan.
+        InputError: a place without any window; a split whose people are not there, or that leaves nobody to train on; a
+            method that needs another signal; a loss that is no number; a checkpoint in `out` of another plan or of
+            other data.
     """
     out.mkdir(parents=True, exist_ok=True)
+    windows, account = cut(recordings, task)
+    for line in told(account):
+        say(line)
     runs = []
     for split in splits:
-        train, test = _windows(recordings, task, split)
+        train, test = _windows(recordings, windows, split)
         for seed in range(n_seeds):
             checkpoint = checkpoint_of(out, split.name, seed)
             name = checkpoint.stem
             scores = _run(replace(plan, seed=seed), task, train, test, checkpoint, device, partial(progress, name))
             runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
-            say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f}")
-    report = {"plan": asdict(plan), "task": asdict(task), "runs": runs, "summary": _summary(runs)}
+            over = over_classes(scores["macro_f1_classes"], len(task.labels))
+            say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
+    report = {"plan": asdict(plan), "task": asdict(task), "data": account, "runs": runs, "summary": _summary(runs)}
     write_atomic(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
     return report
 
@@ -108,10 +115,14 @@ def checkpoint_of(out: Path, split: str, seed: int) -> Path:
     return out / f"{split}-seed{seed}.safetensors"
 
 
-def _windows(recordings: Sequence[Recording], task: StudyTask, split: Split) -> tuple[LabelledWindows, LabelledWindows]:
+def _windows(
+    recordings: Sequence[Recording], windows: LabelledWindows, split: Split
+) -> tuple[LabelledWindows, LabelledWindows]:
     """Those to train on and those to test on."""
-    parts = split_by_subject(list(recordings), list(split.test_subjects))
-    train, test = (labelled_windows(part, task.signal, task.window, task.labels) for part in parts)
+    _, held_out = split_by_subject(recordings, list(split.test_subjects))
+    tested = {id(recording) for recording in held_out}
+    is_test = np.array([id(recording) in tested for recording in recordings], bool)[windows.source]
+    train, test = (LabelledWindows(*(column[rows] for column in windows)) for rows in (~is_test, is_test))
     if not (len(train.labels) and len(test.labels)):
         raise InputError(
             f"split {split.name}",
@@ -139,7 +150,14 @@ def _run(
         seen, unseen = front(seen), front(unseen)
     method = create_method(plan, task).to(device)
     batch = batch_of(method_info(plan.method).needs, task, seen, train.labels)
-    losses = fit(method, batch, plan, checkpoint=checkpoint, report=lambda n, loss: progress(n, plan.epochs, loss))
+    losses = fit(
+        method,
+        batch,
+        plan,
+        checkpoint=checkpoint,
+        data=fingerprint(train),
+        report=lambda n, loss: progress(n, plan.epochs, loss),
+    )
     classifier = classifier_of(method, task, seen, train.labels)
     scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
     return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}

@@ -102,8 +102,9 @@ def test_stream_as_text(bundle):
         assert cells[2:5] == [prediction["label"], f"{prediction['probability']:.3f}", prediction["true"]]
         assert line.endswith("<- wrong") == (prediction["label"] != prediction["true"])
     assert 0 < sum(line.endswith("<- wrong") for line in lines) < len(lines)
-    expected = f"357 windows with a true label: accuracy {scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
-    assert last == expected
+    figures = f"accuracy {scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f}"
+    assert scores["macro_f1_classes"] == 6
+    assert last == f"357 windows with a true label: {figures} over 6 of 6 classes"
     counters = json.loads(in_json[-1])["counters"]
     assert counters["windows"] == 357
     gaps, dropped = (counters[name] for name in ("gaps", "rows_dropped"))

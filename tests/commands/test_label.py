@@ -103,6 +103,7 @@ def test_marking_again_replaces_unmarking_removes_undo_goes_back(store, capsys):
     day = ("--date", "2026-11-20")
     code, out, _ = label(capsys, store, "mark", "12:00:00-12:00:40", "walking", *day)
     assert code == 0
+    assert "it counts over" not in out
     with Store(store) as read:
         starts = np.array([row.start_s for row in read.predictions(*read.span_s)])
         begin = instant("2026-11-20 12:00")
@@ -111,7 +112,8 @@ def test_marking_again_replaces_unmarking_removes_undo_goes_back(store, capsys):
         assert f"walking: {inside} windows" in out
         assert f"{cut} that the ends cut" in out
         one = read.spans()
-        label(capsys, store, "mark", "12:00:10 to 12:00:20", "sitting", *day)
+        _, out, _ = label(capsys, store, "mark", "12:00:10 to 12:00:20", "sitting", *day)
+        assert "it counts over what was marked before: 10 s of walking; undo takes it back" in out
         two = read.spans()
         assert [span.label for span in two] == ["walking", "sitting", "walking"]
         assert label(capsys, store, "unmark", "2026-11-20 12:00:15-12:00:30")[0] == 0
@@ -255,6 +257,14 @@ def test_a_label_that_the_model_does_not_know(store, tmp_path, capsys):
     assert "the mark at 2026-11-20 12:00" in done.stderr
     assert "expected a label of the model: downstairs, upstairs" in done.stderr
     assert "got 'eating'" in done.stderr
+    for span, name in SPANS:
+        label(capsys, store, "mark", span, name, "--date", "2026-11-20")
+    bundle = walk()
+    with pytest.raises(InputError, match="leave it out: --leave-out eating"):
+        read_store(store, bundle)
+    found = read_store(store, bundle, leave_out=("eating",))
+    assert found.remarks == ("labels are left out as asked: eating",)
+    assert set(found.labels.tolist()) == set(range(6))
 
 
 def test_a_store_without_marks_and_one_with_a_recording(store, tmp_path):

@@ -1,7 +1,9 @@
+import json
 import shutil
 
 import pytest
 
+from runtime.bundle import Bundle
 from tests.commands.tools import DATA, copy_bundle, environment, listing, python, write_labels
 
 COMMANDS = {
@@ -75,6 +77,9 @@ def test_the_demo_keeps_what_it_is_asked_to_keep(tmp_path, away):
     done = python("-m", "sdk.demo", "--windows", "20", "--json", "--keep", "my.bundle", cwd=places / "cwd", env=env)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (places / "cwd").iterdir()] == ["my.bundle"]
+    version = Bundle.open(places / "cwd" / "my.bundle").version
+    assert json.loads(done.stdout)["version"] == version == "0001"
+    assert "my.bundle: version 0001 is in use, adapted to person 6; back to the model as shipped:" in done.stderr
     shutil.rmtree(places / "cwd" / "my.bundle")
     assert not [path for path in places.rglob("*") if path.is_file()]
 

@@ -120,12 +120,30 @@ def hhar(bad: float = 0.0) -> Members:
     return {"Activity recognition exp.zip": zip_bytes(inner), "Still exp.zip": zip_bytes({"Still exp/x.csv": b""})}
 
 
+HUGADB_HEAD = [
+    "#Activity\twalking sitting standing_up standing ",
+    "#ActivityID\t1 5 7 8 ",
+    "#Date 10-26-17-47",
+    "\t".join(
+        [
+            *(f"{s}_{p}_{a}" for p in ("rf", "rs", "rt", "lf", "ls", "lt") for s in ("acc", "gyro") for a in "xyz"),
+            "EMG_r",
+            "EMG_l",
+            "act",
+        ]
+    ),
+]
+PEAKY = ["16384", "-32768", "0", "16384", "0"]  # and the last axis: 1 g, -2 g, 0, 1000 degrees/s, 0
+
+
+def hugadb_file(rows: list[list[str]], head: list[str] = HUGADB_HEAD) -> bytes:
+    """A file as version 2 has it: LF, tabs, a blank behind the activities and before the date."""
+    return "".join(f"{line}\n" for line in [*head, *("\t".join(row) for row in rows)]).encode()
+
+
 def hugadb(bad: float = 0.0) -> Members:
-    names = [f"{p}_{s}_{a}" for p in ("RF", "RS", "RT", "LF", "LS", "LT") for s in ("acc", "gyro") for a in "xyz"]
-    head = ["#Activity\twalking standing ", "#ActivityID\t1 8 ", "#Date\t04-13-11-06"]
-    values = ["16384", "-32768", "0", "16384", "0", f"{-8192 + bad:g}"] * 6 + ["128", "127"]
-    lines = [*head, "\t".join([*names, "R_EMG", "L_EMG", "act"]), *("\t".join([*values, act]) for act in "188")]
-    content = "\n".join(lines).encode()
+    values = [*PEAKY, f"{-8192 + bad:g}"] * 6 + ["128", "127"]
+    content = hugadb_file([[*values, act] for act in "188"])
     return {f"HuGaDB v2/Data/HuGaDB_v2_various_{person}_00.txt": content for person in ("01", "18")}
 
 
@@ -273,6 +291,12 @@ def wisdm(bad: float = 0.0) -> Members:
 
 
 def wisdm_2019(bad: float = 0.0) -> Members:
+    """As the UCI repository serves it: a zip inside a zip."""
+    inner = wisdm_2019_files(bad)
+    return {"wisdm-dataset.zip": zip_bytes(inner | {"wisdm-dataset/activity_key.txt": b"walking = A\n"})}
+
+
+def wisdm_2019_files(bad: float = 0.0) -> Members:
     """Person 1600 walks (A) and folds (S); 1650 has no gyroscope while walking."""
 
     def rows(person: int, letters: str, value: float) -> bytes:
@@ -288,7 +312,7 @@ def wisdm_2019(bad: float = 0.0) -> Members:
             for kind, letters, value in (("accel", acc, 8.0), ("gyro", gyro, 1.0)):
                 name = f"wisdm-dataset/raw/{device}/{kind}/data_{person}_{kind}_{device}.txt"
                 inner[name] = rows(person, letters, value)
-    return {"wisdm-dataset.zip": zip_bytes(inner | {"wisdm-dataset/activity_key.txt": b"walking = A\n"})}
+    return inner
 
 
 def _hapt(bad: float = 0.0) -> Members:

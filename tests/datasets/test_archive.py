@@ -13,6 +13,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.datasets import _archive, _registry, load_dataset
 from sdk.datasets._archive import Archive
+from sdk.datasets._find import find_archive
 from tests.datasets.archives import hapt_members, load_unknown, write_registry, write_tar, write_zip, zip_bytes
 
 HTML = b"\n<!DOCTYPE html><html><body>Please accept our cookies</body></html>"
@@ -71,6 +72,38 @@ def test_an_unknown_hash_warns_with_the_one_it_has(tmp_path, monkeypatch):
     register(tmp_path, monkeypatch, "hapt h.zip - -")
     with pytest.warns(UserWarning, match=f"no official sha256 is known for this file; it has {sha256(archive)}"):
         assert len(load_dataset("hapt", tmp_path)) == 2
+
+
+@pytest.mark.parametrize("file", ["a b.tar.xz", "a_b.tgz", "A+b.tar.gz"])
+def test_an_archive_in_another_container_is_found(tmp_path, monkeypatch, file):
+    """Its hash can be no official one: a warning says so, even where the official one has a hash."""
+    register(tmp_path, monkeypatch, f'hapt "a b.zip" {"0" * 64} -')
+    (tmp_path / "sub").mkdir()
+    archive = write_tar(tmp_path / "sub" / file, hapt_members(), "xz" if file.endswith("xz") else "gz")
+    with pytest.warns(UserWarning, match=f"packed anew, for which no sha256 is known; it has {sha256(archive)}"):
+        assert len(load_dataset("hapt", tmp_path)) == 2
+
+
+def test_an_accepted_archive_comes_before_one_that_was_packed_anew(tmp_path, monkeypatch):
+    write_tar(tmp_path / "h.tar.xz", hapt_members())
+    (tmp_path / "sub").mkdir()
+    archive = write_zip(tmp_path / "sub" / "h.zip", hapt_members())
+    register(tmp_path, monkeypatch, f"hapt h.zip {sha256(archive)} -")
+    assert find_archive("hapt", tmp_path) == archive
+
+
+def test_a_file_of_another_name_is_no_archive(tmp_path, monkeypatch):
+    write_tar(tmp_path / "h2.tar.xz", hapt_members())
+    register(tmp_path, monkeypatch, "hapt h.zip - -")
+    assert find_archive("hapt", tmp_path) is None
+
+
+@pytest.mark.parametrize("file", ["h.7z", "h.rar", "h.tar.bz2"])
+def test_a_container_that_is_not_read_is_named(tmp_path, monkeypatch, file):
+    (tmp_path / file).write_bytes(b"7z")
+    register(tmp_path, monkeypatch, "hapt h.zip - -")
+    with pytest.raises(InputError, match=rf"{file}: expected a zip, tar.xz or tar.gz, got another container. Pack it"):
+        load_dataset("hapt", tmp_path)
 
 
 def test_one_of_several_known_hashes_is_enough(tmp_path, monkeypatch):
@@ -207,6 +240,15 @@ def test_members_of_inner_zips_begin_with_the_path_of_the_zip(monkeypatch, in_me
     assert found == [("y_csv.zip/z_csv.zip/a.csv", b"1")]
 
 
+@pytest.mark.parametrize("in_memory_bytes", [0, 1 << 20])
+def test_zips_inside_a_tar(tmp_path, monkeypatch, in_memory_bytes):
+    """What a server serves as a zip of zips, packed anew as a tar."""
+    monkeypatch.setattr(_archive, "_IN_MEMORY_BYTES", in_memory_bytes)
+    members = {"top/one.zip": zip_bytes({"a.csv": b"1"}), "top/b.csv": b"2", "top/no.zip": zip_bytes({"a.csv": b"3"})}
+    content = write_tar(tmp_path / "n.tar.gz", members, "gz").read_bytes()
+    assert all_files(content, "*.csv", enter=lambda path: path != "top/no.zip") == [("a.csv", b"1"), ("b.csv", b"2")]
+
+
 def test_an_inner_zip_that_is_damaged_is_one_line():
     with pytest.raises(InputError, match=r"n.zip: expected a whole archive, got one .*File is not a zip file"):
         all_files(nested(), "*.csv")
@@ -220,9 +262,12 @@ def test_optional_members_may_be_missing():
         all_files(content, "a.csv", "b.csv")
 
 
-def test_names_of_a_zip():
+def test_names_of_an_archive(tmp_path):
     assert Archive(Path("n.zip"), io.BytesIO(nested())).names() == ["one/x_csv.zip", "one/y_csv.zip", "two/x_sql.zip"]
-    with pytest.raises(InputError, match=r"n.zip: expected a zip file, got a web page"):
+    inner = {"one/x_csv.zip": b"no zip", "two/y.csv": b"1"}
+    tar = write_tar(tmp_path / "n.tar.xz", inner).read_bytes()
+    assert Archive(Path("n.tar.xz"), io.BytesIO(tar)).names() == list(inner)
+    with pytest.raises(InputError, match=r"n.zip: expected a zip, tar.xz, tar.gz or npy file, got a web page"):
         Archive(Path("n.zip"), io.BytesIO(HTML)).names()
 
 

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from sdk.datasets import __main__ as command
 from sdk.datasets import _registry, list_datasets
 from tests.datasets.archives import motionsense_members, write_registry, write_zip
+from tests.datasets.formats import csv, hugadb_file, write_small
 
 
 @pytest.fixture
@@ -64,6 +66,61 @@ def test_check_in_json(capsys, folder):
     assert summary["units"]["acc"] == "m/s^2"
     assert summary["rest_acc_m_s2"] == pytest.approx(1.25**0.5 * 9.80665, abs=1e-3)
     assert len(summary["problems"]) == 3
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch, capsys):
+    """small(name, members=None): exit code and JSON of `check`, and its page, on a small archive."""
+
+    def check(name, members=None):
+        monkeypatch.setattr(_registry, "REGISTRY", write_registry(tmp_path / "registry.txt", f"{name} s.zip - -"))
+        write_small(tmp_path / "s.zip", name, members)
+        code = command.main(["check", name, "--data", str(tmp_path), "--json"])
+        (summary,) = json.loads(capsys.readouterr().out)
+        assert command.main(["check", name, "--data", str(tmp_path)]) == code
+        return code, summary, capsys.readouterr()
+
+    return check
+
+
+def test_check_does_not_ask_for_what_a_version_does_not_have(small):
+    """HuGaDB's version 2 has neither bicycles nor cars."""
+    rows = [[*["0", "0", "16384", "0", "0", "0"] * 6, "1", "1", str(act)] for act in (*range(1, 9), 10, 11)]
+    files = {f"Data/HuGaDB_v2_various_{person:02}_00.txt": hugadb_file(rows) for person in range(1, 19)}
+    code, summary, printed = small("hugadb", files)
+    assert (code, summary["problems"], summary["people"]) == (0, [], 18)
+    assert "absent       cycling, car_riding: not in every published version" in printed.out
+    del rows[3]
+    code, summary, _ = small("hugadb", {name: hugadb_file(rows) for name in files})
+    assert (code, summary["problems"]) == (1, ["expected samples of every label, got none of downstairs"])
+
+
+def test_check_measures_rates_and_counts_people_per_place(small):
+    def content(steps_ms):
+        times = 1657533977810 + np.cumsum([0, *steps_ms])
+        rows = [f"0.5,-3.5,9.1,0.1,0.2,0.3,{ms},SEATED" for ms in times.tolist()]
+        return csv("x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label", *rows)
+
+    bunches, fast = [0, 20] * 100, [10] * 400 + [10_000] + [10] * 400
+    mixed = [10] * 320 + [50] * 320
+    members = {
+        "DATA/s01/s01_01_sp.csv": content(bunches),  # 100 Hz
+        "DATA/s01/s01_01_sw.csv": content(fast),  # 100 Hz with a gap
+        "DATA/s02/s02_01_sw.csv": content([20] * 200),  # 50 Hz
+        "DATA/s03/s03_01_sw.csv": content(mixed),
+    }
+    _, summary, printed = small("sp_sw_har", members)
+    assert summary["people_at"] == {"phone": 1, "watch": 3}
+    assert summary["measured"] == {
+        "recordings": 4,
+        "least_hz": 50.0,
+        "median_hz": 80.0,  # of 50, 60, 100, 100: as many blocks at 100 as at 20
+        "most_hz": 100.0,
+        "off_nominal": 2,
+        "changing": 1,
+    }
+    assert "worn at      phone 1 people, watch 3 people" in printed.out
+    assert "2 of 4 are off the nominal rate by more than 5%; 1 of them change their rate" in printed.out
 
 
 def test_check_takes_the_folder_from_the_environment(capsys, folder, monkeypatch):

@@ -14,7 +14,21 @@ from runtime.errors import InputError
 from runtime.recording import UNLABELLED
 from sdk.datasets import _registry, at_position
 from tests.datasets.archives import G, load_unknown, write_registry, zip_bytes
-from tests.datasets.formats import SMALL, capture24, csv, hhar, mat, mri, npy, pvs, realworld, wisdm, write_small
+from tests.datasets.formats import (
+    SMALL,
+    capture24,
+    csv,
+    hhar,
+    hugadb_file,
+    mat,
+    mri,
+    npy,
+    pvs,
+    realworld,
+    wisdm,
+    wisdm_2019_files,
+    write_small,
+)
 
 DEGREE = np.pi / 180
 
@@ -182,6 +196,68 @@ def test_hugadb(read):
     assert shin.tolist() == pytest.approx([G, -2 * G, 0, 1000 * DEGREE, 0, -500 * DEGREE])
     with pytest.raises(InputError, match="line 4: expected six columns each for RF, RS, RT, LF, LS, LT"):
         read("hugadb", {"HuGaDB_v1_walking_01_00.txt": b"#\n#\n#\na\tb\n1\t2\n"})
+
+
+def test_hugadb_of_version_1(read):
+    """The columns as the authors' README has them."""
+    names = [f"{p}_{s}_{a}" for p in ("RF", "RS", "RT", "LF", "LS", "LT") for s in ("acc", "gyro") for a in "xyz"]
+    head = [
+        "#Activity\tbicycling ",
+        "#ActivityID\t9 ",
+        "#Date\t04-13-11-06",
+        "\t".join([*names, "R_EMG", "L_EMG", "act"]),
+    ]
+    members = {"Data/HuGaDB_v1_bicycling_04_02.txt": hugadb_file([["16384"] * 38 + ["9"]], head)}
+    (recording,) = read("hugadb", members).values()
+    assert (recording.name, recording.subject, words(recording)) == ("hugadb/bicycling_04_02", "4", ["cycling"])
+    assert column(recording, "left_thigh_acc_z") == pytest.approx([G])
+    swapped = [*names]
+    swapped[0], swapped[6] = swapped[6], swapped[0]  # columns of another order are not guessed at
+    head[3] = "\t".join([*swapped, "R_EMG", "L_EMG", "act"])
+    with pytest.raises(InputError, match="line 4: expected six columns each"):
+        read("hugadb", {"Data/HuGaDB_v1_bicycling_04_02.txt": hugadb_file([["16384"] * 38 + ["9"]], head)})
+    both = SMALL["hugadb"]() | members
+    with pytest.raises(InputError, match=r"expected one version of the data, got v1 and v2. Keep one"):
+        read("hugadb", both)
+
+
+def hugadb_rows(act, gyroscopes, n=60):
+    """n rows of an activity: 1 g along z everywhere, and of the gyroscopes one axis that turns, in rad/s."""
+    row = []
+    for rad_s in gyroscopes:
+        row += ["0", "0", "16384", "0", f"{round(rad_s / DEGREE / 2000 * 32768)}", "0"]
+    return [[*row, "128", "127", str(act)]] * n
+
+
+def test_corrupted_gyroscopes_of_hugadb_are_missing(read):
+    """A place whose median is above 7 rad/s in walking or on stairs; elsewhere and at rest nothing is judged."""
+    good, bad = [2.0] * 6, [2.0, 2.0, 12.0, 2.0, 2.0, 15.0]
+    files = {
+        "01_00": hugadb_rows(1, good) + hugadb_rows(6, [12.0] * 6),  # fast while sitting down only
+        "01_01": hugadb_rows(1, bad) + hugadb_rows(8, [0.1] * 6, 200),
+        "02_00": hugadb_rows(3, [6.9, 7.1, 2.0, 2.0, 2.0, 2.0]),
+        "02_01": hugadb_rows(2, [12.0] * 6) + hugadb_rows(1, [12.0] * 6, 50),  # too few steps to tell
+    }
+    members = {f"Data/HuGaDB_v2_various_{name}.txt": hugadb_file(rows) for name, rows in files.items()}
+    told = (
+        r"3 of 24 gyroscopes, in 2 of 4 recordings, are corrupted \(a median above 7 rad/s while walking or on stairs"
+        r"\), left out as missing; 1 recordings without 1 s of"
+    )
+    with pytest.warns(UserWarning, match=told):
+        found = read("hugadb", members)
+    missing = {name: np.isnan(recording.samples) for name, recording in found.items()}
+    assert {name: int(nan[0].sum()) for name, nan in missing.items()} == {
+        "various_01_00": 0,
+        "various_01_01": 6,
+        "various_02_00": 3,
+        "various_02_01": 0,
+    }
+    assert all((nan == nan[0]).all() for nan in missing.values())  # the place's whole recording
+    channels = found["various_01_01"].channels
+    assert [channels[i] for i in np.flatnonzero(missing["various_01_01"][0])] == [
+        f"{place}_gyro_{axis}" for place in ("right_thigh", "left_thigh") for axis in "xyz"
+    ]
+    assert column(found["various_01_01"], "right_thigh_acc_z") == pytest.approx([G] * 260)
 
 
 def test_mobiact(read):
@@ -411,6 +487,28 @@ def test_wisdm_2019(read):
     assert column(walk, "acc_x") == [8, 9, 10]
     assert column(walk, "gyro_x") == [1, 2, 3]
     assert walk.t.tolist() == pytest.approx([0, 0.05, 0.1], abs=1e-6)
+
+
+def test_what_wisdm_2019_leaves_out_is_said(read):
+    members = wisdm_2019_files()
+    del members["wisdm-dataset/raw/watch/accel/data_1600_accel_watch.txt"]
+    del members["wisdm-dataset/raw/phone/gyro/data_1650_gyro_phone.txt"]
+    told = (
+        r"2 devices with the file of one sensor only were left out: "
+        r"phone of 1650 \(accel only\), watch of 1600 \(gyro only\); 1 activities"
+    )
+    with pytest.warns(UserWarning, match=told):
+        assert set(read("wisdm_2019", members)) == {"1600_A/phone", "1600_S/phone", "1650_S/watch"}
+
+
+def test_devices_of_hhar_with_one_sensor_are_said(read):
+    members = hhar()
+    inner = zipfile.ZipFile(io.BytesIO(members["Activity recognition exp.zip"]))
+    files = {name: inner.read(name) for name in inner.namelist()}
+    acc = next(name for name in files if name.endswith("Watch_accelerometer.csv"))
+    files[acc] = files[acc] + files[acc].splitlines(keepends=True)[1].replace(b",a,", b",c,")
+    with pytest.warns(UserWarning, match="1 devices with one sensor only were left out: gear_2 of c"):
+        read("hhar", members | {"Activity recognition exp.zip": zip_bytes(files)})
 
 
 def test_line_numbers_are_those_of_the_file(read):

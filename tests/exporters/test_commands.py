@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -176,6 +177,32 @@ def test_the_page_and_the_picture(exported, tmp_path, capsys):
     assert sum(facts["files"].values()) == sum(
         p.stat().st_size for p in exported("fcn").path.rglob("*") if p.is_file() and p.name != "manifest.json"
     )
+
+
+def test_the_page_of_a_version_has_its_own_figures(exported, tmp_path):
+    """The scores in the provenance are the base's, and are called so."""
+    path = shutil.copytree(exported("fcn").path, tmp_path / "own.bundle")
+    stored = json.loads((path / "manifest.json").read_text())
+    stored["provenance"]["unseen_people"] = {"macro_f1": 0.5}
+    (path / "manifest.json").write_text(json.dumps(stored))
+    base = Bundle.open(path)
+    assert "unseen_people: macro_f1 0.5" in text(describe(path))
+    assert describe(path)["versions"]["record"] is None
+    before, after = {"macro_f1": 0.25}, {"macro_f1": 0.75, "macro_f1_classes": 2}
+    bias = base.manifest.head.bias
+    record = {"parent": "base", "before": before, "after": after, "windows_per_label": {"a": 3, "b": 0}}
+    base.commit({bias: base.tensor(bias) + 1}, record)
+    page = " ".join(text(describe(path)).split())
+    for words in (
+        "in use version 0001, trained on this device from base",
+        f"held-out labels: macro-F1 0.25 -> 0.75 over 2 of {len(base.manifest.labels)} classes",
+        "labelled windows: a 3",
+        "unseen_people (of the base, not of the version in use): macro_f1 0.5",
+    ):
+        assert words in page
+    assert "in use     version" not in text(describe(path, "base"))
+    Bundle.open(path, "0001").commit({bias: base.tensor(bias)}, {})  # a record of somebody who kept no scores
+    assert "version 0002, trained on this device from an unknown version" in text(describe(path))
 
 
 def test_without_onnx_the_install_line(exported, monkeypatch):

@@ -1,6 +1,9 @@
 import hashlib
 import json
+import re
 import shutil
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +49,7 @@ def write_spans(path, *lines, header="start_s,end_s,label"):
 
 
 def naive(recording, spans):
-    """Windows that lie inside a span, by comparing every start with every span."""
+    """Windows all of whose instants have one label and weight, the last span's of those that hold the instant."""
     times = np.arange(len(recording.samples)) / RATE_HZ if recording.t is None else recording.t
     found, begin = [], 0
     while begin + LENGTH <= len(times):
@@ -55,9 +58,12 @@ def naive(recording, spans):
         if len(gaps):  # a new segment starts after the gap
             begin += int(gaps[0]) + 1
             continue
-        inside = [s for s in spans if s[0] <= stretch[0] + 1e-6 and stretch[-1] + 1 / RATE_HZ <= s[1] + 1e-6]
-        if inside:
-            found.append((recording.samples[begin : begin + LENGTH], inside[0][2], inside[0][3]))
+        first, last = stretch[0], stretch[-1] + 1 / RATE_HZ
+        edges = sorted({first, last, *(edge for s in spans for edge in s[:2] if first < edge < last)})
+        middles = [(a + b) / 2 for a, b in pairwise(edges) if b - a > 2e-6]
+        said = {([None] + [s[2:] for s in spans if s[0] <= at <= s[1]])[-1] for at in middles}
+        if len(said) == 1 and None not in said:
+            found.append((recording.samples[begin : begin + LENGTH], *said.pop()))
         begin += HOP
     return found
 
@@ -111,6 +117,71 @@ def test_spaces_and_a_byte_order_mark_do_not_matter(tmp_path):
     path = tmp_path / "l.csv"
     path.write_text("start_s, end_s, label\n0, 4, walk \n", encoding="utf-8-sig")
     check(read_labels(path, MANIFEST, tmp_path / "r.npz"), naive(recording, [(0, 4, "walk", 1.0)]))
+
+
+CONFLICTS = {  # lines, windows of sit and walk, what is said; windows of 0.8 s begin every 0.3 s of 10 s
+    "wrong line first": (("0,10,walk", "0,5,sit", "5,10,walk"), (15, 14), "5 s of .* two labels, first at 0 s"),
+    "wrong line last": (("0,5,sit", "5,10,walk", "0,10,walk"), (0, 31), "5 s of .* two labels, first at 0 s"),
+    "in part": (("0,5,sit", "4,10,walk"), (11, 17), "1 s of .* two labels, first at 4 s; the later line counts"),
+    "three": (("0,10,sit", "4,6,walk", "0,10,sit"), (31, 0), "2 s of .* two labels, first at 4 s"),
+    "none": (("0,5,sit", "5,10,sit", "2,3,sit"), (31, 0), None),
+}
+
+
+@pytest.mark.parametrize("name", CONFLICTS)
+def test_of_two_lines_the_later_one_counts(tmp_path, name):
+    lines, expected, said = CONFLICTS[name]
+    save(tmp_path / "r.npz")
+    found = read_labels(write_spans(tmp_path / "l.csv", *lines), MANIFEST, tmp_path / "r.npz")
+    assert tuple(np.bincount(found.labels, minlength=3)[:2]) == expected
+    assert len(found.remarks) == (said is not None)
+    assert said is None or re.search(said, found.remarks[0])
+
+
+def test_names_in_another_spelling_are_taken_and_said(tmp_path):
+    recording = save(tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", "0,4,Walk", "4,8,SIT ", "8,10,run")
+    found = read_labels(path, MANIFEST, tmp_path / "r.npz")
+    check(found, naive(recording, [(0, 4, "walk", 1.0), (4, 8, "sit", 1.0), (8, 10, "run", 1.0)]))
+    assert found.remarks == ("labels are taken for the model's of another spelling: 'Walk' is walk, 'SIT' is sit",)
+    both = replace(MANIFEST, labels=("walk", "Walk", "WALK"))
+    assert set(read_labels(write_spans(path, "0,4,Walk"), both, tmp_path / "r.npz").labels) == {1}
+    with pytest.raises(InputError, match=r"got 'wAlK'\. .* leave it out: --leave-out wAlK\."):
+        read_labels(write_spans(path, "0,4,wAlK"), both, tmp_path / "r.npz")
+
+
+def test_labels_that_are_left_out(tmp_path):
+    """One that is left out takes labels away, as a later line does."""
+    recording = save(tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", "0,10,walk", "4,5,none", ",,", "8,10,waving")
+    with pytest.raises(InputError, match=r"line 3: expected a label of the model: .* leave it out: --leave-out none\."):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+    found = read_labels(path, MANIFEST, tmp_path / "r.npz", leave_out=("none", "waving"))
+    check(found, naive(recording, [(0, 4, "walk", 1.0), (5, 8, "walk", 1.0)]))
+    assert found.remarks == ("labels are left out as asked: none, waving",)
+
+
+def test_recordings_without_a_window_are_counted(tmp_path):
+    for i, name in enumerate("ab"):
+        save(tmp_path / f"{name}.npz", seed=i)
+    save(tmp_path / "c.npz", n=7)
+    save(tmp_path / "d.npz", t=np.arange(100) * 1.0)
+    lines = ["0,4,walk,a.npz", "0,0.5,walk,b.npz", "0,0.7,walk,c.npz", "0,50,walk,d.npz"]
+    path = write_spans(tmp_path / "l.csv", *lines, header="start_s,end_s,label,recording")
+    (told,) = read_labels(path, MANIFEST).remarks
+    assert told.startswith("3 of 4 recordings gave no window, because ")
+    for reason in ("1 have no window inside a span", "1 are shorter than a window of 0.8 s", "1 have time stamps that"):
+        assert reason in told
+
+
+def test_times_of_a_clock_are_named(tmp_path):
+    save(tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", "00:00:01,00:00:04,sit")
+    with pytest.raises(InputError, match=r"line 2: expected numbers of seconds, .* 75\.5 for 00:01:15\.5"):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", "r.npz,sit,0,4", header="video,label,start,end")
+    with pytest.raises(InputError, match=r"line 1: expected the columns .* got start and end, without a unit"):
+        read_labels(path, MANIFEST, tmp_path / "r.npz")
 
 
 def test_labelled_npz(tmp_path):

@@ -278,6 +278,22 @@ def test_scores_are_scikit_learns(pairs, more):
     assert json.loads(json.dumps(scores.to_dict()))["macro_f1"] == scores.macro_f1
 
 
+@pytest.mark.parametrize(
+    ("true", "predicted", "macro_f1", "over"),
+    [
+        ([0, 1, 1], [0, 1, 1], 1.0, "over 2 of 3 classes"),  # the third has no window and was never predicted
+        ([0, 1, 1], [0, 1, 2], (1 + 2 / 3 + 0) / 3, "over 3 of 3 classes, 1 of them never true"),
+        ([0, 1, 2], [0, 1, 1], (1 + 2 / 3 + 0) / 3, "over 3 of 3 classes"),
+        ([1], [1], 1.0, "over 1 of 3 classes"),
+        ([], [], None, "over 0 of 3 classes"),
+    ],
+)
+def test_macro_f1_says_over_how_many_classes_it_is(true, predicted, macro_f1, over):
+    scores = score(true, predicted, 3)
+    assert (scores.macro_f1, scores.over) == (None if macro_f1 is None else pytest.approx(macro_f1), over)
+    assert scores.to_dict()["macro_f1_classes"] == int(over.split()[1])
+
+
 def test_scores_of_nothing_are_missing():
     scores = score([], [], 3)
     assert (scores.n, scores.accuracy, scores.macro_f1) == (0, None, None)
