@@ -8,6 +8,7 @@ FUZZ := .venv-fuzz
 FUZZ_S ?= 60
 MUTANTS ?= 40
 SEED ?= 0
+JOBS ?= 1
 BUNDLE := sdk/demo/data/walk.bundle
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -59,9 +60,11 @@ fuzz: $(FUZZ)/.installed
 	        build/fuzz/$$reader || exit 1; \
 	done
 
-# In a copy of the checkout; each takes as long as the tests of its module.
+# In copies of the checkout. What was found stays in build/mutants.jsonl: the same command goes on where it was stopped.
 mutants: $(DEV)/.installed
-	$(DEV)/bin/python -m tests.mutants --n $(MUTANTS) --seed $(SEED)
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m tests.mutants --n $(MUTANTS) --seed $(SEED) --jobs $(JOBS) \
+	    --keep build/mutants.jsonl
 
 # ON is put before the command; bundles are exported here, as a device has no torch.
 test-device: $(DEV)/.installed
