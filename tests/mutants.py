@@ -310,6 +310,8 @@ class Bench:
 
     def _end(self, server: Server, mutant: Mutant, tests: list[str], noticed: str) -> str:
         clean = self.clean(server, mutant.module, tests)
+        if not clean:
+            return "unclear"
         slowest_s = max(test.seconds for test in clean)  # it may have made what others find made
         limits_s = {test.name: LEAST_LIMIT_S + SLOWER * (slowest_s + test.seconds) for test in ordered(mutant, clean)}
         with server.changed(mutant):
@@ -321,18 +323,22 @@ class Bench:
         return None if module.startswith("exporters/") else str(self._bundles)
 
     def clean(self, server: Server, module: str, tests: list[str]) -> list[Clean]:
-        """The tests without any fault: they pass."""
+        """The tests without any fault; none, if one of them fails: then they can tell nothing."""
         key = (*tests, self._kept(module))
         with self._lock:
             if key not in self._clean:
                 answer = server.ask(tests=tests, bundles=self._kept(module), watch=True)
                 if answer["code"]:
                     end = (server.base / "log").read_text(errors="replace")[-4000:]
-                    raise SystemExit(f"{end}\n{' '.join(tests)} fails without any mutant: mend that first")
-                self._clean[key] = [
-                    Clean(name, told["s"], frozenset(map(tuple, told["reached"])))
-                    for name, told in answer["tests"].items()
-                ]
+                    print(f"{end}\n{' '.join(tests)} fails without any mutant", file=sys.stderr, flush=True)
+                self._clean[key] = (
+                    []
+                    if answer["code"]
+                    else [
+                        Clean(name, told["s"], frozenset(map(tuple, told["reached"])))
+                        for name, told in answer["tests"].items()
+                    ]
+                )
             return self._clean[key]
 
     def close(self) -> None:
@@ -356,13 +362,18 @@ def run(
     tell: Callable[[Result], None] = lambda result: None,
     time_s: float | None = None,
 ) -> list[Result]:
-    """Each mutant against the tests of its module, in copies of the checkout; after `time_s` none is begun."""
+    """Each mutant against the tests of its module, in copies of the checkout; after `time_s` none is begun.
+
+    Left out are those whose tests fail without them.
+    """
     end_s = math.inf if time_s is None else time.monotonic() + time_s
 
     def tried(mutant: Mutant) -> Result | None:
         if time.monotonic() >= end_s:
             return None
         result = Result(mutant, bench.end_of(mutant))
+        if result.end == "unclear":
+            return None
         tell(result)
         return result
 
@@ -452,7 +463,7 @@ def main() -> None:
 
     results += run([mutant for mutant in mutants if mutant not in done], args.jobs, tell, args.time)
     if not results:
-        parser.error(f"--time: nothing was done in {args.time:g} s")
+        raise SystemExit("nothing was tried")
     if args.json:
         rows = [plain_of(result) for result in results]
         facts = {"seed": args.seed, "asked": len(mutants), "tried": len(results), "score": score_of(results)}
