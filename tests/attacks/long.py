@@ -5,9 +5,9 @@
 
     each kind in turn -> a case with a seed of its own -> a fork in a folder of its own -> survived, or what got through
 
-The kinds are those of `tests/attacks/storms.py`. A case that takes longer than `LIMIT_S` got through, and so did one that
-left a process behind. One case runs at a time, with at most two processes below it that work; folder and processes are
-gone after each. Exit code 1: something got through.
+The kinds are those of `tests/attacks/storms.py`. A case that takes longer than `LIMIT_S` got through, and so did one
+that left a process behind. One case runs at a time, with at most two processes below it that work; folder and processes
+are gone after each. Exit code 1: something got through.
 """
 
 import argparse
