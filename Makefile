@@ -6,12 +6,15 @@ DEV := .venv
 TENSORRT := .venv-tensorrt
 FUZZ := .venv-fuzz
 FUZZ_S ?= 60
+ATTACK_S ?= 600
+SOAK_H ?= 24
 MUTANTS ?= 40
 SEED ?= 0
+JOBS ?= 1
 BUNDLE := sdk/demo/data/walk.bundle
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint format bench gate fuzz mutants test-device stream-device clean
+.PHONY: help demo test lint format bench gate fuzz attack soak mutants test-device stream-device clean
 
 help:
 	@echo "make demo     install the base (no torch) and run the main job on what the package carries"
@@ -21,6 +24,8 @@ help:
 	@echo "make bench    run every benchmark once, quickly"
 	@echo "make gate     ask TensorRT for RTX, which needs no GPU for it, whether it takes what we export"
 	@echo "make fuzz     strange files for each reader, FUZZ_S=60 seconds each; what breaks one stays in build/fuzz"
+	@echo "make attack   races, storms, floods, strange text for ATTACK_S=600 seconds: how many were survived, of how many"
+	@echo "make soak     SOAK_H=24 hours of a signal with faults, as fast as it goes: do memory, files, disk, threads stay flat?"
 	@echo "make mutants  MUTANTS=40 small faults put into the code, SEED=0: how many the closest tests notice, and which not"
 	@echo "make test-device ON='ssh pi --'       the runtime's tests where ON runs a command: a board or an emulator that sees"
 	@echo "                                      this folder and has numpy, scipy, onnxruntime, pytest, hypothesis, safetensors"
@@ -59,9 +64,17 @@ fuzz: $(FUZZ)/.installed
 	        build/fuzz/$$reader || exit 1; \
 	done
 
-# In a copy of the checkout; each takes as long as the tests of its module.
+attack: $(DEV)/.installed
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m tests.attacks.long --seconds $(ATTACK_S)
+
+soak: $(DEV)/.installed
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m tests.soak --hours $(SOAK_H)
+
+# In copies of the checkout. What was found stays in build/mutants.jsonl: the same command goes on where it was stopped.
 mutants: $(DEV)/.installed
-	$(DEV)/bin/python -m tests.mutants --n $(MUTANTS) --seed $(SEED)
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m tests.mutants --n $(MUTANTS) --seed $(SEED) --jobs $(JOBS) \
+	    --keep build/mutants.jsonl
 
 # ON is put before the command; bundles are exported here, as a device has no torch.
 test-device: $(DEV)/.installed

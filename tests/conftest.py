@@ -71,7 +71,9 @@ def lack_of(reason):
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory):
-    """The folder of bundles that the workers of a run share."""
+    """The folder of bundles that the workers of a run share; or many runs, as those of tests/mutants.py."""
+    if kept := os.environ.get("SENSEDGE_KEPT_BUNDLES"):
+        return Path(kept)
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "bundles"
     folder.mkdir(exist_ok=True)

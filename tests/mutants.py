@@ -1,17 +1,22 @@
 """`make mutants`: small faults put into the code, one at a time, to see whether the closest tests notice.
 
-    python -m tests.mutants --n 40 --seed 1 [--jobs 2] [--module sdk/meters runtime/hub] [--json]
+    python -m tests.mutants --n 40 --seed 1 [--jobs 2] [--time 600] [--keep FILE] [--module sdk/meters] [--json]
 
     the checkout -> a copy in a temporary folder -> its tests pass? -> a mutant of one module -> the same tests fail?
 
-killed: a test failed; time: the tests took five times as long as they do; lived: nobody noticed. The score is the share
-of the first two, and whoever reads it reads the list of those that lived: some change nothing that could be told.
+killed: a test failed; far: none of the closest did, but one further away; time: a test took five times as long as it
+does, and half a minute; lived: nobody noticed. The score is the share of the first three, and whoever reads it reads
+the list of those that lived: some change nothing that could be told.
+
+A mutant meets first the tests that enter its function, from quick to slow, and the first that fails is the last.
 """
 
 import argparse
 import ast
 import copy
+import hashlib
 import json
+import math
 import os
 import queue
 import random
@@ -20,15 +25,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
-LEAST_LIMIT_S, SLOWER = 60.0, 5.0  # a mutant's tests may take so many times what they take without it
+SERVER = Path(__file__).with_name("mutants_server.py")
+LEAST_LIMIT_S, SLOWER = 30.0, 5.0  # a test may take so many times what it takes without a fault
 RECORDER, CLOCK = "tests/runtime/recorder/test_recorder.py", "tests/runtime/window/test_clock.py"
 MODULES = {  # those whose faults a user would not see, with the tests that are closest to them
     "runtime/window/order.py": [CLOCK],
@@ -57,6 +65,28 @@ MODULES = {  # those whose faults a user would not see, with the tests that are 
     "sdk/meters/sampling.py": ["tests/meters/test_hwmon.py", "tests/meters/test_result.py"],
     "sdk/profile/compare.py": ["tests/profile/test_compare.py"],
 }  # fmt: skip
+FILLING = ["tests/attacks/test_filling.py", "tests/runtime/window/test_faults.py"]
+FURTHER = {  # who else looks at them; asked when the closest notice nothing
+    "runtime/window/order.py": FILLING,
+    "runtime/window/grid.py": FILLING,
+    "runtime/window/track.py": [*FILLING, "tests/runtime/test_stream.py"],
+    "runtime/window/windower.py": [*FILLING, "tests/runtime/test_stream.py"],
+    "runtime/bundle/folder.py": ["tests/attacks/test_versions.py", "tests/attacks/test_links.py"],
+    "runtime/bundle/manifest.py": ["tests/attacks/test_names.py", "tests/attacks/test_older.py"],
+    "runtime/bundle/trust.py": ["tests/attacks/test_older.py", "tests/exporters/test_sign.py"],
+    "runtime/engine/auto/choice.py": ["tests/attacks/test_swapped.py", "tests/optimize/test_optimize.py"],
+    "runtime/events/tracker.py": ["tests/runtime/events/test_scores.py"],
+    "runtime/hub/core.py": ["tests/attacks/test_not_finite.py"],
+    "runtime/recorder/writer.py": ["tests/attacks/test_stores.py", "tests/attacks/test_not_finite.py"],
+    "runtime/recorder/store.py": ["tests/attacks/test_stores.py", "tests/commands/test_label.py"],
+    "exporters/training/convolution.py": ["tests/exporters/training/test_pitfalls.py"],
+    "sdk/finetune/judge.py": ["tests/finetune/test_layers.py"],
+    "sdk/finetune/labels.py": ["tests/commands/test_label.py"],
+    "sdk/finetune/train.py": ["tests/finetune/test_layers.py"],
+    "sdk/meters/energy.py": ["tests/meters/test_boards.py", "tests/meters/test_hwmon.py", "tests/meters/test_rapl.py"],
+    "sdk/meters/sampling.py": ["tests/meters/test_rapl.py", "tests/meters/test_boards.py"],
+    "sdk/profile/compare.py": ["tests/profile/test_turns.py", "tests/profile/test_report.py"],
+}
 
 BOUNDARY = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}
 OPPOSITE = [(ast.Lt, ast.GtE), (ast.Gt, ast.LtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot), (ast.In, ast.NotIn)]
@@ -77,13 +107,22 @@ class Mutant(NamedTuple):
     old: str
     new: str
     source: bytes  # of the whole file with the fault
+    function: int | None = None  # the first line of the one that it is in
 
 
 class Result(NamedTuple):
-    """What the tests made of it: "killed", "time" or "lived"."""
+    """What the tests made of it: "killed", "far", "time" or "lived"."""
 
     mutant: Mutant
     end: str
+
+
+class Clean(NamedTuple):
+    """A test without any fault: how long it takes, and which functions it enters."""
+
+    name: str
+    seconds: float
+    reached: frozenset[tuple[str, int]]  # path, first line
 
 
 def changes_of(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -153,7 +192,9 @@ def mutants_of(module: str, source: bytes) -> list[Mutant]:
     starts, found = [0], []
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node in nodes_of(ast.parse(source)):
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for node in nodes_of(tree):
         pairs = [(node, kind, new) for kind, new in changes_of(node)]
         pairs += [
             (v, "default", repr(not v.value if isinstance(v.value, bool) else "mutant")) for v in defaults_of(node)
@@ -169,7 +210,10 @@ def mutants_of(module: str, source: bytes) -> list[Mutant]:
                 compile(whole, module, "exec")
             except SyntaxError:  # `case -1`, and whatever else is no expression
                 continue
-            found.append(Mutant(module, place.lineno, kind, old, new, whole))
+            around = [f for f in functions if f.lineno <= place.lineno <= f.end_lineno]
+            inner = max(around, key=lambda f: f.lineno, default=None)
+            first = inner and min([inner.lineno, *(part.lineno for part in inner.decorator_list)])
+            found.append(Mutant(module, place.lineno, kind, old, new, whole, first))
     return sorted(found, key=lambda mutant: mutant.line)
 
 
@@ -196,57 +240,150 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def end_of(folder: Path, tests: Sequence[str], limit_s: float | None) -> str:
-    """Run tests in a copy: "lived" if all pass, "killed" if one does not, "time" if they do not end."""
-    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
-    env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    out = subprocess.DEVNULL
-    with subprocess.Popen(words, cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True) as child:
+class Server:
+    """A copy of the checkout, and a process in it that runs tests: `tests/mutants_server.py`."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.folder = base, copied(base / "checkout")
+        (base / "tmp").mkdir()
+        env = os.environ | {
+            "PYTHONPATH": str(self.folder), "TMPDIR": str(base / "tmp"), "OMP_NUM_THREADS": "1",
+            "ORT_DISABLE_TELEMETRY": "1", "HYPOTHESIS_STORAGE_DIRECTORY": str(base / "tmp"),
+        }  # fmt: skip
+        words = [sys.executable, "-c", SERVER.read_text(), str(base)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(words, cwd=self.folder, env=env, stdin=pipe, stdout=pipe, text=True)
+        self._changes = 0
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        for path in (self.base / "tmp").iterdir():  # of tests that were ended
+            shutil.rmtree(path, ignore_errors=True)
+        return answer
+
+    @contextmanager
+    def changed(self, mutant: Mutant) -> Iterator[None]:
+        """Within, the fault is in the copy; its time is a new one, so that no bytecode of before is taken for it."""
+        path = self.folder / mutant.module
+        whole, self._changes = path.read_bytes(), self._changes + 1
+        before = path.stat()
         try:
-            code = child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return "time"
+            path.write_bytes(mutant.source)
+            os.utime(path, (before.st_atime, before.st_mtime + self._changes))
+            yield
         finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-    if code in (4, 5):
-        raise SystemExit(f"pytest found nothing to run in {' '.join(tests)}")
-    return "lived" if code == 0 else "killed"
+            path.write_bytes(whole)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
 
-def run(mutants: list[Mutant], jobs: int, tell: Callable[[Result], None] = lambda result: None) -> list[Result]:
-    """Each mutant against the tests of its module, in copies of the checkout."""
-    with tempfile.TemporaryDirectory(prefix="sensedge-mutants-") as base, ThreadPoolExecutor(jobs) as pool:
-        folders: queue.Queue[Path] = queue.Queue()
+class Bench:
+    """Servers for so many jobs, and what tests do without any fault: found when first asked for."""
+
+    def __init__(self, base: Path, jobs: int) -> None:
+        self._bundles, self._lock, self._clean = base / "bundles", threading.Lock(), {}
+        self._bundles.mkdir()
+        self._servers: queue.Queue[Server] = queue.Queue()
+        self._all = []
         for i in range(jobs):
-            folders.put(copied(Path(base) / str(i)))
+            (base / str(i)).mkdir()
+            self._all.append(Server(base / str(i)))
+            self._servers.put(self._all[-1])
 
-        def timed(tests: tuple[str, ...]) -> float:
-            folder, began = folders.get(), time.monotonic()
-            try:
-                if end_of(folder, tests, None) != "lived":
-                    raise SystemExit(f"{' '.join(tests)} fails without any mutant: mend that first")
-            finally:
-                folders.put(folder)
-            return max(LEAST_LIMIT_S, SLOWER * (time.monotonic() - began))
+    def end_of(self, mutant: Mutant) -> str:
+        """What the closest tests make of it and, if they notice nothing, those further away."""
+        server = self._servers.get()
+        try:
+            for tests, end in ((MODULES[mutant.module], "killed"), (FURTHER.get(mutant.module, []), "far")):
+                if found := tests and self._end(server, mutant, tests, end):
+                    return found
+            return "lived"
+        finally:
+            self._servers.put(server)
 
-        def tried(mutant: Mutant) -> Result:
-            folder = folders.get()
-            path = folder / mutant.module
-            whole = path.read_bytes()
-            try:
-                path.write_bytes(mutant.source)
-                tests = tuple(MODULES[mutant.module])
-                result = Result(mutant, end_of(folder, tests, limits_s[tests]))
-            finally:
-                path.write_bytes(whole)
-                folders.put(folder)
-            tell(result)
-            return result
+    def _end(self, server: Server, mutant: Mutant, tests: list[str], noticed: str) -> str:
+        clean = self.clean(server, mutant.module, tests)
+        if not clean:
+            return "unclear"
+        slowest_s = max(test.seconds for test in clean)  # it may have made what others find made
+        limits_s = {test.name: LEAST_LIMIT_S + SLOWER * (slowest_s + test.seconds) for test in ordered(mutant, clean)}
+        with server.changed(mutant):
+            answer = server.ask(tests=tests, bundles=self._kept(mutant.module), limits_s=limits_s)
+        return {0: "", -signal.SIGALRM: "time"}.get(answer["code"], noticed)
 
-        groups = sorted({tuple(MODULES[mutant.module]) for mutant in mutants})
-        limits_s = dict(zip(groups, pool.map(timed, groups), strict=True))
-        return list(pool.map(tried, mutants))
+    def _kept(self, module: str) -> str | None:
+        """The exported bundles that runs share; not where the fault may lie in what exports them."""
+        return None if module.startswith("exporters/") else str(self._bundles)
+
+    def clean(self, server: Server, module: str, tests: list[str]) -> list[Clean]:
+        """The tests without any fault; none, if one of them fails: then they can tell nothing."""
+        key = (*tests, self._kept(module))
+        with self._lock:
+            if key not in self._clean:
+                answer = server.ask(tests=tests, bundles=self._kept(module), watch=True)
+                if answer["code"]:
+                    end = (server.base / "log").read_text(errors="replace")[-4000:]
+                    print(f"{end}\n{' '.join(tests)} fails without any mutant", file=sys.stderr, flush=True)
+                self._clean[key] = (
+                    []
+                    if answer["code"]
+                    else [
+                        Clean(name, told["s"], frozenset(map(tuple, told["reached"])))
+                        for name, told in answer["tests"].items()
+                    ]
+                )
+            return self._clean[key]
+
+    def close(self) -> None:
+        for server in self._all:
+            server.close()
+
+
+def ordered(mutant: Mutant, clean: list[Clean]) -> list[Clean]:
+    """First the tests that enter a mutant's function, from quick to slow; then the others, as they stand.
+
+    A fault outside of all functions reaches whoever imports the module.
+    """
+    place = (mutant.module, mutant.function)
+    near = [test for test in clean if mutant.function is None or place in test.reached]
+    return [*sorted(near, key=lambda test: test.seconds), *(test for test in clean if test not in near)]
+
+
+def run(
+    mutants: list[Mutant],
+    jobs: int,
+    tell: Callable[[Result], None] = lambda result: None,
+    time_s: float | None = None,
+) -> list[Result]:
+    """Each mutant against the tests of its module, in copies of the checkout; after `time_s` none is begun.
+
+    Left out are those whose tests fail without them.
+    """
+    end_s = math.inf if time_s is None else time.monotonic() + time_s
+
+    def tried(mutant: Mutant) -> Result | None:
+        if time.monotonic() >= end_s:
+            return None
+        result = Result(mutant, bench.end_of(mutant))
+        if result.end == "unclear":
+            return None
+        tell(result)
+        return result
+
+    with tempfile.TemporaryDirectory(prefix="sensedge-mutants-") as base, ThreadPoolExecutor(jobs) as pool:
+        bench = Bench(Path(base), jobs)
+        try:
+            return [result for result in pool.map(tried, mutants) if result is not None]
+        finally:
+            pool.shutdown(cancel_futures=True)
+            bench.close()
 
 
 def score_of(results: list[Result]) -> float:
@@ -254,7 +391,7 @@ def score_of(results: list[Result]) -> float:
 
 
 def table_of(results: list[Result]) -> str:
-    rows = [f"{'':38}{'mutants':>8}{'killed':>8}{'time':>8}{'lived':>8}{'score':>8}"]
+    rows = [f"{'':38}{'mutants':>8}{'killed':>8}{'far':>8}{'time':>8}{'lived':>8}{'score':>8}"]
     for by in ("module", "kind"):
         names = sorted({getattr(result.mutant, by) for result in results})
         rows += [row_of(name, [result for result in results if getattr(result.mutant, by) == name]) for name in names]
@@ -264,7 +401,7 @@ def table_of(results: list[Result]) -> str:
 
 def row_of(name: str, results: list[Result]) -> str:
     ends = Counter(result.end for result in results)
-    numbers = (len(results), *(ends[end] for end in ("killed", "time", "lived")))
+    numbers = (len(results), *(ends[end] for end in ("killed", "far", "time", "lived")))
     return f"{name:38}" + "".join(f"{number:8}" for number in numbers) + f"{score_of(results):8.0%}"
 
 
@@ -273,11 +410,42 @@ def line_of(result: Result) -> str:
     return f"{result.end:7} {mutant.module}:{mutant.line}  {mutant.kind}: {mutant.old[:70]} -> {mutant.new[:70]}"
 
 
+class Kept:
+    """Results in a file of JSON lines: those of mutants that are what they were are not sought again."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._ends = path, {}
+        if path is not None and path.exists():
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            self._ends = {row["mutant"]: row["end"] for row in rows}
+
+    def of(self, mutants: list[Mutant]) -> list[Result]:
+        return [Result(mutant, self._ends[name]) for mutant in mutants if (name := name_of(mutant)) in self._ends]
+
+    def add(self, result: Result) -> None:
+        if self._path is not None:
+            with self._path.open("a") as file:
+                print(json.dumps({"mutant": name_of(result.mutant), **plain_of(result)}), file=file)
+
+
+def name_of(mutant: Mutant) -> str:
+    """The file with the fault, in short: another one if anything else in the file is another."""
+    return hashlib.sha256(f"{mutant.module}\0".encode() + mutant.source).hexdigest()[:16]
+
+
+def plain_of(result: Result) -> dict[str, object]:
+    mutant = result.mutant
+    told = {"module": mutant.module, "line": mutant.line, "kind": mutant.kind, "old": mutant.old, "new": mutant.new}
+    return {**told, "end": result.end}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=40, help="mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="copies of the tree that run at once")
+    parser.add_argument("--time", type=float, metavar="S", help="begin no mutant after so many seconds")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="results go there; those that are there are taken")
     parser.add_argument("--module", nargs="*", default=[""], help="only modules whose path begins so")
     parser.add_argument("--json", action="store_true", help="the results as JSON on stdout")
     args = parser.parse_args()
@@ -285,12 +453,21 @@ def main() -> None:
     mutants = sample(args.n, args.seed, modules)
     if not mutants:
         parser.error(f"--module: one of {', '.join(MODULES)}, or how they begin")
-    results = run(mutants, args.jobs, lambda result: print(line_of(result), file=sys.stderr, flush=True))
+    kept = Kept(args.keep)
+    results = kept.of(mutants)
+    done = {result.mutant for result in results}
+
+    def tell(result: Result) -> None:
+        kept.add(result)
+        print(line_of(result), file=sys.stderr, flush=True)
+
+    results += run([mutant for mutant in mutants if mutant not in done], args.jobs, tell, args.time)
+    if not results:
+        raise SystemExit("nothing was tried")
     if args.json:
-        rows = [{**result.mutant._asdict(), "end": result.end} for result in results]
-        for row in rows:
-            del row["source"]
-        print(json.dumps({"seed": args.seed, "score": score_of(results), "mutants": rows}, indent=1))
+        rows = [plain_of(result) for result in results]
+        facts = {"seed": args.seed, "asked": len(mutants), "tried": len(results), "score": score_of(results)}
+        print(json.dumps({**facts, "mutants": rows}, indent=1))
         return
     print(table_of(results))
     print("\n".join(["", "lived:", *(line_of(result) for result in results if result.end == "lived")]))

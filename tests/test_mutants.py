@@ -7,7 +7,21 @@ from itertools import islice
 import pytest
 
 from tests import mutants
-from tests.mutants import MODULES, ROOT, Mutant, Result, line_of, mutants_of, sample, score_of, table_of
+from tests.mutants import (
+    FURTHER,
+    MODULES,
+    ROOT,
+    Clean,
+    Kept,
+    Mutant,
+    Result,
+    line_of,
+    mutants_of,
+    ordered,
+    sample,
+    score_of,
+    table_of,
+)
 
 SOURCE = b'''"""A sum of \xc2\xb5."""
 
@@ -83,33 +97,68 @@ def test_a_sample_is_that_of_its_seed_and_of_all_modules_alike():
     assert first != sample(13, 2, modules)
     assert len(set(first)) == 13
     assert {sum(mutant.module == name for mutant in first) for name in modules} == {2, 3}
+    assert {name for further in FURTHER.values() for name in further if not (ROOT / name).is_file()} == set()
+    assert FURTHER.keys() <= MODULES.keys()
     assert len(sample(10**6, 1, modules[:1])) == len(mutants_of(modules[0], (ROOT / modules[0]).read_bytes()))
 
 
-def test_who_notices_kills_who_hangs_is_ended_and_the_checkout_stays(tmp_path, monkeypatch):
+def test_who_notices_kills_who_hangs_is_ended_and_the_checkout_stays(tmp_path, monkeypatch, capfd):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     subprocess.run(["git", "init", "-q", str(checkout)], check=True)
     code = "def half(n):\n    while n > 9:\n        n -= 1\n    return n * 1\n"
-    (checkout / "code.py").write_text(code)
-    (checkout / "test_it.py").write_text("from code import half\n\n\ndef test_it():\n    assert half(11) == 9\n")
+    (checkout / "halves.py").write_text(code)
+    (checkout / "test_it.py").write_text("from halves import half\n\n\ndef test_it():\n    assert half(11) == 9\n")
     monkeypatch.setattr(mutants, "ROOT", checkout)
+    (checkout / "test_far.py").write_text("from halves import half\n\n\ndef test_it():\n    assert half(9.5) == 8.5\n")
     monkeypatch.setattr(mutants, "LEAST_LIMIT_S", 8.0)
-    monkeypatch.setitem(MODULES, "code.py", ["test_it.py"])
-    made = {(m.line, m.kind, m.new): m for m in mutants_of("code.py", code.encode())}
+    monkeypatch.setitem(MODULES, "halves.py", ["test_it.py"])
+    monkeypatch.setitem(FURTHER, "halves.py", ["test_far.py"])
+    made = {(m.line, m.kind, m.new): m for m in mutants_of("halves.py", code.encode())}
     wanted = {
         (4, "arithmetic", "(n / 1)"): "lived",  # the same number
         (4, "return None", "return None"): "killed",
         (2, "boundary", "(n >= 9)"): "killed",
         (3, "removed", "pass"): "time",
+        (3, "constant + 1", "2"): "far",  # 11, 9: as by ones; 9.5, 7.5
     }
-    results = mutants.run([made[key] for key in wanted], 1)
+    told = []
+    results = mutants.run([made[key] for key in wanted], 1, told.append)
     assert [result.end for result in results] == list(wanted.values())
-    assert (checkout / "code.py").read_text() == code
-    assert {path.name for path in checkout.iterdir()} == {".git", "code.py", "test_it.py"}
+    assert told == results
+    assert (checkout / "halves.py").read_text() == code
+    assert {path.name for path in checkout.iterdir()} == {".git", "halves.py", "test_it.py", "test_far.py"}
+    assert mutants.run([made[key] for key in wanted], 1, told.append, time_s=0) == []
     (checkout / "test_it.py").write_text("def test_it():\n    assert False\n")
-    with pytest.raises(SystemExit, match=r"test_it.py fails without any mutant"):
-        mutants.run([made[4, "arithmetic", "(n / 1)"]], 1)
+    assert mutants.run([made[4, "arithmetic", "(n / 1)"]], 1) == []
+    assert "test_it.py fails without any mutant" in capfd.readouterr().err
+
+
+def test_tests_that_enter_the_function_come_first_from_quick_to_slow():
+    def tests(*names):
+        places = {"slow": ("x.py", 12), "quick": ("x.py", 12), "other": ("x.py", 1), "elsewhere": ("y.py", 12)}
+        times = {"slow": 9.0, "quick": 1.0, "other": 0.1, "elsewhere": 0.2}
+        return [Clean(name, times[name], frozenset([places[name]])) for name in names]
+
+    inside, outside = (
+        next(m for m in mutants_of("x.py", SOURCE) if (m.line, m.kind) == key)
+        for key in ((15, "boundary"), (9, "default"))
+    )
+    assert (inside.function, outside.function) == (12, None)
+    clean = tests("other", "slow", "elsewhere", "quick")
+    assert ordered(inside, clean) == tests("quick", "slow", "other", "elsewhere")
+    assert ordered(outside, clean) == tests("other", "elsewhere", "quick", "slow")
+
+
+def test_what_is_kept_is_taken_unless_the_file_is_another(tmp_path):
+    first, second, third = mutants_of("x.py", SOURCE)[:3]
+    kept = Kept(tmp_path / "kept.jsonl")
+    kept.add(Result(first, "killed"))
+    kept.add(Result(second, "lived"))
+    again = Kept(tmp_path / "kept.jsonl")
+    assert again.of([third, second, first]) == [Result(second, "lived"), Result(first, "killed")]
+    assert again.of(mutants_of("x.py", SOURCE + b"\n")) == again.of(mutants_of("z.py", SOURCE)) == []
+    assert Kept(None).of([first]) == []
 
 
 def test_the_score_and_the_table():
@@ -117,7 +166,7 @@ def test_the_score_and_the_table():
     results = [Result(one, "lived"), Result(one, "time"), Result(one._replace(module="b.py"), "killed")]
     assert score_of(results) == pytest.approx(2 / 3)
     lines = [line.split() for line in table_of(results).splitlines()]
-    assert ["a.py", "2", "0", "1", "1", "50%"] in lines
-    assert ["b.py", "1", "1", "0", "0", "100%"] in lines
-    assert lines[-1] == ["all", "3", "1", "1", "1", "67%"]
+    assert ["a.py", "2", "0", "0", "1", "1", "50%"] in lines
+    assert ["b.py", "1", "1", "0", "0", "0", "100%"] in lines
+    assert lines[-1] == ["all", "3", "1", "0", "1", "1", "67%"]
     assert line_of(results[0]) == "lived   a.py:3  removed: f(x) -> pass"
