@@ -133,6 +133,7 @@ def _summary(
 ) -> str:
     summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
     summary |= {"scores": tally.scores().to_dict(), "counters": dataclasses.asdict(counters)}
+    summary |= {"notes": counters.notes}
     summary |= {"source": dataclasses.asdict(source.counters)}
     summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
     summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
@@ -149,6 +150,7 @@ def _text(
         if recording_of(source) is None
         else describe_scores(tally.scores()),
         describe_counters(counters),
+        *counters.notes,
         describe_source(source.counters),
         *map(describe_sink, (*sinks, *([recorder] if recorder else ()))),
     ]

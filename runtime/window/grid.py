@@ -83,7 +83,10 @@ class Grid:
             self._last = Piece(np.array([self.next - 1.0]), self._tail, np.zeros(1, np.uint8))
             self._tail = None
         at = (piece.t - self.origin_s) * self._rate_hz
-        placed, n = piece._replace(t=at), self._samples  # with places on the grid instead of times
+        placed, n = (
+            Piece(at, piece.rows, piece.flags, piece.off),
+            self._samples,
+        )  # with places on the grid instead of times
         ranges = self._ranges(placed)
         self._samples = n + len(at)
         told = self._last is None or not (self._flagged or self._last.flags.any())
@@ -107,7 +110,8 @@ class Grid:
             is_row = placed.t[first] - (self.next - 1) <= ON_GRID
             self._flagged = self._flagged or bool(placed.flags[first + is_row : last].any())
             first = last
-        self._last = joined(placed.part(first))  # a copy: the caller's array is the caller's
+        t, rows, flags, off = placed.part(first)
+        self._last = Piece(t.copy(), rows.copy(), flags.copy(), off)  # the caller's array is the caller's
 
     def _ranges(self, placed: Piece) -> list[tuple[int, int]]:
         """Rows to read: all up to the newest sample, or without the middle of a hole."""
