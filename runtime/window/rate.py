@@ -58,6 +58,7 @@ class Rate:
         self._is_settled = False
         self._held: Piece | None = None
         self._stamps = np.zeros(self._blocks[-1].steps + 1)  # of the longest block that has begun
+        self._n = self._due = 0  # stamps there, and how many when a block ends
         self._begin(np.zeros(0))
 
     def passes(self, t: Times) -> bool:
@@ -104,7 +105,7 @@ class Rate:
     def _begin(self, t: Times) -> None:
         """Blocks begin anew, after one stamp or none."""
         self._stamps[: len(t)] = t
-        self._n, self._due = len(t), self._blocks[0].steps + 1  # stamps there, and how many when a block ends
+        self._n, self._due = len(t), self._blocks[0].steps + 1
 
     def _watch(self, piece: Piece) -> list[Piece | float]:
         n = len(piece.t)
