@@ -44,6 +44,7 @@ class Grid:
         self._last: Piece | None = None  # the samples that later rows need, with their places on the grid for times
         self._flagged = False  # whether a sample was saturated that came since the newest row and is not kept
         self._tail: Rows | None = None  # the newest sample's values, if it took the short way
+        self._tail_s = 0.0  # and its time: its place as of any other sample, to the last bit
         self._bridge: int | None = None
         self.next = 0  # the first row that is still to come
 
@@ -66,13 +67,15 @@ class Grid:
         """Rows from the origin to an instant."""
         return (t_s - self.origin_s) * self._rate_hz
 
-    def follow(self, n: int, last: Rows) -> None:
+    def follow(self, n: int, last: Rows, last_s: float) -> None:
         """Samples were rows themselves, each right after the one before.
 
         Args:
             n: so many.
             last: the last of them, shape (1, n_channels).
+            last_s: its time.
         """
+        self._tail_s = last_s
         self.next += n
         self._samples += n
         self._tail = last
@@ -80,7 +83,7 @@ class Grid:
     def push(self, piece: Piece) -> Iterable[Stretch]:
         """Samples in, the rows up to the last of them out; read when they are asked for, some at a time."""
         if self._tail is not None:
-            self._last = Piece(np.array([self.next - 1.0]), self._tail, np.zeros(1, np.uint8))
+            self._last = Piece(np.array([self.place(self._tail_s)]), self._tail, np.zeros(1, np.uint8))
             self._tail = None
         at = (piece.t - self.origin_s) * self._rate_hz
         placed, n = (

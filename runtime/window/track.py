@@ -168,7 +168,7 @@ class Track:
         self._index += n
         self._last_s = (self._index - 1) / self._rate_hz
         if self._grid is not None:
-            self._grid.follow(n, last)
+            self._grid.follow(n, last, self._last_s)
 
     def flush(self) -> Out:
         """What is still held back; nothing more comes."""
