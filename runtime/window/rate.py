@@ -62,7 +62,11 @@ class Rate:
         self._begin(np.zeros(0))
 
     def passes(self, t: Times) -> bool:
-        """Whether samples of these times may go on as they are, which then need not be taken: what is common."""
+        """Whether samples may go on as they are, which then need not be taken: what is common.
+
+        Args:
+            t: shape (n,), seconds, of the next samples.
+        """
         n = self._n + len(t)
         if n >= self._due or not self._is_settled:
             return False
