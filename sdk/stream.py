@@ -168,6 +168,7 @@ def _summary(
     summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
     summary |= {"scores": tally.scores().to_dict(), "counters": dataclasses.asdict(counters)}
     summary |= dataclasses.asdict(told)
+    summary |= {"notes": counters.notes}
     summary |= {"source": dataclasses.asdict(source.counters)}
     summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
     summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
@@ -192,6 +193,7 @@ def _text(
         describe_counters(counters),
         *(f"warning: {text}" for text in told.warnings),
         describe_unusual(told.unusual),
+        *counters.notes,
         describe_source(source.counters),
         *map(describe_sink, (*sinks, *([recorder] if recorder else ()))),
     ]

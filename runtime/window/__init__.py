@@ -1,12 +1,12 @@
 """From samples to windows: late, uneven and missing samples, the beat of the model, and what is to be said of a window.
 
-samples -> check -> Track: Order -> gaps -> LowPass -> Grid -> Buffer -> Window
+samples -> check -> Track: Order -> Rate -> gaps -> LowPass -> Grid -> Buffer -> Window
 
 windower   a stream, in pieces of any size            Windower
 cut        whole recordings, with their labels        cut_windows, label_of, labelled_windows
 check      what may be pushed
 track      one clock: samples in, rows of the grid out
-order, lowpass, grid   what a track is made of
+order, rate, lowpass, grid   what a track is made of
 buffer     the newest rows, from which windows are cut
 pieces     what goes through all of these, counted    Counters, Window, Quality
 """

@@ -44,6 +44,7 @@ class Grid:
         self._last: Piece | None = None  # the samples that later rows need, with their places on the grid for times
         self._flagged = False  # whether a sample was saturated that came since the newest row and is not kept
         self._tail: Rows | None = None  # the newest sample's values, if it took the short way
+        self._tail_s = 0.0  # and its time: its place as of any other sample, to the last bit
         self._bridge: int | None = None
         self.next = 0  # the first row that is still to come
 
@@ -66,13 +67,15 @@ class Grid:
         """Rows from the origin to an instant."""
         return (t_s - self.origin_s) * self._rate_hz
 
-    def follow(self, n: int, last: Rows) -> None:
+    def follow(self, n: int, last: Rows, last_s: float) -> None:
         """Samples were rows themselves, each right after the one before.
 
         Args:
             n: so many.
             last: the last of them, shape (1, n_channels).
+            last_s: its time.
         """
+        self._tail_s = last_s
         self.next += n
         self._samples += n
         self._tail = last
@@ -80,10 +83,13 @@ class Grid:
     def push(self, piece: Piece) -> Iterable[Stretch]:
         """Samples in, the rows up to the last of them out; read when they are asked for, some at a time."""
         if self._tail is not None:
-            self._last = Piece(np.array([self.next - 1.0]), self._tail, np.zeros(1, np.uint8))
+            self._last = Piece(np.array([self.place(self._tail_s)]), self._tail, np.zeros(1, np.uint8))
             self._tail = None
         at = (piece.t - self.origin_s) * self._rate_hz
-        placed, n = piece._replace(t=at), self._samples  # with places on the grid instead of times
+        placed, n = (
+            Piece(at, piece.rows, piece.flags, piece.off),
+            self._samples,
+        )  # with places on the grid instead of times
         ranges = self._ranges(placed)
         self._samples = n + len(at)
         told = self._last is None or not (self._flagged or self._last.flags.any())
@@ -107,7 +113,8 @@ class Grid:
             is_row = placed.t[first] - (self.next - 1) <= ON_GRID
             self._flagged = self._flagged or bool(placed.flags[first + is_row : last].any())
             first = last
-        self._last = joined(placed.part(first))  # a copy: the caller's array is the caller's
+        t, rows, flags, off = placed.part(first)
+        self._last = Piece(t.copy(), rows.copy(), flags.copy(), off)  # the caller's array is the caller's
 
     def _ranges(self, placed: Piece) -> list[tuple[int, int]]:
         """Rows to read: all up to the newest sample, or without the middle of a hole."""

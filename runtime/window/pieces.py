@@ -66,9 +66,7 @@ class Counters:
             notes.append(f"the rate of the source changed {self.rate_changes} times: {', '.join(self._rates)} Hz")
         if self._told is not None:
             told, found = (f"{hz:.4g} Hz" for hz in self._told)
-            notes.append(
-                f"the source was told to have {told}, its time stamps say {found}: correct source_hz or leave it"
-            )
+            notes.append(f"the source is said to have {told}, its stamps say {found}: correct its rate, or say none")
         if uneven > _UNEVEN * max(self.samples, _FEW):
             notes.append(
                 f"{uneven / self.samples:.0%} of the samples repeat a time stamp or follow a gap: stamps=arrival if"
@@ -96,12 +94,10 @@ class Piece(NamedTuple):
 
 
 def joined(*pieces: Piece) -> Piece:
-    """Pieces as one, each after the one before."""
+    """Pieces as one, each after the one before; the last is not empty where others tell how late they arrived."""
     t, rows, flags, offs = zip(*pieces, strict=True)
-    known = [off for off in offs if off is not None]  # a piece without samples has none
-    return Piece(
-        np.concatenate(t), np.concatenate(rows), np.concatenate(flags), np.concatenate(known) if known else None
-    )
+    off = None if offs[-1] is None else np.concatenate([off for off in offs if off is not None])
+    return Piece(np.concatenate(t), np.concatenate(rows), np.concatenate(flags), off)
 
 
 def no_samples(n_channels: int) -> Piece:

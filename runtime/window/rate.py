@@ -29,9 +29,10 @@ class _Block(NamedTuple):
 
     steps: int
     by: float
+    most: int = 0  # of its steps must be off so much themselves: what is lost in a short block may move its median
 
 
-_MEASURED = (_Block(16, 1.5), _Block(64, 1.05))  # the longer one a multiple of the shorter
+_MEASURED = (_Block(16, 1.5, 12), _Block(64, 1.05))  # the longer one a multiple of the shorter
 _TOLD = (_Block(64, _ANOTHER),)
 _ARRIVED = (_Block(128, 1.5),)  # the end of a block that cuts a burst of 40 moves its mean by a third
 
@@ -41,7 +42,7 @@ class Rate:
 
     Args:
         rate_hz: rows per second that the model wants.
-        held_s: for how long the first samples are held back, once they are 17.
+        held_s: for how long the first samples are held back at most, once they are 17.
         told_hz: samples per second that the source was told to have; None: measured.
         back_s: of stamps of arrival, a longer step says nothing of the rate; None: the stamps are of measurement.
         counters: of the stream.
@@ -57,7 +58,21 @@ class Rate:
         self._is_settled = False
         self._held: Piece | None = None
         self._stamps = np.zeros(self._blocks[-1].steps + 1)  # of the longest block that has begun
+        self._n = self._due = 0  # stamps there, and how many when a block ends
         self._begin(np.zeros(0))
+
+    def passes(self, t: Times) -> bool:
+        """Whether samples may go on as they are, which then need not be taken: what is common.
+
+        Args:
+            t: shape (n,), seconds, of the next samples.
+        """
+        n = self._n + len(t)
+        if n >= self._due or not self._is_settled:
+            return False
+        self._stamps[self._n : n] = t
+        self._n = n
+        return True
 
     def take(self, piece: Piece) -> list[Piece | float]:
         """The samples that may go on, and before those of another rate that rate.
@@ -94,14 +109,10 @@ class Rate:
     def _begin(self, t: Times) -> None:
         """Blocks begin anew, after one stamp or none."""
         self._stamps[: len(t)] = t
-        self._n, self._due = len(t), self._blocks[0].steps + 1  # stamps there, and how many when a block ends
+        self._n, self._due = len(t), self._blocks[0].steps + 1
 
     def _watch(self, piece: Piece) -> list[Piece | float]:
         n = len(piece.t)
-        if self._n + n < self._due:
-            self._stamps[self._n : self._n + n] = piece.t
-            self._n += n
-            return [piece]
         out: list[Piece | float] = []
         gone = end = 0  # samples that stand in `out`, and that were looked at
         while end + self._due - self._n <= n:
@@ -122,13 +133,16 @@ class Rate:
 
     def _contradicted(self) -> float | None:
         """The rate that a block which has just ended gives, where it is not the one that was known."""
-        for steps, by in self._blocks:
+        for steps, by, most in self._blocks:
             if (self._n - 1) % steps:
                 continue
             known, block = self._hz, self._stamps[self._n - 1 - steps : self._n]
             assert known is not None
             off = float(block[-1] - block[0]) * known / steps
             if 1 / by <= off <= by:
+                continue
+            scaled = np.diff(block) * known
+            if np.count_nonzero(scaled > by if off > 1 else scaled < 1 / by) < most:
                 continue
             found = self._measure(block)
             if found is None or known / by <= found <= known * by or (found < known) != (off > 1):

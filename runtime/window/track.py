@@ -168,7 +168,7 @@ class Track:
         self._index += n
         self._last_s = (self._index - 1) / self._rate_hz
         if self._grid is not None:
-            self._grid.follow(n, last)
+            self._grid.follow(n, last, self._last_s)
 
     def flush(self) -> Out:
         """What is still held back; nothing more comes."""
@@ -192,14 +192,18 @@ class Track:
     def _open(self) -> None:
         """The first stamp has come."""
         arrival = self._spec.stamps == "arrival"
-        window_s, back_s = self._length / self._rate_hz, self._spec.back_s if arrival else None
-        self._rate = Rate(self._rate_hz, window_s, self._given_hz, back_s, self._counters)
+        first_s = (self._length - 1.5) / self._rate_hz  # no longer: with the last row the first window is full
+        back_s = self._spec.back_s if arrival else None
+        self._rate = Rate(self._rate_hz, first_s, self._given_hz, back_s, self._counters)
         if not arrival:
             self._order = Order(self._spec, len(self._full_scale), self._counters)
 
     def _rated(self, piece: Piece) -> Out:
         """Samples go on as soon as the source's rate is known."""
-        return self._go_on(self._rate.take(piece)) if self._rate is not None else []
+        assert self._rate is not None
+        if self._rate.passes(piece.t):
+            return self._accept(piece) if isinstance(self._order, Order) else self._go_on([piece])
+        return self._go_on(self._rate.take(piece))
 
     def _guess(self) -> Out:
         """Samples that wait for the rate to be known go on without."""

@@ -53,7 +53,7 @@ def reference(rows, t, *, rate_hz, length, hop, spec=None, source_hz=None, full_
         t = [stamp / 1e9 for stamp in t] if spec.unit == "ns" else t
         runs = in_order(readable(rows, t, full_scale, counters), spec, counters)
         stamped = True
-    runs = rated(runs, rate_hz, length / rate_hz, source_hz, counters)
+    runs = rated(runs, rate_hz, (length - 1.5) / rate_hz, source_hz, counters)
     most_s = max(FILLED_WINDOWS * length, FILLED_ROWS) / rate_hz
 
     def is_gap(before, after):
@@ -136,8 +136,11 @@ def rated(runs, rate_hz, held_s, told_hz, counters):
             steps = i - begin
             if told_hz or i <= begin:
                 continue
-            for block, by in ((16, 1.5), (64, 1.05)):
+            for block, by, most in ((16, 1.5, 12), (64, 1.05, 0)):
                 if steps % block:
+                    continue
+                each = [1 / (after.t - before.t) for before, after in pairwise(run[i - block : i + 1])]
+                if max(sum(one < hz / by for one in each), sum(one > hz * by for one in each)) < most:
                     continue
                 mean = (sample.t - run[i - block].t) / block
                 found = measured_hz(run[i - block : i + 1], rate_hz)
