@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.recording.checks import as_float32
+from runtime.recording.checks import as_float32, check_names
 from runtime.recording.placement import Placement, placement
 from runtime.recording.reading import ISO, Reading
 from runtime.recording.rows import Rows, Sorter, Spreader
@@ -48,6 +48,7 @@ class Columns:
     reading: Reading = field(default_factory=Reading)
     placed: Placement | None = None  # None: every column as it is
     sorts: bool = False
+    is_uneven: bool = False  # the first times are not at even steps
 
     def __post_init__(self) -> None:
         self._times = Times(self.clock.unit if self.clock else "s", self.reading.bits)
@@ -108,6 +109,7 @@ class Columns:
         reading: Reading | None = None,
         rate_hz: float | None = None,
         where: str = "columns",
+        head_rows: int = HEAD_ROWS,
     ) -> Columns | None:
         """Decide from the header and the first rows.
 
@@ -120,6 +122,7 @@ class Columns:
             reading: what was said about the columns.
             rate_hz: samples per second that are expected; None: the signal's.
             where: for messages.
+            head_rows: from so many on, even steps of times are enough to answer.
 
         Returns:
             None: more rows are needed (never where `final`).
@@ -128,9 +131,11 @@ class Columns:
             InputError: columns that do not fit, or that one must ask about.
         """
         reading = reading or Reading()
-        if not final and len(first.values) < HEAD_ROWS and not _is_all_told(reading, names):
+        looks = not final and len(first.values) < HEAD_ROWS and not _is_all_told(reading, names)
+        if looks and len(first.values) < head_rows:
             return None
-        return _plan(cls, names, first, signal, final, reading, rate_hz, where)
+        found = _plan(cls, names, first, signal, final, reading, rate_hz, where)
+        return None if looks and found is not None and found.is_uneven else found
 
     def apply(self, table: Table) -> Rows:
         """A table's rows as samples with their times; some may wait for the next stamp.
@@ -188,7 +193,8 @@ def _plan(
     rate_hz: float | None,
     where: str,
 ) -> Columns | None:
-    names = _named(names, first, signal, reading)
+    names, uneven = _named(names, first, signal, reading), False
+    check_names([name for name in names if name], "column", where)
     rate_hz = rate_hz or (None if signal is None else signal.rate_hz)
     label = next((i for word in _LABELS for i, name in enumerate(names) if name.lower() == word), None)
     placed = None if signal is None else placement(names, signal, reading, where)
@@ -197,6 +203,7 @@ def _plan(
     kind, sorts, told = None, False, [] if time is None or not time.told else [time.told]
     if time is not None:
         t = Times(time.clock.unit, reading.bits).seconds(_raw(time, first))
+        uneven = _is_uneven(t)
         if not final and _is_puzzling(t):
             return None
         sorts = _is_disordered(t)
@@ -215,7 +222,7 @@ def _plan(
         channels, places = tuple(names[i] for i in free), tuple(free)
     at = None if time is None else time.column
     clock = None if time is None else time.clock
-    return cls(channels, places, at, label, clock, kind, tuple(told), reading, placed, sorts)
+    return cls(channels, places, at, label, clock, kind, tuple(told), reading, placed, sorts, uneven)
 
 
 def _named(names: Sequence[str] | None, first: Table, signal: Signal | None, reading: Reading) -> list[str]:
@@ -234,6 +241,11 @@ def _raw(time: TimeColumn, first: Table) -> NDArray[np.float64]:
 def _sensors(first: Table, time: TimeColumn) -> list[int]:
     """Columns of numbers, besides the time."""
     return [i for i in range(first.values.shape[1]) if i != time.column and i not in first.texts]
+
+
+def _is_uneven(t: NDArray[np.float64]) -> bool:
+    steps = np.diff(t)
+    return not len(steps) or not bool((np.abs(steps - np.median(steps)) < 0.5 * np.median(steps)).all())
 
 
 def _is_puzzling(t: NDArray[np.float64]) -> bool:

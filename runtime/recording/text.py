@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from runtime.errors import InputError
-from runtime.recording.columns import Columns
+from runtime.recording.columns import HEAD_ROWS, Columns
 from runtime.recording.json_rows import flat, matrix_of, numbers_of, runs_of
 from runtime.recording.lines import MAX_LINE_BYTES
 from runtime.recording.reader import TableReader
@@ -45,6 +45,7 @@ class TextOptions(NamedTuple):
     rate_hz: float | None = None  # samples per second that are expected; None: the signal's
     where: str = "lines"  # for messages
     waits: bool = True  # for a header and for the first rows; False: a port or a broker, where each line counts at once
+    head_rows: int = HEAD_ROWS  # that are looked at where times are even
     tells: bool = True  # what was recognised, in a line
     holes: bool = True  # without times, a malformed line is a sample that is missing: nothing closes up
 
@@ -293,6 +294,7 @@ class TextReader:
                 reading=self._reading_of(kind.modality),
                 rate_hz=options.rate_hz,
                 where=options.where,
+                head_rows=options.head_rows,
             )
             if columns is None:
                 return

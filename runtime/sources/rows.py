@@ -17,6 +17,8 @@ from runtime.sources.base import Batch, Connection, Live, SourceCounters, Stamps
 from runtime.specs import Signal
 from runtime.wire.backoff import Backoff
 
+_HEAD_ROWS = 16  # that wait until it is clear what their times are, if these are even; a third of a second
+
 
 class RowReader:
     """Reads lines or messages of one source, for as long as the source lives.
@@ -41,7 +43,8 @@ class RowReader:
         clock: Callable[[], float] | None = now_s,
     ) -> None:
         self._clock = clock
-        options = TextOptions(reading, rate_hz, waits=clock is None, holes=clock is None)
+        waits = clock is None
+        options = TextOptions(reading, rate_hz, waits=waits, holes=waits, head_rows=_HEAD_ROWS)
         self._text = TextReader(signal, counters.note_malformed, options)
 
     @property
