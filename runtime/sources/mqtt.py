@@ -61,7 +61,7 @@ class MQTTSource(LiveRows):
         `mqtt://[user@]host[:port]/topic?t=ms&rate=100&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`.
         """
         times, rate_hz = options.choice("t", TIMES), options.number("rate")
-        return cls(Broker.from_url(rest, options), signal, reading=Reading(unit=times), rate_hz=rate_hz)
+        return cls(Broker.from_url(rest, options), signal, times=times, rate_hz=rate_hz)
 
     def _open(self) -> _Subscription:
         return _Subscription(self._broker, self)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import InputError, Modality, Signal, Windower, WindowSpec
+from runtime.recording.lines import MAX_LINE_BYTES, Lines
 from runtime.sources import SourceCounters
-from runtime.sources.rows import MAX_LINE_BYTES, Lines, RowReader
+from runtime.sources.rows import RowReader
 
 UNEVEN = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 25.0)))
 SIGNAL = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 50.0)))
