@@ -84,10 +84,8 @@ def why_nothing(source: SourceCounters, counters: Counters, manifest: Manifest) 
     if counters.not_finite * 2 > n:
         return f"{counters.not_finite} of {n} rows lack a value or a time (empty, no number, or beyond what is one)"
     if (counters.late + counters.duplicates) * 2 > n:
-        return (
-            f"the times of {counters.late + counters.duplicates} of {n} rows do not rise: another column or unit may be "
-            f"the time"
-        )
+        wrong = counters.late + counters.duplicates
+        return f"the times of {wrong} of {n} rows do not rise: another column may be the time"
     if counters.gaps * 2 > n:
         return f"{counters.gaps} of {n} rows come after a gap: the unit of the times, or the rate, is not what was said"
     if n < needed:

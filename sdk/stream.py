@@ -210,7 +210,10 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
 
 @contextmanager
 def _stopped_by_signals(source: Source) -> Iterator[list[int]]:
-    """Those that came. The first of INT, TERM and HUP ends the source, the second the program; what was told is kept in any case."""
+    """Those that came. The first of INT, TERM and HUP ends the source, the second the program.
+
+    What was told is kept in any case.
+    """
     from runtime.process.signals import Stopped, caught, last_words
 
     came: list[int] = []

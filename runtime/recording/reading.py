@@ -135,6 +135,9 @@ def _time(word: str, where: str) -> tuple[str, str]:
     if word in ("auto", "none", *_WORDS):
         return "", word
     column, colon, unit = word.rpartition(":")
+    if word in ("h", "m", "min", "d"):
+        expected = f"one of auto, {', '.join(_WORDS)}, none, or a column"
+        raise InputError(f"{where}: t", expected=expected, got=word, fix=f"Of a column of that name say t={word}:s.")
     if not colon:
         return word, "auto"
     if not column or unit not in _WORDS:

@@ -39,11 +39,12 @@ class Cells:
 
     Args:
         width: of a row.
-        numbers: reads a cell; it knows the decimal sign.
+        names: of the columns; None: no header.
+        number: reads a cell; it knows the decimal sign.
     """
 
-    def __init__(self, width: int, numbers: Numbers) -> None:
-        self.width, self.number = width, numbers
+    def __init__(self, width: int, names: tuple[str, ...] | None, number: Numbers) -> None:
+        self.width, self.names, self.number = width, names, number
         self.numbers: Sequence[int] = ()  # columns that must hold numbers
         self.words: Sequence[int] = ()  # columns that are kept as text
         self.is_narrow = False  # whether someone said which columns matter

@@ -60,8 +60,8 @@ class Piece(NamedTuple):
 class _Kind:
     """Rows under one set of names."""
 
-    def __init__(self, names: Sequence[str] | None, signal: Signal | None, cells: Cells, modality: str | None) -> None:
-        self.names, self.signal, self.cells, self.modality = names, signal, cells, modality
+    def __init__(self, signal: Signal | None, cells: Cells, modality: str | None = None) -> None:
+        self.names, self.signal, self.cells, self.modality = cells.names, signal, cells, modality
         self.columns: Columns | None = None
         self.held: list[Row] = []  # until there is a plan
 
@@ -143,7 +143,8 @@ class TextReader:
 
     def _end(self, kind: _Kind) -> Iterator[Piece]:
         """No more rows of a kind come: those that wait."""
-        yield from self._plan(kind, final=True)
+        self._plan(kind, final=True)
+        yield from self._take(kind, [])
         if kind.columns is not None:
             yield from _given(kind, kind.columns.flush())
 
@@ -154,11 +155,11 @@ class TextReader:
 
     def _cells(self, lines: bytes) -> Iterator[Piece]:
         """Lines of cells."""
-        for found in self._lines.read(lines):
-            if self._table is None or self._table.cells is not self._lines.cells:
+        for cells, found in self._lines.read(lines):
+            if self._table is None or self._table.cells is not cells:
                 if self._table is not None:
                     yield from self._end(self._table)
-                self._table = _Kind(self._lines.names, self._signal, self._lines.cells, None)
+                self._table = _Kind(self._signal, cells)
             if isinstance(found, Row):
                 yield from self._take(self._table, [found])
             elif self._table.columns is not None:
@@ -252,7 +253,7 @@ class TextReader:
                 return kind
         if len(self._kinds) >= _MOST_KINDS:
             raise MalformedError("other names than in the lines before")
-        kind = _Kind(names, self._of(modality), Cells(len(names), self._numbers), modality)
+        kind = _Kind(self._of(modality), Cells(len(names), names, self._numbers), modality)
         self._kinds.append(kind)
         return kind
 
@@ -266,57 +267,65 @@ class TextReader:
             return self._reading
         return part_of(self._reading, [m.name for m in self._signal.modalities].index(modality), modality)
 
-    def _take(self, kind: _Kind, rows: list[Row]) -> Iterator[Piece]:
+    def _take(self, kind: _Kind, rows: Sequence[Row]) -> Iterator[Piece]:
         """Rows of a kind: on to samples, or held until there is a plan."""
-        done = 0
+        waits, done = self._options.waits, 0
         while done < len(rows) and kind.columns is None:
             kind.held.append(rows[done])
             done += 1
             n = len(kind.held)
-            if n & (n - 1) == 0 or not self._options.waits:  # 1, 2, 4, ...: however the rows came
-                yield from self._plan(kind, final=not self._options.waits or n >= _MOST_HELD)
-        yield from self._apply(kind, rows[done:])
+            if n & (n - 1) == 0 or not waits:  # 1, 2, 4, ...: however the rows came
+                self._plan(kind, final=not waits or n >= _MOST_HELD)
+        if kind.columns is not None:
+            held, kind.held = kind.held, []
+            yield from self._apply(kind, [*(row for row in held if not (row.is_hole and kind.timed)), *rows[done:]])
 
-    def _plan(self, kind: _Kind, *, final: bool) -> Iterator[Piece]:
-        """Ask for a plan, and pass on what waited for it."""
+    def _plan(self, kind: _Kind, *, final: bool) -> None:
+        """Ask what the names of a kind mean; without an answer its rows go on waiting, or are malformed."""
         rows = [row for row in kind.held if not row.is_hole]
         if kind.columns is not None or not rows:
             return
-        options = self._options
         try:
-            if kind.modality is None and kind.signal is not None and not kind.signal.is_even:
-                raise MalformedError("no modality, and this bundle's have rates of their own")
-            columns = Columns.plan(
-                kind.names,
-                kind.cells.table(rows),
-                kind.signal,
-                final=final,
-                reading=self._reading_of(kind.modality),
-                rate_hz=options.rate_hz,
-                where=options.where,
-                head_rows=options.head_rows,
-            )
-            if columns is None:
-                return
+            columns = self._planned(kind, rows, final=final)
+        except InputError as error:
+            if self._options.waits:
+                raise
+            self._refuse(kind, str(error))
+        except MalformedError as error:
+            self._refuse(kind, str(error))
+        else:
+            if columns is not None:
+                self._begin(kind, columns)
+
+    def _planned(self, kind: _Kind, rows: list[Row], *, final: bool) -> Columns | None:
+        if kind.modality is None and kind.signal is not None and not kind.signal.is_even:
+            raise MalformedError("no modality, and this bundle's have rates of their own")
+        options = self._options
+        columns = Columns.plan(
+            kind.names,
+            kind.cells.table(rows),
+            kind.signal,
+            final=final,
+            reading=self._reading_of(kind.modality),
+            rate_hz=options.rate_hz,
+            where=options.where,
+            head_rows=options.head_rows,
+        )
+        if columns is not None:
             timed, by_modality = columns.time is not None, kind.modality is not None
             if self.timed not in (None, timed) or self._by_modality not in (None, by_modality):
                 raise MalformedError("times or modality: not as in the lines before")
-        except InputError as error:
-            if options.waits:
-                raise
-            self._refuse(kind, str(error))
-            return
-        except MalformedError as error:
-            self._refuse(kind, str(error))
-            return
-        self.timed, self._by_modality, kind.columns = timed, by_modality, columns
-        if columns.told and options.tells:
-            _log.warning("%s: %s", options.where, "; ".join(columns.told))
+        return columns
+
+    def _begin(self, kind: _Kind, columns: Columns) -> None:
+        """Read the rows of a kind as was planned."""
+        kind.columns = columns
+        self.timed, self._by_modality = kind.timed, kind.modality is not None
+        if columns.told and self._options.tells:
+            _log.warning("%s: %s", self._options.where, "; ".join(columns.told))
         kind.cells.narrow(columns.numbers, columns.words)
         if kind is self._table:
-            self._lines.holes = options.holes and not timed
-        held, kind.held = kind.held, []
-        yield from self._apply(kind, [row for row in held if not (row.is_hole and timed)])
+            self._lines.holes = self._options.holes and not kind.timed
 
     def _refuse(self, kind: _Kind, why: str) -> None:
         """Rows of a kind that cannot be placed are malformed."""

@@ -1,8 +1,7 @@
 """Lines and messages of text as samples: what serial ports, MQTT and stdin bring.
 
 What a line may be is in `runtime.recording.text`, which reads files, too; here lines get a time of arrival where they
-have none of their own, and what is malformed is counted. Nothing that lines of a port or a broker hold raises beyond
-this file.
+have none of their own, and what is malformed is counted. Nothing that a port or a broker sends raises beyond this file.
 """
 
 from __future__ import annotations

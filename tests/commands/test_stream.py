@@ -232,7 +232,12 @@ def test_lines_through_a_pipe_are_a_recordings_predictions(capsys, short):
     )
     assert len(lines) == 14
     assert lines == replayed
-    expected = ["14 predictions", "of 1000 samples: 40 rows dropped", "JsonLinesSink: 14 written"]
+    expected = [
+        "14 predictions",
+        "of 1000 samples: 40 rows dropped",
+        "source: 1000 rows read",
+        "JsonLinesSink: 14 written",
+    ]
     assert without_note(by_line.stderr).splitlines() == expected
 
 
@@ -366,7 +371,7 @@ def test_the_engine_that_is_named_is_opened(capsys, monkeypatch):
 
     monkeypatch.setattr(runtime.engine, "open_engine", open_engine)
     for more in ([], ["--engine", "auto"]):
-        assert told(capsys, "--source", "synthetic?fast&seconds=1", *more)[0] == 0
+        assert told(capsys, "--source", "synthetic?fast&seconds=3", *more)[0] == 0
     assert asked == ["onnxruntime", "auto"]
 
 
