@@ -131,7 +131,7 @@ class Columns:
             InputError: columns that do not fit, or that one must ask about.
         """
         reading = reading or Reading()
-        looks = not final and len(first.values) < HEAD_ROWS and not _is_all_told(reading, names)
+        looks = not final and len(first.values) < HEAD_ROWS and not _is_all_told(reading, names, first, signal)
         if looks and len(first.values) < head_rows:
             return None
         found = _plan(cls, names, first, signal, final, reading, rate_hz, where)
@@ -147,7 +147,8 @@ class Columns:
         labels = None if self.label is None else list(table.texts[self.label])
         if self.time is None:
             return Rows(samples, None, labels)
-        return self.rows(samples, seconds_of(table.texts[self.time]) if self._is_text else values[:, self.time], labels)
+        times = seconds_of(table.texts[self.time]) if self._is_text else values[:, self.time].copy()
+        return self.rows(samples, times, labels)
 
     def rows(
         self, samples: NDArray[np.float32], times: NDArray[np.float64], labels: Sequence[str] | None = None
@@ -176,9 +177,10 @@ class Columns:
         return Rows(np.zeros((0, len(self.channels)), np.float32), t, None if self.label is None else [])
 
 
-def _is_all_told(reading: Reading, names: Sequence[str] | None) -> bool:
+def _is_all_told(reading: Reading, names: Sequence[str] | None, first: Table, signal: Signal | None) -> bool:
     """Whether nothing is left to be seen in the first rows."""
-    if reading.unit == "none":
+    bare = names is None and signal is not None and first.values.shape[1] == len(signal.channel_names)
+    if reading.unit == "none" or bare:
         return True
     return reading.unit != "auto" and reading.stamps in ("measured", "arrival") and bool(reading.time or names is None)
 

@@ -11,7 +11,7 @@ asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -107,14 +107,17 @@ class Reading:
         return "&".join(kept)
 
 
-def part_of(reading: Reading, place: int, name: str) -> Reading:
+def part_of(reading: Reading, names: Sequence[str], name: str | None) -> Reading:
     """What was said of one modality.
 
     Args:
         reading: of all.
-        place: of the modality in the model's order.
-        name: of the modality.
+        names: of the modalities, in the model's order.
+        name: of the modality; None: all of them.
     """
+    if name is None:
+        return reading
+    place = list(names).index(name)
     units = reading.units.get(name, reading.units.get(str(place)))
     axes = reading.axes.get(name, reading.axes.get(""))
     own = {channel: column for channel, column in reading.map.items() if channel.startswith(f"{name}_")}

@@ -63,8 +63,8 @@ def join(files: list[Path], signal: Signal, reading: Reading, load: Load, where:
     """
     chosen = [_file_of(i, files, signal, reading, where) for i in range(len(signal.modalities))]
     samples, times, rates_hz, begin, is_of_arrival = [], [], [], 0, False
-    for place, (modality, file) in enumerate(zip(signal.modalities, chosen, strict=True)):
-        part = load(file, part_of(reading, place, modality.name), Signal((modality,)))
+    for modality, file in zip(signal.modalities, chosen, strict=True):
+        part = load(file, part_of(reading, [m.name for m in signal.modalities], modality.name), Signal((modality,)))
         if part.t is None or not len(part.t):
             raise InputError(
                 file, expected="a column of times", got="none", fix="Record it with times, or say t=COLUMN:UNIT."

@@ -92,6 +92,7 @@ class TextReader:
         self._reading = options.reading or Reading()
         unit = self._reading.unit
         self.timed: bool | None = None if unit == "auto" else unit != "none"
+        self._modalities = [] if signal is None else [m.name for m in signal.modalities]
         self._by_modality: bool | None = None
         self._kinds: list[_Kind] = []  # of objects and lists
         self._table: _Kind | None = None  # of cells
@@ -116,12 +117,6 @@ class TextReader:
         """What the time stamps are, as far as it was said or can be seen; None: as the model's clock says."""
         kinds = [*self._kinds, *([self._table] if self._table else [])]
         return next((kind.columns.stamps for kind in kinds if kind.columns is not None), self._reading.stamps)
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether there is a column of labels."""
-        kinds = [*self._kinds, *([self._table] if self._table else [])]
-        return any(kind.columns is not None and kind.columns.label is not None for kind in kinds)
 
     def read_first(self, line: bytes) -> None:
         """A line whose beginning may be lost: only a header is taken from it."""
@@ -214,8 +209,7 @@ class TextReader:
         if isinstance(value, list):
             return self._samples(None, matrix_of(value), None)
         modality, t = value.get("modality"), value.get("t")
-        known = [] if self._signal is None else [m.name for m in self._signal.modalities]
-        if modality is not None and modality not in known:
+        if modality is not None and modality not in self._modalities:
             raise MalformedError(f"no modality {modality!r}"[:_SHOWN])
         if "samples" in value:
             return self._samples(None if t is None else numbers_of(t), matrix_of(value["samples"]), modality)
@@ -262,11 +256,6 @@ class TextReader:
             return self._signal
         return Signal(tuple(m for m in self._signal.modalities if m.name == modality))
 
-    def _reading_of(self, modality: str | None) -> Reading:
-        if modality is None or self._signal is None:
-            return self._reading
-        return part_of(self._reading, [m.name for m in self._signal.modalities].index(modality), modality)
-
     def _take(self, kind: _Kind, rows: Sequence[Row]) -> Iterator[Piece]:
         """Rows of a kind: on to samples, or held until there is a plan."""
         waits, done = self._options.waits, 0
@@ -306,7 +295,7 @@ class TextReader:
             kind.cells.table(rows),
             kind.signal,
             final=final,
-            reading=self._reading_of(kind.modality),
+            reading=part_of(self._reading, self._modalities, kind.modality),
             rate_hz=options.rate_hz,
             where=options.where,
             head_rows=options.head_rows,

@@ -28,6 +28,7 @@ _NOMINAL_HZ = 50.0  # of a motion sensor, where nobody knows
 _SLOWEST, _FASTEST = 0.02, 20_000.0  # Hz, of a sensor
 _EPOCH_S = 1e9, 4.2e9  # 2001 to 2103
 _LONG, _EVEN = 20.0, 0.2  # times the mean step: a hole; of the mean: as far as the median may be off
+_FEW = 8  # times that are too few to tell their unit by their steps
 _SLOW = 50.0  # times the model's rate
 _REPEATED, _UNEVEN = 0.02, 0.1  # shares of steps that make times of arrival
 _WRAPS = 2.0**16, 2.0**32
@@ -87,7 +88,8 @@ def clock_of(values: Array, nominal_hz: float | None = None) -> Clock:
         plausible = rate_hz is None or _SLOWEST < rate_hz / scale < _FASTEST
         if _EPOCH_S[0] < size * scale < _EPOCH_S[1] and plausible:
             return Clock(unit, True, "")
-    if rate_hz is None or nominal_hz / _SLOW <= rate_hz <= nominal_hz * 2 * _SLOW:
+    few = len(finite) < _FEW  # two samples may be far apart
+    if rate_hz is None or few or nominal_hz / _SLOW <= rate_hz <= nominal_hz * 2 * _SLOW:
         return Clock("s", False, "")
     unit = min(T_UNITS, key=lambda unit: abs(np.log(rate_hz / T_UNITS[unit] / nominal_hz)))
     return Clock(unit, False, "" if unit == "s" else f"by its steps of {1 / rate_hz:.4g}")

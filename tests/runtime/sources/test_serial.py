@@ -148,5 +148,5 @@ def test_by_url(plug):
         assert taken(source, 1) == [([1, 2], 1.0)]
     with pytest.raises(InputError, match=r"serial: expected a port, got none. Write serial:/dev/ttyUSB0."):
         open_source("serial:", SIGNAL)
-    with pytest.raises(InputError, match="serial: t: expected one of auto, s, ms"):
+    with pytest.raises(InputError, match=r"serial: t: expected one of auto, s, ms, .* or a column, got h"):
         open_source("serial:/dev/ttyUSB0?t=h", SIGNAL)
