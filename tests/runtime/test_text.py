@@ -195,7 +195,7 @@ def as_float(cell):
     ("data", "message"),
     [
         (text(HEAD, ROWS).encode("utf-16"), "expected text in UTF-8, got UTF-16 or UTF-32. Save it as UTF-8"),
-        (text(["t", "ax", "ay", "gz", "label"], ROWS).encode(), "expected the channels acc_x, acc_y, gyro_z"),
+        (text(["t", "ux", "uy", "uz", "label"], ROWS).encode(), "expected the channels acc_x, acc_y, gyro_z"),
         (text(["t", *NAMES, "acc_x"], ROWS).encode(), "expected column names that differ"),
     ],
 )
