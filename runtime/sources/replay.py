@@ -133,8 +133,8 @@ class Replay(Paced):
                 if self.realtime:
                     due_s = (n + end) / (self._rate_hz or 1.0) if t is None else float(t[-1]) - self.began_s
                     self._sleep(max(0.0, began + due_s - time.monotonic()))  # no number: waits for nothing
-                if self._recording is not None and self._recording.by_modality:
-                    yield from (Batch(*part) for part in by_modality(self._recording, self._signal, begin, end))
+                if t is not None and self._recording is not None and self._recording.by_modality:
+                    yield from (Batch(*part) for part in by_modality(rows.samples[begin:end], t, self._signal))
                 else:
                     yield Batch(rows.samples[begin:end], t, modality)
             n += len(rows.samples)
