@@ -9,6 +9,7 @@ What is not as docs/files.md has it is told in words, in `told`; what cannot be 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from runtime.specs import Signal
 if TYPE_CHECKING:
     from runtime.recording.table import Table
 
+_log = logging.getLogger("sensedge.recording")
 HEAD_ROWS = 256  # that are looked at before anything is decided; more while they have less than four stamps
 _MOST_HEAD_ROWS = 4096
 _LATE_S = 1.0  # as of a clock's `back_s`: rows later than this are of no live source
@@ -49,6 +51,7 @@ class Columns:
     placed: Placement | None = None  # None: every column as it is
     sorts: bool = False
     is_uneven: bool = False  # the first times are not at even steps
+    where: str = "columns"  # for messages
 
     def __post_init__(self) -> None:
         self._times = Times(self.clock.unit if self.clock else "s", self.reading.bits)
@@ -64,11 +67,6 @@ class Columns:
         if self.time is None or self.reading.stamps is not None:
             return None if self.time is None else self.reading.stamps
         return None if self.kind is None or self.kind.stamps == "measured" else self.kind.stamps
-
-    @property
-    def wraps(self) -> int:
-        """How often the counter of the time has wrapped so far."""
-        return self._times.wraps
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -160,7 +158,10 @@ class Columns:
             times: shape (n,), as they were written.
             labels: n of them.
         """
+        told = self._times.wraps or self.reading.bits
         rows = [Rows(samples, self._times.seconds(times), labels)]
+        if self._times.wraps and not told:
+            _log.warning("%s: time: the counter wraps, and is taken to go on (say bits=16 or bits=32)", self.where)
         for stage in self._stages:
             rows = [given for part in rows for given in stage.push(part)]
         return Rows.joined(rows) if rows else self._nothing()
@@ -224,7 +225,7 @@ def _plan(
         channels, places = tuple(names[i] for i in free), tuple(free)
     at = None if time is None else time.column
     clock = None if time is None else time.clock
-    return cls(channels, places, at, label, clock, kind, tuple(told), reading, placed, sorts, uneven)
+    return cls(channels, places, at, label, clock, kind, tuple(told), reading, placed, sorts, uneven, where)
 
 
 def _named(names: Sequence[str] | None, first: Table, signal: Signal | None, reading: Reading) -> list[str]:
