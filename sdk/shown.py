@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sdk.scores import Scores
 
 YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
+_UNEVEN = 0.1  # share of samples whose stamps come twice or leave a gap: more is no clock of measurement
 _LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
 
 
@@ -56,7 +57,9 @@ def describe_counters(counters: Counters) -> str:
     """A line on what was wrong with the samples; empty if nothing was."""
     wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and name not in ("samples", "windows")}
     told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in wrong.items())
-    return f"of {counters.samples} samples: {told}" if told else ""
+    uneven = counters.duplicates + counters.gaps > _UNEVEN * counters.samples
+    cure = "; where these are times of arrival, say stamps=arrival behind the ? of the source" if uneven else ""
+    return f"of {counters.samples} samples: {told}{cure}" if told else ""
 
 
 def describe_source(counters: SourceCounters) -> str:
