@@ -17,9 +17,9 @@ import numpy as np
 from runtime.recording.lines import MAX_LINE_BYTES
 from runtime.recording.numbers import read_block
 from runtime.recording.shape import SEPARATORS, Numbers, cut, even_blanks, has_numbers, split, trimmed
-from runtime.recording.table import Cells, MalformedError, Row, Table
+from runtime.recording.table import CellRow, Cells, MalformedError, Table
 
-_FEW_LINES = 8  # are read one by one sooner than at once
+_FEW_LINES, _FEW_BYTES = 8, 4096  # are read one by one sooner than at once
 _MOST_WAITING = 100  # lines before a header, of which one might be it
 _COMMENTS = ("#", "%", "//")
 _SHOWN = 60  # characters of a malformed line
@@ -61,7 +61,7 @@ class TableReader:
         """Whether a header or a first row came."""
         return self._separator != b""
 
-    def read(self, block: bytes) -> Iterator[tuple[Cells, Row | Table]]:
+    def read(self, block: bytes) -> Iterator[tuple[Cells, CellRow | Table]]:
         """Rows one by one while their cells are not narrow, tables then; and the cells that they belong to.
 
         Args:
@@ -69,8 +69,7 @@ class TableReader:
         """
         at = 0
         while at < len(block):
-            few = block.count(b"\n", at) < _FEW_LINES
-            if few or not self.cells.is_narrow or self._is_undecided(block):
+            if not self.cells.is_narrow or self._is_few(block, at) or self._is_undecided(block):
                 end = block.index(b"\n", at)
                 row, at = self.row(block[at:end]), end + 1
                 if row is not None:
@@ -91,6 +90,9 @@ class TableReader:
     def forget(self) -> None:
         """The header was none that can be used: look for another."""
         self._separator, self.cells = b"", Cells(0, None, Numbers())
+
+    def _is_few(self, block: bytes, at: int) -> bool:
+        return len(block) - at < _FEW_BYTES and block.count(b"\n", at) < _FEW_LINES
 
     def _is_undecided(self, block: bytes) -> bool:
         """Whether a comma may be a decimal sign here."""
@@ -127,7 +129,7 @@ class TableReader:
         kept = {column: [texts[i] for i in at] for column, texts in read.texts.items()}
         return used, Table(read.values[at], kept, began + 1 + at) if len(at) else None
 
-    def row(self, line: bytes) -> Row | None:
+    def row(self, line: bytes) -> CellRow | None:
         """One line; None: it has no row."""
         self.line += 1
         try:
@@ -136,7 +138,7 @@ class TableReader:
             self._note(line[: 4 * _SHOWN].decode("utf-8", "backslashreplace").strip()[:_SHOWN], str(error))
         return self.cells.hole(self.line) if self.holes and self.is_open else None
 
-    def _row(self, text: str) -> Row | None:
+    def _row(self, text: str) -> CellRow | None:
         if not text:
             return None
         if text.startswith(_COMMENTS):
@@ -157,7 +159,7 @@ class TableReader:
             if self.read_header(text):
                 return None
             raise
-        return Row(cells, self.line)
+        return CellRow(cells, self.line)
 
     def _check(self, cells: Sequence[str]) -> None:
         if self.cells.is_narrow:
@@ -181,7 +183,7 @@ class TableReader:
         self.cells = Cells(width, names, Numbers())
         self.headers += 1
 
-    def _first(self, text: str) -> Row | None:
+    def _first(self, text: str) -> CellRow | None:
         """A line before the first row: the header, the first row, or of no account."""
         if self.read_header(text):
             return None
@@ -192,12 +194,12 @@ class TableReader:
             waiting = self._waiting
             if names is not None:
                 self._open(separator, names, len(names))
-                return Row(split(text, separator)[: len(names)], self.line)
+                return CellRow(split(text, separator)[: len(names)], self.line)
             if len(cells) in self._widths():
                 self._open(separator, None, len(cells))
                 for line in waiting:
                     self._note(line[:_SHOWN], "not numbers")
-                return Row(cells, self.line)
+                return CellRow(cells, self.line)
         why = "not numbers" if found is None else self._wanted(text)
         if not self._patient:
             raise MalformedError(why)

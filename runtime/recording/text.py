@@ -28,7 +28,7 @@ from runtime.recording.reader import TableReader
 from runtime.recording.reading import Reading, part_of
 from runtime.recording.rows import Rows
 from runtime.recording.shape import Cell, Numbers, has_numbers, named
-from runtime.recording.table import Cells, MalformedError, Row
+from runtime.recording.table import CellRow, Cells, MalformedError
 from runtime.specs import Signal
 
 _SHOWN = 60  # characters of a malformed line
@@ -50,7 +50,7 @@ class TextOptions(NamedTuple):
     holes: bool = True  # without times, a malformed line is a sample that is missing: nothing closes up
 
 
-class Piece(NamedTuple):
+class TextRows(NamedTuple):
     """Rows that came together, and whose they are."""
 
     rows: Rows
@@ -63,7 +63,7 @@ class _Kind:
     def __init__(self, signal: Signal | None, cells: Cells, modality: str | None = None) -> None:
         self.names, self.signal, self.cells, self.modality = cells.names, signal, cells, modality
         self.columns: Columns | None = None
-        self.held: list[Row] = []  # until there is a plan
+        self.held: list[CellRow] = []  # until there is a plan
 
     @property
     def timed(self) -> bool:
@@ -122,7 +122,7 @@ class TextReader:
         """A line whose beginning may be lost: only a header is taken from it."""
         self._lines.read_header(line.decode("utf-8", "replace").strip())
 
-    def read(self, block: bytes) -> Iterator[Piece]:
+    def read(self, block: bytes) -> Iterator[TextRows]:
         """Complete lines, each with its LF, to what they hold."""
         for is_json, lines in runs_of(block):
             if is_json or (not self._lines.is_open and (b":" in lines or b"=" in lines)):
@@ -130,13 +130,13 @@ class TextReader:
             else:
                 yield from self._cells(lines)
 
-    def flush(self) -> Iterator[Piece]:
+    def flush(self) -> Iterator[TextRows]:
         """No more comes: what waited."""
         self._lines.flush()
         for kind in [*self._kinds, *([self._table] if self._table else [])]:
             yield from self._end(kind)
 
-    def _end(self, kind: _Kind) -> Iterator[Piece]:
+    def _end(self, kind: _Kind) -> Iterator[TextRows]:
         """No more rows of a kind come: those that wait."""
         self._plan(kind, final=True)
         yield from self._take(kind, [])
@@ -148,21 +148,21 @@ class TextReader:
             return len(cells) > 1 and not _USUAL.isdisjoint(cells) and not has_numbers(cells)
         return Columns.is_header(cells, self._signal, self._reading)
 
-    def _cells(self, lines: bytes) -> Iterator[Piece]:
+    def _cells(self, lines: bytes) -> Iterator[TextRows]:
         """Lines of cells."""
         for cells, found in self._lines.read(lines):
             if self._table is None or self._table.cells is not cells:
                 if self._table is not None:
                     yield from self._end(self._table)
                 self._table = _Kind(self._signal, cells)
-            if isinstance(found, Row):
+            if isinstance(found, CellRow):
                 yield from self._take(self._table, [found])
             elif self._table.columns is not None:
                 yield from _given(self._table, self._table.columns.apply(found))
 
-    def _one_by_one(self, lines: bytes) -> Iterator[Piece]:
+    def _one_by_one(self, lines: bytes) -> Iterator[TextRows]:
         """JSON, `name:value`, and what turns out to be neither."""
-        rows: list[Row] = []
+        rows: list[CellRow] = []
         last: _Kind | None = None
         for line in lines.splitlines():
             if not line.strip():
@@ -187,7 +187,7 @@ class TextReader:
         if last is not None:
             yield from self._take(last, rows)
 
-    def _record(self, line: bytes) -> tuple[_Kind, list[Row]] | None:
+    def _record(self, line: bytes) -> tuple[_Kind, list[CellRow]] | None:
         """A line's rows, and of which kind they are; None: it is a line of cells."""
         if len(line) > MAX_LINE_BYTES:
             raise MalformedError(f"longer than {MAX_LINE_BYTES} bytes")
@@ -215,7 +215,9 @@ class TextReader:
             return self._samples(None if t is None else numbers_of(t), matrix_of(value["samples"]), modality)
         return self._object(flat({k: v for k, v in value.items() if k != "modality"}), modality)
 
-    def _samples(self, t: list[float] | None, rows: list[list[float]], modality: str | None) -> tuple[_Kind, list[Row]]:
+    def _samples(
+        self, t: list[float] | None, rows: list[list[float]], modality: str | None
+    ) -> tuple[_Kind, list[CellRow]]:
         """Rows in the order of the channels."""
         if self._signal is None:
             raise MalformedError("no names of channels")
@@ -226,9 +228,9 @@ class TextReader:
             raise MalformedError(f"{len(t)} times for {len(rows)} rows")
         cells = rows if t is None else [[at, *row] for at, row in zip(t, rows, strict=True)]
         kind = self._kind(names if t is None else ("t", *names), modality)
-        return kind, [Row(row, self._lines.line) for row in cells]
+        return kind, [CellRow(row, self._lines.line) for row in cells]
 
-    def _object(self, record: dict[str, Cell], modality: str | None = None) -> tuple[_Kind, list[Row]]:
+    def _object(self, record: dict[str, Cell], modality: str | None = None) -> tuple[_Kind, list[CellRow]]:
         """A row by its names."""
         kind = next((k for k in self._kinds if k.modality == modality and k.fits(record)), None)
         if kind is None:
@@ -238,7 +240,7 @@ class TextReader:
                 raise MalformedError(f"without {', '.join(missing)}")
             kind = self._kind(tuple(record), modality)
         assert kind.names is not None
-        row = Row([record.get(name, math.nan) for name in kind.names], self._lines.line)
+        row = CellRow([record.get(name, math.nan) for name in kind.names], self._lines.line)
         return kind, [row]
 
     def _kind(self, names: tuple[str, ...], modality: str | None) -> _Kind:
@@ -256,7 +258,7 @@ class TextReader:
             return self._signal
         return Signal(tuple(m for m in self._signal.modalities if m.name == modality))
 
-    def _take(self, kind: _Kind, rows: Sequence[Row]) -> Iterator[Piece]:
+    def _take(self, kind: _Kind, rows: Sequence[CellRow]) -> Iterator[TextRows]:
         """Rows of a kind: on to samples, or held until there is a plan."""
         waits, done = self._options.waits, 0
         while done < len(rows) and kind.columns is None:
@@ -286,7 +288,7 @@ class TextReader:
             if columns is not None:
                 self._begin(kind, columns)
 
-    def _planned(self, kind: _Kind, rows: list[Row], *, final: bool) -> Columns | None:
+    def _planned(self, kind: _Kind, rows: list[CellRow], *, final: bool) -> Columns | None:
         if kind.modality is None and kind.signal is not None and not kind.signal.is_even:
             raise MalformedError("no modality, and this bundle's have rates of their own")
         options = self._options
@@ -325,13 +327,13 @@ class TextReader:
         if kind is self._table:
             self._lines.forget()
 
-    def _apply(self, kind: _Kind, rows: list[Row]) -> Iterator[Piece]:
+    def _apply(self, kind: _Kind, rows: list[CellRow]) -> Iterator[TextRows]:
         """Rows of a kind that has a plan."""
         good = [checked for row in rows if (checked := self._checked(kind, row)) is not None]
         if good and kind.columns is not None:
             yield from _given(kind, kind.columns.apply(kind.cells.table(good)))
 
-    def _checked(self, kind: _Kind, row: Row) -> Row | None:
+    def _checked(self, kind: _Kind, row: CellRow) -> CellRow | None:
         """A row with numbers where they must be, or the hole that it leaves, if any."""
         try:
             kind.cells.check(row.cells)
@@ -342,6 +344,6 @@ class TextReader:
         return row
 
 
-def _given(kind: _Kind, rows: Rows) -> Iterator[Piece]:
+def _given(kind: _Kind, rows: Rows) -> Iterator[TextRows]:
     if len(rows.samples):
-        yield Piece(rows, kind.modality)
+        yield TextRows(rows, kind.modality)

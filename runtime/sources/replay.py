@@ -11,7 +11,7 @@ from runtime.recording import RecentLabels, Recording, TextFile
 from runtime.recording.reading import Reading, split_path
 from runtime.recording.rows import Rows
 from runtime.recording.sensors import by_modality, files_of
-from runtime.recording.text import Piece, TextOptions, TextReader
+from runtime.recording.text import TextOptions, TextReader, TextRows
 from runtime.sources.base import Batch, Paced, Stamps, stamps_of
 from runtime.specs import Signal
 from runtime.wire.url import Options
@@ -116,11 +116,11 @@ class Replay(Paced):
             return self._recording.label_between(start_s, end_s)
         return self._labels.between(start_s, end_s)
 
-    def _pieces(self, note: Callable[[str], None]) -> Iterator[Piece]:
+    def _pieces(self, note: Callable[[str], None]) -> Iterator[TextRows]:
         if self._text is not None:
             yield from self._text.pieces(note)
         elif self._recording is not None:
-            yield Piece(Rows(self._recording.samples, self._recording.t))
+            yield TextRows(Rows(self._recording.samples, self._recording.t))
 
     def _batches(self) -> Iterator[Batch]:
         began, n = time.monotonic(), 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from runtime.recording.reading import Reading
-from runtime.recording.text import Piece, TextOptions, TextReader
+from runtime.recording.text import TextOptions, TextReader, TextRows
 from runtime.sources.base import Batch, Connection, Live, SourceCounters, Stamps, now_s, stamps_of
 from runtime.specs import Signal
 from runtime.wire.backoff import Backoff
@@ -73,7 +73,7 @@ class RowReader:
         """No more lines come: the samples that waited for one."""
         return self._batches(self._text.flush())
 
-    def _batches(self, pieces: Iterable[Piece]) -> list[Batch]:
+    def _batches(self, pieces: Iterable[TextRows]) -> list[Batch]:
         return [Batch(rows.samples, self._times(rows.t, len(rows.samples)), modality) for (rows, modality) in pieces]
 
     def _times(self, t: np.ndarray | None, n: int) -> np.ndarray | None:
