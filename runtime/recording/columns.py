@@ -23,7 +23,7 @@ from runtime.recording.placement import Placement, placement
 from runtime.recording.reading import ISO, Reading
 from runtime.recording.rows import Rows, Sorter, Spreader
 from runtime.recording.time_column import TimeColumn, find_time
-from runtime.recording.times import Clock, Kind, Times, kind_of, seconds_of
+from runtime.recording.times import Clock, StampKind, TimeReader, kind_of, seconds_of
 from runtime.specs import Signal
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Columns:
     time: int | None = None  # column of the time
     label: int | None = None  # column of the label
     clock: Clock | None = None  # what the column of the time holds
-    kind: Kind | None = None  # what the stamps are; None: nobody looked
+    kind: StampKind | None = None  # what the stamps are; None: nobody looked
     told: tuple[str, ...] = ()  # what was recognised that is not as docs/files.md has it, in words
     reading: Reading = field(default_factory=Reading)
     placed: Placement | None = None  # None: every column as it is
@@ -54,7 +54,7 @@ class Columns:
     where: str = "columns"  # for messages
 
     def __post_init__(self) -> None:
-        self._times = Times(self.clock.unit if self.clock else "s", self.reading.bits)
+        self._times = TimeReader(self.clock.unit if self.clock else "s", self.reading.bits)
         self._stages: list[Sorter | Spreader] = [Sorter()] if self.sorts else []
         if self.stamps == "spread":
             known = self.kind is not None and self.kind.step_s > 0
@@ -205,7 +205,7 @@ def _plan(
     time = find_time(names, first, reading, others, rate_hz, where)
     kind, sorts, told = None, False, [] if time is None or not time.told else [time.told]
     if time is not None:
-        t = Times(time.clock.unit, reading.bits).seconds(_raw(time, first))
+        t = TimeReader(time.clock.unit, reading.bits).seconds(_raw(time, first))
         uneven = _is_uneven(t)
         if not final and _is_puzzling(t):
             return None
@@ -273,7 +273,7 @@ def _is_disordered(t: NDArray[np.float64]) -> bool:
     return odd_ordered < odd or (odd_ordered == odd and back > 1)
 
 
-def _told_of(kind: Kind, sorts: bool, reading: Reading) -> list[str]:
+def _told_of(kind: StampKind, sorts: bool, reading: Reading) -> list[str]:
     """Words on stamps that are not of measurement, in order."""
     told = []
     if sorts:

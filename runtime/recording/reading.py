@@ -29,7 +29,7 @@ HELP = """\
   axes=y,-x,z                       the model's x, y, z, made of the sensor's; or nine numbers, row by row; or
                                     axes=acc:y,-x,z;gyro:x,y,z"""
 
-Stamps: TypeAlias = Literal["measured", "arrival", "spread"]
+StampWord: TypeAlias = Literal["measured", "arrival", "spread"]
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 T_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 ISO = "iso"
@@ -49,7 +49,7 @@ class Reading:
     time: str = ""  # column of the time; "": as its name tells
     unit: str = "auto"  # of the time: s, ms, us, ns, iso; none: there are no times
     bits: int | None = None  # of a counter that wraps; None: one is recognised where it is plain
-    stamps: Stamps | None = None  # None: as they look, where one can look ahead
+    stamps: StampWord | None = None  # None: as they look, where one can look ahead
     units: Mapping[str, str] = field(default_factory=dict)  # of a modality, by its name or its place "0", "1", ...
     map: Mapping[str, str] = field(default_factory=dict)  # of a channel, the column
     axes: Mapping[str, Matrix] = field(default_factory=dict)  # of a modality by its name, "": of all others
@@ -163,13 +163,13 @@ def _bits(word: str | None, where: str) -> int | None:
     return int(word)
 
 
-def _stamps(word: str | None, where: str) -> Stamps | None:
-    for known in get_args(Stamps):
+def _stamps(word: str | None, where: str) -> StampWord | None:
+    for known in get_args(StampWord):
         if word == known:
             return known  # type: ignore[no-any-return]
     if word is None:
         return None
-    expected = f"one of {', '.join(get_args(Stamps))}"
+    expected = f"one of {', '.join(get_args(StampWord))}"
     raise InputError(f"{where}: stamps", expected=expected, got=word, fix="Say what the times are.")
 
 
