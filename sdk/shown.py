@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sdk.scores import Scores
 
 YEAR_2001_S = 1e9  # no recording that counts from its own start is that long
+_UNEVEN = 0.1  # share of samples whose stamps come twice or leave a gap: more is no clock of measurement
 _LINE = "{:>9}  {:<14} {:>6}  {:<14} {:>7}  {}"
 
 
@@ -59,7 +60,9 @@ def describe_counters(counters: Counters) -> str:
     """A line on what was wrong with the samples; empty if nothing was."""
     wrong = {name: n for name, n in dataclasses.asdict(counters).items() if n and name not in ("samples", "windows")}
     told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in wrong.items())
-    return f"of {counters.samples} samples: {told}" if told else ""
+    uneven = counters.duplicates + counters.gaps > _UNEVEN * counters.samples
+    cure = "; where these are times of arrival, say stamps=arrival behind the ? of the source" if uneven else ""
+    return f"of {counters.samples} samples: {told}{cure}" if told else ""
 
 
 def describe_unusual(unusual: float | None) -> str:
@@ -92,10 +95,8 @@ def why_nothing(source: SourceCounters, counters: Counters, manifest: Manifest) 
     if counters.not_finite * 2 > n:
         return f"{counters.not_finite} of {n} rows lack a value or a time (empty, no number, or beyond what is one)"
     if (counters.late + counters.duplicates) * 2 > n:
-        return (
-            f"the times of {counters.late + counters.duplicates} of {n} rows do not rise: another column or unit may be "
-            f"the time"
-        )
+        wrong = counters.late + counters.duplicates
+        return f"the times of {wrong} of {n} rows do not rise: another column may be the time"
     if counters.gaps * 2 > n:
         return f"{counters.gaps} of {n} rows come after a gap: the unit of the times, or the rate, is not what was said"
     if n < needed:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, say, trust_of
+from runtime.recording.reading import HELP as COLUMNS
 from sdk.shown import (
     YEAR_2001_S,
     describe_counters,
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from sdk.scores import Tally
 
 HELP = "Stream samples through a bundle: from a recording, a sensor or a network."
-EXAMPLES = """\
+EXAMPLES = (
+    """\
   python -m sdk.stream walk.bundle --replay today.npz              a line per window, scores at the end if it has labels
   python -m sdk.stream walk.bundle --replay today.csv --realtime   as slowly as the sensor was
   python -m sdk.stream walk.bundle --replay today.npz --json       one JSON object per line, the scores last
@@ -52,20 +54,27 @@ EXAMPLES = """\
   python -m sdk.stream walk.bundle --source iio:mpu6050 --record me.db      keep what it sees, for python -m sdk.label
 
 sources (options follow a ?, joined by &; quote them for the shell):
-  replay:FILE     realtime, chunk=16                        .csv or .npz; --replay is short for it
+  replay:FILE     realtime, chunk=16, columns               .csv or .npz, or a folder with a file for each sensor
   synthetic       rate, seconds, seed, drift (ppm), jitter (s), gap_every (s), gap (s), chunk, fast
-  stdin           t=auto|s|ms|us|ns|none, rate              JSON lines or CSV
-  iio:DEVICE      rate, poll, trigger, watermark            by name (mpu6050) or iio:device0; several: A,B
-  serial:PORT     baud=115200, t, rate                      JSON lines or CSV; needs "sensedge[serial]"
+  stdin           rate, columns                             JSON lines or CSV
+  iio:DEVICE      rate, axes, stamps, poll, trigger, watermark; by name (mpu6050) or iio:device0; several: A,B
+  serial:PORT     baud=115200, rate, columns                JSON lines or CSV; needs "sensedge[serial]"
   mqtt://[user@]host[:port]/topic, mqtts://...              JSON or CSV messages; needs "sensedge[mqtt]"
-                  t, rate, client_id, clean, password_file, ca, cert, key
+                  rate, columns, client_id, clean, password_file, ca, cert, key
 sinks:
   jsonl:FILE, jsonl:-                                       a line per prediction; - is stdout
   mqtt://[user@]host[:port]/topic, mqtts://...              queue=1024, and as above
 
-A .csv needs a header with the channel names of the bundle (acc_x, ...); t (seconds) and label (a name) may be there.
+columns (behind the ? of a source, or of --replay FILE: --replay 'today.csv?t=timestamp:ms&units=g,deg/s'):
+"""
+    + COLUMNS
+    + """
+
+A .csv needs a header with names of channels (acc_x, ax, accelerometer_x, ...); a time and label (a name) may be there.
+What is recognised is said in one line; what cannot be known is asked for.
 A line is {"t": 1.5, "acc_x": 0.1, ...}, {"t": [...], "samples": [[...], ...]}, or CSV with the time first or not there.
 Ctrl-C, SIGTERM or SIGHUP ends it: what is held back is predicted, the summary is printed, and the exit code is 0."""
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +87,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="folder of the bundle")
     given = p.add_mutually_exclusive_group(required=True)
     given.add_argument("--source", metavar="URL", help="where samples come from; see below")
-    given.add_argument("--replay", metavar="FILE", type=Path, help=".csv or .npz recording")
+    given.add_argument(
+        "--replay",
+        metavar="FILE",
+        type=Path,
+        help=".csv or .npz recording, or a folder with a file for each sensor; ?options as below",
+    )
     p.add_argument("--sink", metavar="URL", action="append", default=[], help="where predictions go instead of a table")
     p.add_argument("--realtime", action="store_true", help="with --replay: wait as long as the sensor would")
     p.add_argument("--chunk", metavar="N", type=int, help="with --replay: samples per push (default 16)")
@@ -251,7 +265,10 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
 
 @contextmanager
 def _stopped_by_signals(source: Source) -> Iterator[list[int]]:
-    """Those that came. The first of INT, TERM and HUP ends the source, the second the program; what was told is kept in any case."""
+    """Those that came. The first of INT, TERM and HUP ends the source, the second the program.
+
+    What was told is kept in any case.
+    """
     from runtime.process.signals import Stopped, caught, last_words
 
     came: list[int] = []

@@ -6,6 +6,7 @@ files       a file of text, in pieces                             TextFile
 text        lines to samples: CSV, JSON, name:value               TextReader
 lines       bytes to lines
 reader      lines of cells to rows; shape and numbers: how
+json_rows   what JSON holds of rows
 table       rows as cells, and as a table                         Table
 columns     which column is what; a table as samples and times    Columns
 time_column which is the time; times: its units, ISO 8601, counters that wrap

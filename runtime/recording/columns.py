@@ -9,6 +9,7 @@ What is not as docs/files.md has it is told in words, in `told`; what cannot be 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,17 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.recording.checks import as_float32
+from runtime.recording.checks import as_float32, check_names
 from runtime.recording.placement import Placement, placement
 from runtime.recording.reading import ISO, Reading
 from runtime.recording.rows import Rows, Sorter, Spreader
 from runtime.recording.time_column import TimeColumn, find_time
-from runtime.recording.times import Clock, Kind, Times, kind_of, seconds_of
+from runtime.recording.times import Clock, StampKind, TimeReader, kind_of, seconds_of
 from runtime.specs import Signal
 
 if TYPE_CHECKING:
     from runtime.recording.table import Table
 
+_log = logging.getLogger("sensedge.recording")
 HEAD_ROWS = 256  # that are looked at before anything is decided; more while they have less than four stamps
 _MOST_HEAD_ROWS = 4096
 _LATE_S = 1.0  # as of a clock's `back_s`: rows later than this are of no live source
@@ -43,14 +45,16 @@ class Columns:
     time: int | None = None  # column of the time
     label: int | None = None  # column of the label
     clock: Clock | None = None  # what the column of the time holds
-    kind: Kind | None = None  # what the stamps are; None: nobody looked
+    kind: StampKind | None = None  # what the stamps are; None: nobody looked
     told: tuple[str, ...] = ()  # what was recognised that is not as docs/files.md has it, in words
     reading: Reading = field(default_factory=Reading)
     placed: Placement | None = None  # None: every column as it is
     sorts: bool = False
+    is_uneven: bool = False  # the first times are not at even steps
+    where: str = "columns"  # for messages
 
     def __post_init__(self) -> None:
-        self._times = Times(self.clock.unit if self.clock else "s", self.reading.bits)
+        self._times = TimeReader(self.clock.unit if self.clock else "s", self.reading.bits)
         self._stages: list[Sorter | Spreader] = [Sorter()] if self.sorts else []
         if self.stamps == "spread":
             known = self.kind is not None and self.kind.step_s > 0
@@ -63,11 +67,6 @@ class Columns:
         if self.time is None or self.reading.stamps is not None:
             return None if self.time is None else self.reading.stamps
         return None if self.kind is None or self.kind.stamps == "measured" else self.kind.stamps
-
-    @property
-    def wraps(self) -> int:
-        """How often the counter of the time has wrapped so far."""
-        return self._times.wraps
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -108,6 +107,7 @@ class Columns:
         reading: Reading | None = None,
         rate_hz: float | None = None,
         where: str = "columns",
+        head_rows: int = HEAD_ROWS,
     ) -> Columns | None:
         """Decide from the header and the first rows.
 
@@ -120,6 +120,7 @@ class Columns:
             reading: what was said about the columns.
             rate_hz: samples per second that are expected; None: the signal's.
             where: for messages.
+            head_rows: from so many on, even steps of times are enough to answer.
 
         Returns:
             None: more rows are needed (never where `final`).
@@ -128,9 +129,11 @@ class Columns:
             InputError: columns that do not fit, or that one must ask about.
         """
         reading = reading or Reading()
-        if not final and len(first.values) < HEAD_ROWS and not _is_all_told(reading, names):
+        looks = not final and len(first.values) < HEAD_ROWS and not _is_all_told(reading, names, first, signal)
+        if looks and len(first.values) < head_rows:
             return None
-        return _plan(cls, names, first, signal, final, reading, rate_hz, where)
+        found = _plan(cls, names, first, signal, final, reading, rate_hz, where)
+        return None if looks and found is not None and found.is_uneven else found
 
     def apply(self, table: Table) -> Rows:
         """A table's rows as samples with their times; some may wait for the next stamp.
@@ -142,7 +145,8 @@ class Columns:
         labels = None if self.label is None else list(table.texts[self.label])
         if self.time is None:
             return Rows(samples, None, labels)
-        return self.rows(samples, seconds_of(table.texts[self.time]) if self._is_text else values[:, self.time], labels)
+        times = seconds_of(table.texts[self.time]) if self._is_text else values[:, self.time].copy()
+        return self.rows(samples, times, labels)
 
     def rows(
         self, samples: NDArray[np.float32], times: NDArray[np.float64], labels: Sequence[str] | None = None
@@ -154,7 +158,10 @@ class Columns:
             times: shape (n,), as they were written.
             labels: n of them.
         """
+        told = self._times.wraps or self.reading.bits
         rows = [Rows(samples, self._times.seconds(times), labels)]
+        if self._times.wraps and not told:
+            _log.warning("%s: time: the counter wraps, and is taken to go on (say bits=16 or bits=32)", self.where)
         for stage in self._stages:
             rows = [given for part in rows for given in stage.push(part)]
         return Rows.joined(rows) if rows else self._nothing()
@@ -171,9 +178,10 @@ class Columns:
         return Rows(np.zeros((0, len(self.channels)), np.float32), t, None if self.label is None else [])
 
 
-def _is_all_told(reading: Reading, names: Sequence[str] | None) -> bool:
+def _is_all_told(reading: Reading, names: Sequence[str] | None, first: Table, signal: Signal | None) -> bool:
     """Whether nothing is left to be seen in the first rows."""
-    if reading.unit == "none":
+    bare = names is None and signal is not None and first.values.shape[1] == len(signal.channel_names)
+    if reading.unit == "none" or bare:
         return True
     return reading.unit != "auto" and reading.stamps in ("measured", "arrival") and bool(reading.time or names is None)
 
@@ -188,7 +196,8 @@ def _plan(
     rate_hz: float | None,
     where: str,
 ) -> Columns | None:
-    names = _named(names, first, signal, reading)
+    names, uneven = _named(names, first, signal, reading), False
+    check_names([name for name in names if name], "column", where)
     rate_hz = rate_hz or (None if signal is None else signal.rate_hz)
     label = next((i for word in _LABELS for i, name in enumerate(names) if name.lower() == word), None)
     placed = None if signal is None else placement(names, signal, reading, where)
@@ -196,7 +205,8 @@ def _plan(
     time = find_time(names, first, reading, others, rate_hz, where)
     kind, sorts, told = None, False, [] if time is None or not time.told else [time.told]
     if time is not None:
-        t = Times(time.clock.unit, reading.bits).seconds(_raw(time, first))
+        t = TimeReader(time.clock.unit, reading.bits).seconds(_raw(time, first))
+        uneven = _is_uneven(t)
         if not final and _is_puzzling(t):
             return None
         sorts = _is_disordered(t)
@@ -215,7 +225,7 @@ def _plan(
         channels, places = tuple(names[i] for i in free), tuple(free)
     at = None if time is None else time.column
     clock = None if time is None else time.clock
-    return cls(channels, places, at, label, clock, kind, tuple(told), reading, placed, sorts)
+    return cls(channels, places, at, label, clock, kind, tuple(told), reading, placed, sorts, uneven, where)
 
 
 def _named(names: Sequence[str] | None, first: Table, signal: Signal | None, reading: Reading) -> list[str]:
@@ -234,6 +244,11 @@ def _raw(time: TimeColumn, first: Table) -> NDArray[np.float64]:
 def _sensors(first: Table, time: TimeColumn) -> list[int]:
     """Columns of numbers, besides the time."""
     return [i for i in range(first.values.shape[1]) if i != time.column and i not in first.texts]
+
+
+def _is_uneven(t: NDArray[np.float64]) -> bool:
+    steps = np.diff(t)
+    return not len(steps) or not bool((np.abs(steps - np.median(steps)) < 0.5 * np.median(steps)).all())
 
 
 def _is_puzzling(t: NDArray[np.float64]) -> bool:
@@ -258,7 +273,7 @@ def _is_disordered(t: NDArray[np.float64]) -> bool:
     return odd_ordered < odd or (odd_ordered == odd and back > 1)
 
 
-def _told_of(kind: Kind, sorts: bool, reading: Reading) -> list[str]:
+def _told_of(kind: StampKind, sorts: bool, reading: Reading) -> list[str]:
     """Words on stamps that are not of measurement, in order."""
     told = []
     if sorts:

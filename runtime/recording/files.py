@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 from runtime.recording.lines import Lines, refuse_utf16
-from runtime.recording.text import Piece, TextOptions, TextReader
+from runtime.recording.text import TextOptions, TextReader, TextRows
 from runtime.specs import Signal
 
 _PIECE_BYTES = 1 << 17
@@ -26,7 +26,9 @@ class TextFile:
         self._path, self._signal = path, signal
         self._options = (options or TextOptions())._replace(where=str(path))
 
-    def pieces(self, note: Callable[[str], None], began: Callable[[TextReader], None] | None = None) -> Iterator[Piece]:
+    def pieces(
+        self, note: Callable[[str], None], began: Callable[[TextReader], None] | None = None
+    ) -> Iterator[TextRows]:
         """All rows, in order.
 
         Args:

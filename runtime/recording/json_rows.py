@@ -52,7 +52,11 @@ def numbers_of(values: Any) -> list[float]:
 
 
 def matrix_of(values: Any) -> list[list[float]]:
-    """A row or a list of rows."""
+    """A row or a list of rows.
+
+    Raises:
+        MalformedError: it is neither.
+    """
     if not isinstance(values, list):
         raise MalformedError("samples that are no list")
     return [numbers_of(row) for row in (values if not values or isinstance(values[0], list) else [values])]

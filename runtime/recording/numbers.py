@@ -74,12 +74,15 @@ def read_block(
     cells = first[at][:, None] + np.array(numbers, np.int64)
     found, bad, points = _decimals(data, starts[cells], stops[cells], decimal[0], b" " in block)
     if width == 1:  # an empty cell is an empty line there
-        plain[at[bad.any(axis=1)]] = False
+        plain[at[bad.any(axis=1) | np.isnan(found).any(axis=1)]] = False
         bad[:] = False
-    for i, j in np.argwhere(bad).tolist():
-        value = _read(block[starts[cells[i, j]] : stops[cells[i, j]]], number)
-        plain[at[i]] &= value is not None
-        found[i, j] = math.nan if value is None else value
+    if bad.any():
+        raws = _raws(block, starts[cells[bad]], stops[cells[bad]])
+        as_float = decimal == b"." and b"_" not in block
+        read = _floats(raws, number) if as_float else [_read(raw, number) for raw in raws]
+        points = points or (as_float and any(b"." in raw for raw in raws))
+        plain[at[np.nonzero(bad)[0][[value is None for value in read]]]] = False
+        found[bad] = [math.nan if value is None else value for value in read]
     values[at[:, None], np.array(numbers, np.int64)] = found
     texts = {}
     for column in words:
@@ -113,21 +116,35 @@ def _decimals(
         digits += is_digit
         fraction += is_digit & (points > 0)
         points += is_point
+    empty = length + negative < 1
     bad |= (points > 1) | (digits < 1) | (digits > _MOST_DIGITS) | (whole > _LARGEST)
     values = whole / _POWERS[np.minimum(fraction, len(_POWERS) - 1)]
     np.negative(values, out=values, where=negative)
+    values[empty], bad[empty] = np.nan, False
     return values.reshape(shape), bad.reshape(shape), bool(((points > 0) & ~bad).any())
 
 
 def _texts(block: bytes, starts: Places, stops: Places, at: Places, plain: NDArray[np.bool_]) -> list[str]:
     """Cells as they are written, of the lines `at`; a line that is not UTF-8 there is no longer plain."""
-    raws = [block[i:j] for i, j in zip(starts.tolist(), stops.tolist(), strict=True)]
+    raws = _raws(block, starts, stops)
     known = {raw: _decoded(raw) for raw in set(raws)}
     plain[at[np.array([known[raw] is None for raw in raws], bool)]] = False
     texts = [""] * len(plain)
     for i, raw in zip(at.tolist(), raws, strict=True):
         texts[i] = known[raw] or ""
     return texts
+
+
+def _raws(block: bytes, starts: Places, stops: Places) -> list[bytes]:
+    return [block[i:j] for i, j in zip(starts.tolist(), stops.tolist(), strict=True)]
+
+
+def _floats(raws: list[bytes], number: Callable[[str], float]) -> Sequence[float | None]:
+    """Cells as numbers, None where one is none."""
+    try:
+        return list(map(float, raws))
+    except ValueError:
+        return [_read(raw, number) for raw in raws]
 
 
 def _read(raw: bytes, number: Callable[[str], float]) -> float | None:

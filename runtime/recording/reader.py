@@ -17,9 +17,9 @@ import numpy as np
 from runtime.recording.lines import MAX_LINE_BYTES
 from runtime.recording.numbers import read_block
 from runtime.recording.shape import SEPARATORS, Numbers, cut, even_blanks, has_numbers, split, trimmed
-from runtime.recording.table import Cells, MalformedError, Row, Table
+from runtime.recording.table import CellRow, Cells, MalformedError, Table
 
-_FEW_LINES = 8  # are read one by one sooner than at once
+_FEW_LINES, _FEW_BYTES = 8, 4096  # are read one by one sooner than at once
 _MOST_WAITING = 100  # lines before a header, of which one might be it
 _COMMENTS = ("#", "%", "//")
 _SHOWN = 60  # characters of a malformed line
@@ -52,8 +52,7 @@ class TableReader:
         self._patient, self.holes = patient, holes
         self._waiting: list[str] = []
         self._separator = b""  # of the cells; empty: no line of cells came yet
-        self.names: tuple[str, ...] | None = None  # of the columns; None: no header
-        self.cells = Cells(0, Numbers())
+        self.cells = Cells(0, None, Numbers())  # of the lines that come
         self.headers = 0  # that came, and lines without one that were taken as the first row
         self.line = 0  # lines that came
 
@@ -62,24 +61,24 @@ class TableReader:
         """Whether a header or a first row came."""
         return self._separator != b""
 
-    def read(self, block: bytes) -> Iterator[Row | Table]:
-        """Rows one by one while `cells` is not narrow, tables then.
+    def read(self, block: bytes) -> Iterator[tuple[Cells, CellRow | Table]]:
+        """Rows one by one while their cells are not narrow, tables then; and the cells that they belong to.
 
         Args:
             block: complete lines, each with its LF.
         """
         at = 0
         while at < len(block):
-            few = block.count(b"\n", at) < _FEW_LINES
-            if few or not self.cells.is_narrow or self._is_undecided(block):
+            if not self.cells.is_narrow or self._is_few(block, at) or self._is_undecided(block):
                 end = block.index(b"\n", at)
                 row, at = self.row(block[at:end]), end + 1
                 if row is not None:
-                    yield self.cells.table([row]) if self.cells.is_narrow else row
+                    yield self.cells, self.cells.table([row]) if self.cells.is_narrow else row
             else:
+                cells = self.cells
                 n, table = self._at_once(block[at:])
                 if table is not None:
-                    yield table
+                    yield cells, table
                 at += n
 
     def flush(self) -> None:
@@ -90,7 +89,10 @@ class TableReader:
 
     def forget(self) -> None:
         """The header was none that can be used: look for another."""
-        self._separator, self.names, self.cells = b"", None, Cells(0, Numbers())
+        self._separator, self.cells = b"", Cells(0, None, Numbers())
+
+    def _is_few(self, block: bytes, at: int) -> bool:
+        return len(block) - at < _FEW_BYTES and block.count(b"\n", at) < _FEW_LINES
 
     def _is_undecided(self, block: bytes) -> bool:
         """Whether a comma may be a decimal sign here."""
@@ -127,16 +129,16 @@ class TableReader:
         kept = {column: [texts[i] for i in at] for column, texts in read.texts.items()}
         return used, Table(read.values[at], kept, began + 1 + at) if len(at) else None
 
-    def row(self, line: bytes) -> Row | None:
+    def row(self, line: bytes) -> CellRow | None:
         """One line; None: it has no row."""
         self.line += 1
         try:
-            return self._row(_text(line))
+            return self._row(_text(line, strict=self.is_open or not self._patient))
         except MalformedError as error:
             self._note(line[: 4 * _SHOWN].decode("utf-8", "backslashreplace").strip()[:_SHOWN], str(error))
         return self.cells.hole(self.line) if self.holes and self.is_open else None
 
-    def _row(self, text: str) -> Row | None:
+    def _row(self, text: str) -> CellRow | None:
         if not text:
             return None
         if text.startswith(_COMMENTS):
@@ -150,14 +152,14 @@ class TableReader:
             cells = [*cells[:width], *trimmed(["", *cells[width:]])[1:]]
         try:
             if len(cells) != width:
-                expected = f"the header has {width}" if self.names else f"the lines before have {width}"
+                expected = f"the header has {width}" if self.cells.names else f"the lines before have {width}"
                 raise MalformedError(f"{len(cells)} columns, {expected}")
             self._check(cells)
         except MalformedError:
             if self.read_header(text):
                 return None
             raise
-        return Row(cells, self.line)
+        return CellRow(cells, self.line)
 
     def _check(self, cells: Sequence[str]) -> None:
         if self.cells.is_narrow:
@@ -169,7 +171,7 @@ class TableReader:
         """Take a line as the header if it is one; whether it was."""
         for separator in SEPARATORS:
             cells = split(text, separator)
-            same = tuple(cells) == self.names
+            same = tuple(cells) == self.cells.names
             if same or self._is_header(cells):
                 if not same:
                     self._open(separator, tuple(cells), len(cells))
@@ -177,11 +179,11 @@ class TableReader:
         return False
 
     def _open(self, separator: bytes, names: tuple[str, ...] | None, width: int) -> None:
-        self._separator, self.names, self._waiting = separator, names, []
-        self.cells = Cells(width, Numbers())
+        self._separator, self._waiting = separator, []
+        self.cells = Cells(width, names, Numbers())
         self.headers += 1
 
-    def _first(self, text: str) -> Row | None:
+    def _first(self, text: str) -> CellRow | None:
         """A line before the first row: the header, the first row, or of no account."""
         if self.read_header(text):
             return None
@@ -192,12 +194,12 @@ class TableReader:
             waiting = self._waiting
             if names is not None:
                 self._open(separator, names, len(names))
-                return Row(split(text, separator)[: len(names)], self.line)
+                return CellRow(split(text, separator)[: len(names)], self.line)
             if len(cells) in self._widths():
                 self._open(separator, None, len(cells))
                 for line in waiting:
                     self._note(line[:_SHOWN], "not numbers")
-                return Row(cells, self.line)
+                return CellRow(cells, self.line)
         why = "not numbers" if found is None else self._wanted(text)
         if not self._patient:
             raise MalformedError(why)
@@ -228,17 +230,19 @@ class TableReader:
         for line in reversed(self._waiting if self._patient else []):
             cells = split(line, separator)
             width = max(len(trimmed(cells)), len(trimmed(row)))
-            if width > min(len(cells), len(row)) or has_numbers(cells) or not any(cells):
+            few = width < 2 and self._n_channels not in (None, 1)
+            if few or width > min(len(cells), len(row)) or has_numbers(cells) or not any(cells):
                 break
             found = cells[:width]
         return tuple(found) or None
 
 
-def _text(line: bytes) -> str:
+def _text(line: bytes, *, strict: bool) -> str:
+    """A line's text; names of columns may be in another code, as nobody may want them."""
     if len(line) > MAX_LINE_BYTES:
         raise MalformedError(f"longer than {MAX_LINE_BYTES} bytes")
     try:
-        return line.decode("utf-8").strip(" \r\n\0\ufeff")
+        return line.decode("utf-8", "strict" if strict else "backslashreplace").strip(" \r\n\0\ufeff")
     except UnicodeDecodeError:
         raise MalformedError("not UTF-8") from None
 

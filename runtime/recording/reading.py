@@ -11,7 +11,7 @@ asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -29,7 +29,7 @@ HELP = """\
   axes=y,-x,z                       the model's x, y, z, made of the sensor's; or nine numbers, row by row; or
                                     axes=acc:y,-x,z;gyro:x,y,z"""
 
-Stamps: TypeAlias = Literal["measured", "arrival", "spread"]
+StampWord: TypeAlias = Literal["measured", "arrival", "spread"]
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 T_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 ISO = "iso"
@@ -49,7 +49,7 @@ class Reading:
     time: str = ""  # column of the time; "": as its name tells
     unit: str = "auto"  # of the time: s, ms, us, ns, iso; none: there are no times
     bits: int | None = None  # of a counter that wraps; None: one is recognised where it is plain
-    stamps: Stamps | None = None  # None: as they look, where one can look ahead
+    stamps: StampWord | None = None  # None: as they look, where one can look ahead
     units: Mapping[str, str] = field(default_factory=dict)  # of a modality, by its name or its place "0", "1", ...
     map: Mapping[str, str] = field(default_factory=dict)  # of a channel, the column
     axes: Mapping[str, Matrix] = field(default_factory=dict)  # of a modality by its name, "": of all others
@@ -107,14 +107,17 @@ class Reading:
         return "&".join(kept)
 
 
-def part_of(reading: Reading, place: int, name: str) -> Reading:
+def part_of(reading: Reading, names: Sequence[str], name: str | None) -> Reading:
     """What was said of one modality.
 
     Args:
         reading: of all.
-        place: of the modality in the model's order.
-        name: of the modality.
+        names: of the modalities, in the model's order.
+        name: of the modality; None: all of them.
     """
+    if name is None:
+        return reading
+    place = list(names).index(name)
     units = reading.units.get(name, reading.units.get(str(place)))
     axes = reading.axes.get(name, reading.axes.get(""))
     own = {channel: column for channel, column in reading.map.items() if channel.startswith(f"{name}_")}
@@ -135,6 +138,9 @@ def _time(word: str, where: str) -> tuple[str, str]:
     if word in ("auto", "none", *_WORDS):
         return "", word
     column, colon, unit = word.rpartition(":")
+    if word in ("h", "m", "min", "d"):
+        expected = f"one of auto, {', '.join(_WORDS)}, none, or a column"
+        raise InputError(f"{where}: t", expected=expected, got=word, fix=f"Of a column of that name say t={word}:s.")
     if not colon:
         return word, "auto"
     if not column or unit not in _WORDS:
@@ -157,13 +163,13 @@ def _bits(word: str | None, where: str) -> int | None:
     return int(word)
 
 
-def _stamps(word: str | None, where: str) -> Stamps | None:
-    for known in get_args(Stamps):
+def _stamps(word: str | None, where: str) -> StampWord | None:
+    for known in get_args(StampWord):
         if word == known:
             return known  # type: ignore[no-any-return]
     if word is None:
         return None
-    expected = f"one of {', '.join(get_args(Stamps))}"
+    expected = f"one of {', '.join(get_args(StampWord))}"
     raise InputError(f"{where}: stamps", expected=expected, got=word, fix="Say what the times are.")
 
 

@@ -35,7 +35,7 @@ from runtime.recording.npz import read_npz
 from runtime.recording.placement import placement
 from runtime.recording.reading import Reading, split_path
 from runtime.recording.rows import Rows
-from runtime.recording.sensors import files_of, join
+from runtime.recording.sensors import Part, files_of, join
 from runtime.recording.table import Table
 from runtime.recording.text import TextOptions, TextReader
 from runtime.recording.times import rate_of
@@ -269,7 +269,12 @@ def _joined(
     cls: type[Recording], files: list[Path], signal: Signal, reading: Reading, rate_hz: float | None, path: Path
 ) -> Recording:
     """A recording of which each sensor has a file."""
-    joined = join(files, signal, reading, lambda f, r, s: cls.load(f, rate_hz, reading=r, signal=s), str(path))
+
+    def load(file: Path, said: Reading, sensor: Signal) -> Part:
+        part = cls.load(file, rate_hz, reading=said, signal=sensor)
+        return Part(part.samples, part.t, part.rate_hz, part.stamps == "arrival")
+
+    joined = join(files, signal, reading, load, str(path))
     _tell(str(path), joined.told)
     stamps: Stamped = "arrival" if joined.is_of_arrival else None if reading.stamps is None else "measured"
     return cls(

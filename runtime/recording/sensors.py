@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,19 @@ from runtime.recording.placement import sensor_of
 from runtime.recording.reading import Reading, part_of
 from runtime.specs import Signal
 
-if TYPE_CHECKING:
-    from runtime.recording.recording import Recording
-
 _SUFFIXES = (".csv", ".npz")
-Load = Callable[[Path, Reading, Signal], "Recording"]
+
+
+class Part(NamedTuple):
+    """What one file holds of one sensor."""
+
+    samples: NDArray[np.float32]  # shape (n, channels of the sensor)
+    t: NDArray[np.float64] | None  # shape (n,), seconds
+    rate_hz: float
+    is_of_arrival: bool
+
+
+Load: TypeAlias = Callable[[Path, Reading, Signal], Part]
 
 
 class Joined(NamedTuple):
@@ -63,8 +71,8 @@ def join(files: list[Path], signal: Signal, reading: Reading, load: Load, where:
     """
     chosen = [_file_of(i, files, signal, reading, where) for i in range(len(signal.modalities))]
     samples, times, rates_hz, begin, is_of_arrival = [], [], [], 0, False
-    for place, (modality, file) in enumerate(zip(signal.modalities, chosen, strict=True)):
-        part = load(file, part_of(reading, place, modality.name), Signal((modality,)))
+    for modality, file in zip(signal.modalities, chosen, strict=True):
+        part = load(file, part_of(reading, [m.name for m in signal.modalities], modality.name), Signal((modality,)))
         if part.t is None or not len(part.t):
             raise InputError(
                 file, expected="a column of times", got="none", fix="Record it with times, or say t=COLUMN:UNIT."
@@ -75,7 +83,7 @@ def join(files: list[Path], signal: Signal, reading: Reading, load: Load, where:
         samples.append(rows)
         times.append(part.t)
         rates_hz.append(part.rate_hz)
-        is_of_arrival = is_of_arrival or part.stamps == "arrival"
+        is_of_arrival = is_of_arrival or part.is_of_arrival
     begins, ends = (max(float(np.nanmin(t)) for t in times), min(float(np.nanmax(t)) for t in times))
     if begins >= ends:
         spans = ", ".join(
@@ -92,18 +100,16 @@ def join(files: list[Path], signal: Signal, reading: Reading, load: Load, where:
 
 
 def by_modality(
-    recording: Recording, signal: Signal, begin: int, end: int
+    rows: NDArray[np.float32], t: NDArray[np.float64], signal: Signal
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64], str]]:
     """Rows of a joined recording as each sensor's samples, times and name.
 
     Args:
-        recording: that was fitted to the signal.
+        rows: shape (n, n_channels), some that follow one another.
+        t: shape (n,), their times.
         signal: of the model.
-        begin: the first row.
-        end: the row after the last.
     """
-    assert recording.t is not None
-    rows, t, at = recording.samples[begin:end], recording.t[begin:end], 0
+    at = 0
     for modality in signal.modalities:
         own = rows[:, at : at + len(modality.channels)]
         at += len(modality.channels)

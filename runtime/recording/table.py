@@ -22,7 +22,7 @@ class Table(NamedTuple):
     lines: NDArray[np.int64]  # shape (n,), the number of the line that each row stood in, from 1
 
 
-class Row(NamedTuple):
+class CellRow(NamedTuple):
     """One row, in its cells."""
 
     cells: Sequence[Cell]
@@ -39,11 +39,12 @@ class Cells:
 
     Args:
         width: of a row.
-        numbers: reads a cell; it knows the decimal sign.
+        names: of the columns; None: no header.
+        number: reads a cell; it knows the decimal sign.
     """
 
-    def __init__(self, width: int, numbers: Numbers) -> None:
-        self.width, self.number = width, numbers
+    def __init__(self, width: int, names: tuple[str, ...] | None, number: Numbers) -> None:
+        self.width, self.names, self.number = width, names, number
         self.numbers: Sequence[int] = ()  # columns that must hold numbers
         self.words: Sequence[int] = ()  # columns that are kept as text
         self.is_narrow = False  # whether someone said which columns matter
@@ -52,9 +53,9 @@ class Cells:
         """Say which columns matter from here on."""
         self.numbers, self.words, self.is_narrow = numbers, words, True
 
-    def hole(self, line: int) -> Row:
+    def hole(self, line: int) -> CellRow:
         """A row in which all is missing."""
-        return Row([math.nan] * self.width, line, is_hole=True)
+        return CellRow([math.nan] * self.width, line, is_hole=True)
 
     def check(self, cells: Sequence[Cell]) -> None:
         """See that numbers are where they must be.
@@ -69,7 +70,7 @@ class Cells:
         except ValueError:
             raise MalformedError(f"not numbers: {str(cells[column])[:_SHOWN]!r}") from None
 
-    def table(self, rows: Sequence[Row]) -> Table:
+    def table(self, rows: Sequence[CellRow]) -> Table:
         """Rows that were checked; all columns of them while nobody said which matter."""
         lines = np.array([row.line for row in rows], np.int64)
         values = np.full((len(rows), self.width), np.nan)
@@ -80,7 +81,7 @@ class Cells:
                 values[i, column] = self.number(row.cells[column])
         return Table(values, {column: [_word(row.cells[column]) for row in rows] for column in self.words}, lines)
 
-    def _whole(self, rows: Sequence[Row], values: NDArray[np.float64]) -> dict[int, list[str]]:
+    def _whole(self, rows: Sequence[CellRow], values: NDArray[np.float64]) -> dict[int, list[str]]:
         """Fill in all numbers, shape (n, width); the columns in which most cells are none."""
         texts = {}
         for column in range(self.width):

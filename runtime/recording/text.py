@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from runtime.errors import InputError
-from runtime.recording.columns import Columns
+from runtime.recording.columns import HEAD_ROWS, Columns
 from runtime.recording.json_rows import flat, matrix_of, numbers_of, runs_of
 from runtime.recording.lines import MAX_LINE_BYTES
 from runtime.recording.reader import TableReader
 from runtime.recording.reading import Reading, part_of
 from runtime.recording.rows import Rows
 from runtime.recording.shape import Cell, Numbers, has_numbers, named
-from runtime.recording.table import Cells, MalformedError, Row
+from runtime.recording.table import CellRow, Cells, MalformedError
 from runtime.specs import Signal
 
 _SHOWN = 60  # characters of a malformed line
@@ -45,11 +45,12 @@ class TextOptions(NamedTuple):
     rate_hz: float | None = None  # samples per second that are expected; None: the signal's
     where: str = "lines"  # for messages
     waits: bool = True  # for a header and for the first rows; False: a port or a broker, where each line counts at once
+    head_rows: int = HEAD_ROWS  # that are looked at where times are even
     tells: bool = True  # what was recognised, in a line
     holes: bool = True  # without times, a malformed line is a sample that is missing: nothing closes up
 
 
-class Piece(NamedTuple):
+class TextRows(NamedTuple):
     """Rows that came together, and whose they are."""
 
     rows: Rows
@@ -59,10 +60,10 @@ class Piece(NamedTuple):
 class _Kind:
     """Rows under one set of names."""
 
-    def __init__(self, names: Sequence[str] | None, signal: Signal | None, cells: Cells, modality: str | None) -> None:
-        self.names, self.signal, self.cells, self.modality = names, signal, cells, modality
+    def __init__(self, signal: Signal | None, cells: Cells, modality: str | None = None) -> None:
+        self.names, self.signal, self.cells, self.modality = cells.names, signal, cells, modality
         self.columns: Columns | None = None
-        self.held: list[Row] = []  # until there is a plan
+        self.held: list[CellRow] = []  # until there is a plan
 
     @property
     def timed(self) -> bool:
@@ -91,6 +92,7 @@ class TextReader:
         self._reading = options.reading or Reading()
         unit = self._reading.unit
         self.timed: bool | None = None if unit == "auto" else unit != "none"
+        self._modalities = [] if signal is None else [m.name for m in signal.modalities]
         self._by_modality: bool | None = None
         self._kinds: list[_Kind] = []  # of objects and lists
         self._table: _Kind | None = None  # of cells
@@ -116,17 +118,11 @@ class TextReader:
         kinds = [*self._kinds, *([self._table] if self._table else [])]
         return next((kind.columns.stamps for kind in kinds if kind.columns is not None), self._reading.stamps)
 
-    @property
-    def has_labels(self) -> bool:
-        """Whether there is a column of labels."""
-        kinds = [*self._kinds, *([self._table] if self._table else [])]
-        return any(kind.columns is not None and kind.columns.label is not None for kind in kinds)
-
     def read_first(self, line: bytes) -> None:
         """A line whose beginning may be lost: only a header is taken from it."""
         self._lines.read_header(line.decode("utf-8", "replace").strip())
 
-    def read(self, block: bytes) -> Iterator[Piece]:
+    def read(self, block: bytes) -> Iterator[TextRows]:
         """Complete lines, each with its LF, to what they hold."""
         for is_json, lines in runs_of(block):
             if is_json or (not self._lines.is_open and (b":" in lines or b"=" in lines)):
@@ -134,15 +130,16 @@ class TextReader:
             else:
                 yield from self._cells(lines)
 
-    def flush(self) -> Iterator[Piece]:
+    def flush(self) -> Iterator[TextRows]:
         """No more comes: what waited."""
         self._lines.flush()
         for kind in [*self._kinds, *([self._table] if self._table else [])]:
             yield from self._end(kind)
 
-    def _end(self, kind: _Kind) -> Iterator[Piece]:
+    def _end(self, kind: _Kind) -> Iterator[TextRows]:
         """No more rows of a kind come: those that wait."""
-        yield from self._plan(kind, final=True)
+        self._plan(kind, final=True)
+        yield from self._take(kind, [])
         if kind.columns is not None:
             yield from _given(kind, kind.columns.flush())
 
@@ -151,21 +148,21 @@ class TextReader:
             return len(cells) > 1 and not _USUAL.isdisjoint(cells) and not has_numbers(cells)
         return Columns.is_header(cells, self._signal, self._reading)
 
-    def _cells(self, lines: bytes) -> Iterator[Piece]:
+    def _cells(self, lines: bytes) -> Iterator[TextRows]:
         """Lines of cells."""
-        for found in self._lines.read(lines):
-            if self._table is None or self._table.cells is not self._lines.cells:
+        for cells, found in self._lines.read(lines):
+            if self._table is None or self._table.cells is not cells:
                 if self._table is not None:
                     yield from self._end(self._table)
-                self._table = _Kind(self._lines.names, self._signal, self._lines.cells, None)
-            if isinstance(found, Row):
+                self._table = _Kind(self._signal, cells)
+            if isinstance(found, CellRow):
                 yield from self._take(self._table, [found])
             elif self._table.columns is not None:
                 yield from _given(self._table, self._table.columns.apply(found))
 
-    def _one_by_one(self, lines: bytes) -> Iterator[Piece]:
+    def _one_by_one(self, lines: bytes) -> Iterator[TextRows]:
         """JSON, `name:value`, and what turns out to be neither."""
-        rows: list[Row] = []
+        rows: list[CellRow] = []
         last: _Kind | None = None
         for line in lines.splitlines():
             if not line.strip():
@@ -190,7 +187,7 @@ class TextReader:
         if last is not None:
             yield from self._take(last, rows)
 
-    def _record(self, line: bytes) -> tuple[_Kind, list[Row]] | None:
+    def _record(self, line: bytes) -> tuple[_Kind, list[CellRow]] | None:
         """A line's rows, and of which kind they are; None: it is a line of cells."""
         if len(line) > MAX_LINE_BYTES:
             raise MalformedError(f"longer than {MAX_LINE_BYTES} bytes")
@@ -212,14 +209,15 @@ class TextReader:
         if isinstance(value, list):
             return self._samples(None, matrix_of(value), None)
         modality, t = value.get("modality"), value.get("t")
-        known = [] if self._signal is None else [m.name for m in self._signal.modalities]
-        if modality is not None and modality not in known:
+        if modality is not None and modality not in self._modalities:
             raise MalformedError(f"no modality {modality!r}"[:_SHOWN])
         if "samples" in value:
             return self._samples(None if t is None else numbers_of(t), matrix_of(value["samples"]), modality)
         return self._object(flat({k: v for k, v in value.items() if k != "modality"}), modality)
 
-    def _samples(self, t: list[float] | None, rows: list[list[float]], modality: str | None) -> tuple[_Kind, list[Row]]:
+    def _samples(
+        self, t: list[float] | None, rows: list[list[float]], modality: str | None
+    ) -> tuple[_Kind, list[CellRow]]:
         """Rows in the order of the channels."""
         if self._signal is None:
             raise MalformedError("no names of channels")
@@ -230,9 +228,9 @@ class TextReader:
             raise MalformedError(f"{len(t)} times for {len(rows)} rows")
         cells = rows if t is None else [[at, *row] for at, row in zip(t, rows, strict=True)]
         kind = self._kind(names if t is None else ("t", *names), modality)
-        return kind, [Row(row, self._lines.line) for row in cells]
+        return kind, [CellRow(row, self._lines.line) for row in cells]
 
-    def _object(self, record: dict[str, Cell], modality: str | None = None) -> tuple[_Kind, list[Row]]:
+    def _object(self, record: dict[str, Cell], modality: str | None = None) -> tuple[_Kind, list[CellRow]]:
         """A row by its names."""
         kind = next((k for k in self._kinds if k.modality == modality and k.fits(record)), None)
         if kind is None:
@@ -242,7 +240,7 @@ class TextReader:
                 raise MalformedError(f"without {', '.join(missing)}")
             kind = self._kind(tuple(record), modality)
         assert kind.names is not None
-        row = Row([record.get(name, math.nan) for name in kind.names], self._lines.line)
+        row = CellRow([record.get(name, math.nan) for name in kind.names], self._lines.line)
         return kind, [row]
 
     def _kind(self, names: tuple[str, ...], modality: str | None) -> _Kind:
@@ -251,7 +249,7 @@ class TextReader:
                 return kind
         if len(self._kinds) >= _MOST_KINDS:
             raise MalformedError("other names than in the lines before")
-        kind = _Kind(names, self._of(modality), Cells(len(names), self._numbers), modality)
+        kind = _Kind(self._of(modality), Cells(len(names), names, self._numbers), modality)
         self._kinds.append(kind)
         return kind
 
@@ -260,61 +258,65 @@ class TextReader:
             return self._signal
         return Signal(tuple(m for m in self._signal.modalities if m.name == modality))
 
-    def _reading_of(self, modality: str | None) -> Reading:
-        if modality is None or self._signal is None:
-            return self._reading
-        return part_of(self._reading, [m.name for m in self._signal.modalities].index(modality), modality)
-
-    def _take(self, kind: _Kind, rows: list[Row]) -> Iterator[Piece]:
+    def _take(self, kind: _Kind, rows: Sequence[CellRow]) -> Iterator[TextRows]:
         """Rows of a kind: on to samples, or held until there is a plan."""
-        done = 0
+        waits, done = self._options.waits, 0
         while done < len(rows) and kind.columns is None:
             kind.held.append(rows[done])
             done += 1
             n = len(kind.held)
-            if n & (n - 1) == 0 or not self._options.waits:  # 1, 2, 4, ...: however the rows came
-                yield from self._plan(kind, final=not self._options.waits or n >= _MOST_HELD)
-        yield from self._apply(kind, rows[done:])
+            if n & (n - 1) == 0 or not waits:  # 1, 2, 4, ...: however the rows came
+                self._plan(kind, final=not waits or n >= _MOST_HELD)
+        if kind.columns is not None:
+            held, kind.held = kind.held, []
+            yield from self._apply(kind, [*(row for row in held if not (row.is_hole and kind.timed)), *rows[done:]])
 
-    def _plan(self, kind: _Kind, *, final: bool) -> Iterator[Piece]:
-        """Ask for a plan, and pass on what waited for it."""
+    def _plan(self, kind: _Kind, *, final: bool) -> None:
+        """Ask what the names of a kind mean; without an answer its rows go on waiting, or are malformed."""
         rows = [row for row in kind.held if not row.is_hole]
         if kind.columns is not None or not rows:
             return
-        options = self._options
         try:
-            if kind.modality is None and kind.signal is not None and not kind.signal.is_even:
-                raise MalformedError("no modality, and this bundle's have rates of their own")
-            columns = Columns.plan(
-                kind.names,
-                kind.cells.table(rows),
-                kind.signal,
-                final=final,
-                reading=self._reading_of(kind.modality),
-                rate_hz=options.rate_hz,
-                where=options.where,
-            )
-            if columns is None:
-                return
+            columns = self._planned(kind, rows, final=final)
+        except InputError as error:
+            if self._options.waits:
+                raise
+            self._refuse(kind, str(error))
+        except MalformedError as error:
+            self._refuse(kind, str(error))
+        else:
+            if columns is not None:
+                self._begin(kind, columns)
+
+    def _planned(self, kind: _Kind, rows: list[CellRow], *, final: bool) -> Columns | None:
+        if kind.modality is None and kind.signal is not None and not kind.signal.is_even:
+            raise MalformedError("no modality, and this bundle's have rates of their own")
+        options = self._options
+        columns = Columns.plan(
+            kind.names,
+            kind.cells.table(rows),
+            kind.signal,
+            final=final,
+            reading=part_of(self._reading, self._modalities, kind.modality),
+            rate_hz=options.rate_hz,
+            where=options.where,
+            head_rows=options.head_rows,
+        )
+        if columns is not None:
             timed, by_modality = columns.time is not None, kind.modality is not None
             if self.timed not in (None, timed) or self._by_modality not in (None, by_modality):
                 raise MalformedError("times or modality: not as in the lines before")
-        except InputError as error:
-            if options.waits:
-                raise
-            self._refuse(kind, str(error))
-            return
-        except MalformedError as error:
-            self._refuse(kind, str(error))
-            return
-        self.timed, self._by_modality, kind.columns = timed, by_modality, columns
-        if columns.told and options.tells:
-            _log.warning("%s: %s", options.where, "; ".join(columns.told))
+        return columns
+
+    def _begin(self, kind: _Kind, columns: Columns) -> None:
+        """Read the rows of a kind as was planned."""
+        kind.columns = columns
+        self.timed, self._by_modality = kind.timed, kind.modality is not None
+        if columns.told and self._options.tells:
+            _log.warning("%s: %s", self._options.where, "; ".join(columns.told))
         kind.cells.narrow(columns.numbers, columns.words)
         if kind is self._table:
-            self._lines.holes = options.holes and not timed
-        held, kind.held = kind.held, []
-        yield from self._apply(kind, [row for row in held if not (row.is_hole and timed)])
+            self._lines.holes = self._options.holes and not kind.timed
 
     def _refuse(self, kind: _Kind, why: str) -> None:
         """Rows of a kind that cannot be placed are malformed."""
@@ -325,13 +327,13 @@ class TextReader:
         if kind is self._table:
             self._lines.forget()
 
-    def _apply(self, kind: _Kind, rows: list[Row]) -> Iterator[Piece]:
+    def _apply(self, kind: _Kind, rows: list[CellRow]) -> Iterator[TextRows]:
         """Rows of a kind that has a plan."""
         good = [checked for row in rows if (checked := self._checked(kind, row)) is not None]
         if good and kind.columns is not None:
             yield from _given(kind, kind.columns.apply(kind.cells.table(good)))
 
-    def _checked(self, kind: _Kind, row: Row) -> Row | None:
+    def _checked(self, kind: _Kind, row: CellRow) -> CellRow | None:
         """A row with numbers where they must be, or the hole that it leaves, if any."""
         try:
             kind.cells.check(row.cells)
@@ -342,6 +344,6 @@ class TextReader:
         return row
 
 
-def _given(kind: _Kind, rows: Rows) -> Iterator[Piece]:
+def _given(kind: _Kind, rows: Rows) -> Iterator[TextRows]:
     if len(rows.samples):
-        yield Piece(rows, kind.modality)
+        yield TextRows(rows, kind.modality)

@@ -20,14 +20,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.recording.reading import ISO, T_UNITS, Stamps
+from runtime.recording.reading import ISO, T_UNITS, StampWord
 
-Array = NDArray[np.float64]
+_Array = NDArray[np.float64]
 
 _NOMINAL_HZ = 50.0  # of a motion sensor, where nobody knows
 _SLOWEST, _FASTEST = 0.02, 20_000.0  # Hz, of a sensor
 _EPOCH_S = 1e9, 4.2e9  # 2001 to 2103
 _LONG, _EVEN = 20.0, 0.2  # times the mean step: a hole; of the mean: as far as the median may be off
+_FEW = 8  # times that are too few to tell their unit by their steps
 _SLOW = 50.0  # times the model's rate
 _REPEATED, _UNEVEN = 0.02, 0.1  # shares of steps that make times of arrival
 _WRAPS = 2.0**16, 2.0**32
@@ -52,7 +53,7 @@ class Clock(NamedTuple):
         return f"{'epoch ' if self.is_epoch else ''}{words}{f' ({self.by})' if self.by else ''}"
 
 
-def rate_of(t: Array, *, even: bool = True) -> float | None:
+def rate_of(t: _Array, *, even: bool = True) -> float | None:
     """Samples per second by the stamps; None where they tell none.
 
     It is the median step that counts, or the mean of all but holes where the two differ by more than a fifth.
@@ -73,7 +74,7 @@ def rate_of(t: Array, *, even: bool = True) -> float | None:
     return 1 / (median if even and abs(median - mean) <= _EVEN * mean else mean)
 
 
-def clock_of(values: Array, nominal_hz: float | None = None) -> Clock:
+def clock_of(values: _Array, nominal_hz: float | None = None) -> Clock:
     """The unit of times whose name does not tell it.
 
     Args:
@@ -87,7 +88,8 @@ def clock_of(values: Array, nominal_hz: float | None = None) -> Clock:
         plausible = rate_hz is None or _SLOWEST < rate_hz / scale < _FASTEST
         if _EPOCH_S[0] < size * scale < _EPOCH_S[1] and plausible:
             return Clock(unit, True, "")
-    if rate_hz is None or nominal_hz / _SLOW <= rate_hz <= nominal_hz * 2 * _SLOW:
+    few = len(finite) < _FEW  # two samples may be far apart
+    if rate_hz is None or few or nominal_hz / _SLOW <= rate_hz <= nominal_hz * 2 * _SLOW:
         return Clock("s", False, "")
     unit = min(T_UNITS, key=lambda unit: abs(np.log(rate_hz / T_UNITS[unit] / nominal_hz)))
     return Clock(unit, False, "" if unit == "s" else f"by its steps of {1 / rate_hz:.4g}")
@@ -98,7 +100,7 @@ def is_stamp(text: str) -> bool:
     return _STAMP.fullmatch(text) is not None
 
 
-def seconds_of(texts: Sequence[str]) -> Array:
+def seconds_of(texts: Sequence[str]) -> _Array:
     """Texts in ISO 8601 as seconds since 1970; of a time of day alone, since midnight. Without a zone they are UTC.
 
     Args:
@@ -125,7 +127,7 @@ def _minute_s(year: str | None, month: str, day: str, hour: str, minute: str, zo
     return float(days * _DAY_S + int(hour) * 3600 + int(minute) * 60 - off_s)
 
 
-class Times:
+class TimeReader:
     """Turns what is written into seconds, piece by piece; any pieces give the same.
 
     Args:
@@ -139,7 +141,7 @@ class Times:
         self._last, self._step, self._added = np.nan, np.nan, 0.0  # as written; forward; for the wraps so far
         self.wraps = 0
 
-    def seconds(self, values: Array) -> Array:
+    def seconds(self, values: _Array) -> _Array:
         """The next times, shape (n,), as they were written; ISO 8601 as `seconds_of` gives it."""
         good = np.isfinite(values)
         all_good = bool(good.all())
@@ -152,7 +154,7 @@ class Times:
         found[good] = t
         return found
 
-    def _unwrapped(self, values: Array) -> Array:
+    def _unwrapped(self, values: _Array) -> _Array:
         if not len(values):
             return values
         before = np.concatenate([[self._last], values[:-1]])
@@ -170,7 +172,7 @@ class Times:
         self._added = float(total[-1])
         return values + total if total.any() else values
 
-    def _wrap(self, values: Array, before: Array, i: int) -> float:
+    def _wrap(self, values: _Array, before: _Array, i: int) -> float:
         """What a step back adds: the period of a counter, if it then is an ordinary step forward."""
         self._note_step(values, before, i)
         back = float(values[i] - before[i])
@@ -182,7 +184,7 @@ class Times:
                 return period
         return 0.0
 
-    def _note_step(self, values: Array, before: Array, end: int) -> None:
+    def _note_step(self, values: _Array, before: _Array, end: int) -> None:
         """Remember the last step forward before a place."""
         for i in range(end - 1, -1, -1):
             step = float(values[i] - before[i])
@@ -191,16 +193,16 @@ class Times:
                 return
 
 
-class Kind(NamedTuple):
+class StampKind(NamedTuple):
     """What stamps are, as they look."""
 
-    stamps: Stamps
+    stamps: StampWord
     step_s: float  # spread: from one stamp to the next
     period_s: float  # of a sample
     repeated: float  # share of steps
 
 
-def kind_of(t: Array, samples: NDArray[np.floating]) -> Kind:
+def kind_of(t: _Array, samples: NDArray[np.floating]) -> StampKind:
     """What kind of stamps these are.
 
     Args:
@@ -212,19 +214,19 @@ def kind_of(t: Array, samples: NDArray[np.floating]) -> Kind:
     steps = np.diff(t)
     forward = steps[steps > 0]
     if len(forward) < 2:
-        return Kind("measured", 0.0, 0.0, 0.0)
+        return StampKind("measured", 0.0, 0.0, 0.0)
     other = (np.nan_to_num(samples[1:]) != np.nan_to_num(samples[:-1])).any(axis=1)
     repeated = float(np.mean((steps == 0) & other))
     median_s, period_s = float(np.median(forward)), 1 / (rate_of(t) or 1.0)
     if repeated < _REPEATED:
-        return Kind("measured", median_s, period_s, repeated)
+        return StampKind("measured", median_s, period_s, repeated)
     bounds = np.flatnonzero(steps > 0)
     sizes = np.diff(bounds)  # of all groups but the first and the last, which may not be whole
     even = np.mean(np.abs(forward - median_s) <= 0.25 * median_s) >= 0.8
     if even and len(sizes) and float(np.median(sizes)) >= 2:
         inner = forward[1:] <= 1.5 * median_s
         period_s = float(forward[1:][inner].sum() / max(sizes[inner].sum(), 1)) or period_s
-        return Kind("spread", median_s, period_s, repeated)
+        return StampKind("spread", median_s, period_s, repeated)
     typical_s = float(np.median(steps)) or period_s
     uneven = float(np.mean(np.abs(steps - typical_s) > 0.5 * typical_s))
-    return Kind("arrival" if uneven >= _UNEVEN else "measured", median_s, period_s, repeated)
+    return StampKind("arrival" if uneven >= _UNEVEN else "measured", median_s, period_s, repeated)

@@ -58,7 +58,8 @@ class MQTTSource(LiveRows):
     def from_url(cls, rest: str, options: Options, signal: Signal) -> MQTTSource:
         """A source from what follows the scheme of a URL.
 
-        `mqtt://[user@]host[:port]/topic?t=ms&rate=100&units=g,deg/s&client_id=...&clean&password_file=...`, `mqtts://...?ca=...`.
+        `mqtt://[user@]host[:port]/topic?t=ms&units=g,deg/s&rate=100&client_id=...&clean&password_file=...`,
+        `mqtts://...?ca=...`.
         """
         reading, rate_hz = Reading.taken(options.text, options.where), options.number("rate")
         return cls(Broker.from_url(rest, options), signal, reading=reading, rate_hz=rate_hz)

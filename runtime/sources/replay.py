@@ -11,7 +11,7 @@ from runtime.recording import RecentLabels, Recording, TextFile
 from runtime.recording.reading import Reading, split_path
 from runtime.recording.rows import Rows
 from runtime.recording.sensors import by_modality, files_of
-from runtime.recording.text import Piece, TextOptions, TextReader
+from runtime.recording.text import TextOptions, TextReader, TextRows
 from runtime.sources.base import Batch, Paced, Stamps, stamps_of
 from runtime.specs import Signal
 from runtime.wire.url import Options
@@ -116,11 +116,11 @@ class Replay(Paced):
             return self._recording.label_between(start_s, end_s)
         return self._labels.between(start_s, end_s)
 
-    def _pieces(self, note: Callable[[str], None]) -> Iterator[Piece]:
+    def _pieces(self, note: Callable[[str], None]) -> Iterator[TextRows]:
         if self._text is not None:
             yield from self._text.pieces(note)
         elif self._recording is not None:
-            yield Piece(Rows(self._recording.samples, self._recording.t))
+            yield TextRows(Rows(self._recording.samples, self._recording.t))
 
     def _batches(self) -> Iterator[Batch]:
         began, n = time.monotonic(), 0
@@ -132,11 +132,9 @@ class Replay(Paced):
                 t = None if rows.t is None else rows.t[begin:end]
                 if self.realtime:
                     due_s = (n + end) / (self._rate_hz or 1.0) if t is None else float(t[-1]) - self.began_s
-                    self._sleep(
-                        max(0.0, began + due_s - time.monotonic())
-                    )  # a time that is no number waits for nothing
-                if self._recording is not None and self._recording.by_modality:
-                    yield from (Batch(*part) for part in by_modality(self._recording, self._signal, begin, end))
+                    self._sleep(max(0.0, began + due_s - time.monotonic()))  # no number: waits for nothing
+                if t is not None and self._recording is not None and self._recording.by_modality:
+                    yield from (Batch(*part) for part in by_modality(rows.samples[begin:end], t, self._signal))
                 else:
                     yield Batch(rows.samples[begin:end], t, modality)
             n += len(rows.samples)

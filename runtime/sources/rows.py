@@ -1,8 +1,7 @@
 """Lines and messages of text as samples: what serial ports, MQTT and stdin bring.
 
 What a line may be is in `runtime.recording.text`, which reads files, too; here lines get a time of arrival where they
-have none of their own, and what is malformed is counted. Nothing that lines of a port or a broker hold raises beyond
-this file.
+have none of their own, and what is malformed is counted. Nothing that a port or a broker sends raises beyond this file.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from runtime.recording.reading import Reading
-from runtime.recording.text import Piece, TextOptions, TextReader
+from runtime.recording.text import TextOptions, TextReader, TextRows
 from runtime.sources.base import Batch, Connection, Live, SourceCounters, Stamps, now_s, stamps_of
 from runtime.specs import Signal
 from runtime.wire.backoff import Backoff
+
+_HEAD_ROWS = 16  # that wait until it is clear what their times are, if these are even; a third of a second
 
 
 class RowReader:
@@ -41,7 +42,8 @@ class RowReader:
         clock: Callable[[], float] | None = now_s,
     ) -> None:
         self._clock = clock
-        options = TextOptions(reading, rate_hz, waits=clock is None, holes=clock is None)
+        waits = clock is None
+        options = TextOptions(reading, rate_hz, waits=waits, holes=waits, head_rows=_HEAD_ROWS)
         self._text = TextReader(signal, counters.note_malformed, options)
 
     @property
@@ -71,7 +73,7 @@ class RowReader:
         """No more lines come: the samples that waited for one."""
         return self._batches(self._text.flush())
 
-    def _batches(self, pieces: Iterable[Piece]) -> list[Batch]:
+    def _batches(self, pieces: Iterable[TextRows]) -> list[Batch]:
         return [Batch(rows.samples, self._times(rows.t, len(rows.samples)), modality) for (rows, modality) in pieces]
 
     def _times(self, t: np.ndarray | None, n: int) -> np.ndarray | None:

@@ -21,6 +21,8 @@ HELP = "Adapt a bundle on this device to its wearer's own labels, without torch.
 EXAMPLES = """\
   python -m sdk.finetune walk.bundle --labels mine.csv --recording today.npz
                                      mine.csv has the columns start_s,end_s,label (and weight, recording if you like)
+  python -m sdk.finetune walk.bundle --labels mine.csv --recording 'today.csv?t=timestamp:ms&units=g,deg/s'
+                                     times, units, names and axes as python -m sdk.stream --help explains them
   python -m sdk.finetune walk.bundle --labels labelled.npz
                                      a recording that has a label for each sample
   python -m sdk.finetune walk.bundle --labels me.db
@@ -64,7 +66,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     what.add_argument("--list", action="store_true", help="show the versions of this bundle")
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
     what.add_argument("--prune", action="store_true", help="delete old versions; --keep N: all but the latest N (5)")
-    p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
+    p.add_argument(
+        "--recording",
+        metavar="FILE",
+        type=Path,
+        help="what the spans of --labels refer to: .csv, .npz, or a folder with a file for each sensor",
+    )
     p.add_argument(
         "--leave-out",
         metavar="NAME[,...]",

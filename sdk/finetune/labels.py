@@ -141,11 +141,12 @@ def _why_none(source: Recording, manifest: Manifest) -> str:
 def _cut(source: Recording, manifest: Manifest) -> list[Window]:
     """The windows of a recording, as a stream gives them that plays it."""
     clock = source.clock(manifest.clock)
-    if not source.by_modality:
+    if not source.by_modality or source.t is None:
         return cut_windows(source, manifest.signal, manifest.window, clock)
     windower, found = Windower(manifest.signal, manifest.window, clock), []
     for begin in range(0, len(source.samples), _CHUNK):
-        for part in by_modality(source, manifest.signal, begin, begin + _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        for part in by_modality(source.samples[rows], source.t[rows], manifest.signal):
             found += windower.push(*part)
     return found + windower.flush()
 

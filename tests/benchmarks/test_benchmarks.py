@@ -25,6 +25,7 @@ PROMISED = {  # ratios and figures that are known by name outside
     },
     "head": {"ours_vs_sklearn"},
     "recorder": {"rows", "day_ms", "range_ms", "list_ms", "write_us", "written_mb_per_day", "scan_vs_day"},
+    "rows": {"ours_vs_csv_plain", "ours_vs_csv_labels", "replay_us_plain"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
     "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
 }

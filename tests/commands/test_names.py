@@ -9,7 +9,9 @@ from tests.rooms import House
 # Names that stand in several files all the same, and why.
 KNOWN = {
     "Limits": "what an engine's builder may take, and what `optimize` asks of a candidate: neither leaves its room",
+    "Reading": "what was said about a file's columns, and one value of a meter: neither leaves its room",
     "Report": "a profile as read from JSON, in all three files",
+    "Rows": "samples in an array; in a recording's room with their times and labels",
     "Shape": "a tuple of integers in both; a training graph's have -k for k times the batch",
     "Split": "both public: a window into its modalities (sdk.encoders), people into trained and tested (sdk.pretrain)",
     "Values": "an array of float64 numbers in both",

@@ -232,7 +232,12 @@ def test_lines_through_a_pipe_are_a_recordings_predictions(capsys, short):
     )
     assert len(lines) == 14
     assert lines == replayed
-    expected = ["14 predictions", "of 1000 samples: 40 rows dropped", "JsonLinesSink: 14 written"]
+    expected = [
+        "14 predictions",
+        "of 1000 samples: 40 rows dropped",
+        "source: 1000 rows read",
+        "JsonLinesSink: 14 written",
+    ]
     assert without_note(by_line.stderr).splitlines() == expected
 
 
@@ -366,7 +371,7 @@ def test_the_engine_that_is_named_is_opened(capsys, monkeypatch):
 
     monkeypatch.setattr(runtime.engine, "open_engine", open_engine)
     for more in ([], ["--engine", "auto"]):
-        assert told(capsys, "--source", "synthetic?fast&seconds=1", *more)[0] == 0
+        assert told(capsys, "--source", "synthetic?fast&seconds=3", *more)[0] == 0
     assert asked == ["onnxruntime", "auto"]
 
 
@@ -393,3 +398,41 @@ def test_a_full_disk_is_a_failure(capsys):
         pytest.skip("needs /dev/full")
     code, _, err = told(capsys, "--source", "synthetic?fast&seconds=10", "--sink", "jsonl:/dev/full")
     assert (code, err) == (1, "error: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "said"),
+    [
+        ("{t};{samples}", 0, ""),
+        ("{t} {samples}", 0, ""),
+        (
+            "{t},{samples},36.5",
+            1,
+            "not one of 300 lines is a row; the first: .*8 columns, and the bundle has 6 channels",
+        ),
+        ('{{"ts": {t}, "gravity": 9.8}}', 1, "not one of 300 lines is a row; the first: .*without acc_x"),
+        ("hello", 1, "not one of 300 lines is a row; the first: 'hello'"),
+        ("{t},0,0,,0,0,0", 1, "300 of 300 rows lack a value"),
+    ],
+)
+def test_an_input_of_which_nothing_is_predicted_is_a_failure_with_its_reason(
+    capsys, tmp_path, monkeypatch, lines, code, said
+):
+    sign = lines[3] if lines[3] in "; " else ","
+    samples = sign.join(["0.1", "9.8", "0.2", "0.01", "0.02", "0.03"])
+    text = "".join(lines.format(t=f"{i / 50:.2f}", samples=samples) + "\n" for i in range(300))
+    (tmp_path / "a.csv").write_text(text)
+    ways = [told(capsys, "--replay", tmp_path / "a.csv")]
+    with (tmp_path / "a.csv").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        ways.append(told(capsys, "--source", "stdin"))
+    for found, out, err in ways:
+        assert found == code
+        assert "source: " in out
+        assert (re.search(f"error: nothing was predicted: {said}", err) is not None) == (code == 1)
+
+
+def test_an_input_that_is_too_short_says_so(capsys, tmp_path):
+    (tmp_path / "a.csv").write_text(",".join(["t", *CHANNELS]) + "\n" + "0,1,2,3,4,5,6\n0.02,1,2,3,4,5,6\n")
+    code, _, err = told(capsys, "--replay", tmp_path / "a.csv")
+    assert (code, "2 rows are less than 2.56 s, the length of a window" in err) == (1, True)

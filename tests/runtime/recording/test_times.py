@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.recording.times import Times, rate_of, seconds_of
+from runtime.recording.times import TimeReader, rate_of, seconds_of
 
 UNITS = {"ms": 1_000, "us": 1_000_000}
 
@@ -25,7 +25,7 @@ def test_a_counter_of_known_width_is_unwrapped_at_any_place(bits, begin, steps, 
     written = true % 2**bits
     if signed:
         written = (written + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
-    times, cuts = Times("us", bits), [0, *sorted(edges), len(true)]
+    times, cuts = TimeReader("us", bits), [0, *sorted(edges), len(true)]
     found = np.concatenate([times.seconds(written[a:b].astype(float)) for a, b in pairwise(cuts)])
     assert found - found[0] == pytest.approx((true - true[0]) / 1e6, abs=1e-9)
     assert found[0] == pytest.approx(written[0] / 1e6)
@@ -43,7 +43,7 @@ def test_a_wrap_of_16_or_32_bits_is_recognised_at_any_place(bits, before, step, 
     top = 2 ** (bits - 1) if signed else 2**bits
     true = top - 1 - before * step + np.arange(80) * step
     written = (true + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1) if signed else true % 2**bits
-    times, cuts = Times("ms"), [0, *sorted(edges), len(true)]
+    times, cuts = TimeReader("ms"), [0, *sorted(edges), len(true)]
     found = np.concatenate([times.seconds(written[a:b].astype(float)) for a, b in pairwise(cuts)])
     assert found == pytest.approx(true / 1000)
     assert times.wraps == 1
@@ -51,13 +51,13 @@ def test_a_wrap_of_16_or_32_bits_is_recognised_at_any_place(bits, before, step, 
 
 @pytest.mark.parametrize("written", [[100, 120, 140, 0, 20, 40], [65_000, 65_020, 0, 20], [10, 30, 20, 40]])
 def test_a_clock_that_was_set_back_or_is_late_is_no_wrap(written):
-    times = Times("ms")
+    times = TimeReader("ms")
     assert times.seconds(np.array(written, float)).tolist() == [x / 1000 for x in written]
     assert times.wraps == 0
 
 
 def test_a_stamp_that_is_no_number_stays_none_and_breaks_no_wrap():
-    times = Times("ms", 16)
+    times = TimeReader("ms", 16)
     found = times.seconds(np.array([65_500, np.nan, 65_530, 24, np.nan, 54.0]))
     assert found == pytest.approx([65.5, np.nan, 65.53, 65.56, np.nan, 65.59], nan_ok=True)
 

@@ -444,7 +444,7 @@ def test_by_url(board):
         assert source.rate_hz == 100
         assert text(board, "iio:device0/buffer/watermark") == "4"
     with pytest.raises(
-        InputError, match="iio: expected the options rate, poll, trigger, watermark, root, dev, got speed"
+        InputError, match="iio: expected the options axes, stamps, rate, poll, trigger, watermark, root, dev, got speed"
     ):
         open_source("iio:mpu6050?speed=1", SIGNAL)
     with pytest.raises(InputError, match="iio: rate: expected a number above 0, got fast"):

@@ -378,7 +378,8 @@ def test_no_library(monkeypatch):
         ("mqtt://broker/sensors/+/imu", "topic sensors/+/imu: expected one topic, got a wildcard"),
         (
             "mqtt://broker/imu?qos=2",
-            "expected the options t, rate, password_file, client_id, clean, ca, cert, key, got qos",
+            "expected the options t, bits, stamps, units, map, axes, rate, password_file, client_id, clean, "
+            "ca, cert, key, got qos",
         ),
         ("mqtts://broker/imu?ca=none.pem", "ca=none.pem: expected a file, got none there"),
         ("mqtt://broker/imu?password_file=none", "password_file=none: expected a file that can be read"),
