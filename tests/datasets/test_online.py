@@ -37,6 +37,6 @@ def test_online_is_offline(tmp_path, name):
     header = ",".join(("t", *recording.channels))
     as_file = stream("--replay", tmp_path / "r.npz")
     as_lines = stream("--source", "stdin?t=s", lines=f"{header}\n{text.getvalue()}")
-    assert len(as_file) > 5
+    assert len(as_file) > 2
     assert [label for label, _ in as_lines] == [label for label, _ in as_file]
     assert np.diff([end for _, end in as_lines]) == pytest.approx(np.diff([end for _, end in as_file]), abs=1e-3)
