@@ -139,15 +139,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         "stream": streamed.to_dict(),
         "finetune": report.to_dict(),
         "others": {"before": before.to_dict(), "after": after.to_dict()},
-        "everybody": {
-            name: {
-                "accepted": kept.accepted,
-                "before": was.macro_f1,
-                "after": now.macro_f1,
-                "macro_f1_classes": [was.macro_f1_classes, now.macro_f1_classes],
-            }
-            for name, (kept, was, now) in results.items()
-        },
+        "everybody": _everybody(results),
         "profile": json.loads(profiled) if quiet else None,
         "version": report.version,
     }
@@ -166,6 +158,19 @@ def _opened(bundle: Bundle) -> str:
         f"   {len(manifest.labels)} activities from {', '.join(manifest.signal.channel_names)} at "
         f"{manifest.signal.rate_hz:g} Hz; macro-F1 {unseen['macro_f1']:.3f}{over} on people it never saw"
     )
+
+
+def _everybody(results: dict[str, tuple[FinetuneReport, Scores, Scores]]) -> dict[str, Any]:
+    """What each person's adaptation gave, for JSON."""
+    return {
+        name: {
+            "accepted": kept.accepted,
+            "before": was.macro_f1,
+            "after": now.macro_f1,
+            "macro_f1_classes": [was.macro_f1_classes, now.macro_f1_classes],
+        }
+        for name, (kept, was, now) in results.items()
+    }
 
 
 def _overs(results: Iterable[tuple[FinetuneReport, Scores, Scores]]) -> str:
