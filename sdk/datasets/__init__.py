@@ -27,7 +27,8 @@ from typing import Protocol, cast
 
 from runtime.errors import InputError
 from runtime.recording import Recording
-from sdk.datasets._info import NAMES, DatasetInfo
+from sdk.datasets._info import NAMES as _NAMES
+from sdk.datasets._info import DatasetInfo
 from sdk.datasets._people import split_by_subject, subject_of
 
 __all__ = [
@@ -54,7 +55,7 @@ class _Reader(Protocol):
 
 def list_datasets() -> list[str]:
     """The names that `load_dataset` takes, sorted."""
-    return list(NAMES)
+    return list(_NAMES)
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -154,11 +155,11 @@ def at_position(recordings: Iterable[Recording], position: str) -> list[Recordin
 
 
 def _reader(name: str) -> _Reader:
-    if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES)
+    if name not in _NAMES:
+        near = difflib.get_close_matches(name, _NAMES)
         raise InputError(
             "data set",
-            expected=f"one of {', '.join(NAMES)}",
+            expected=f"one of {', '.join(_NAMES)}",
             got=repr(name),
             fix=f"Did you mean {' or '.join(near)}?" if near else "Choose one of them.",
         )

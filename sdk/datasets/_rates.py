@@ -3,9 +3,10 @@
     steps       0.010 0.010 0.000 0.020 ... | 12 s | 0.050 0.050 ...
     blocks      32 steps each, without the gaps among them: rate = steps / seconds
     rate        the middle one of the blocks; where the faster tenth is CHANGES times the slower one or more,
-                the recording changes its rate, and the slower one is the one whose steps are no gaps
+                the recording changes its rate
 
-Over a block it does not matter that stamps come in bunches, late, or twice.
+Over a block it does not matter that stamps come in bunches, late, or twice. This is for the report on a whole data set;
+windows are cut by the rule of a stream (runtime/window/rate.py).
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from runtime.recording import Recording
 
 OFF = 0.05  # a rate further than this from the nominal one is another rate
 CHANGES = 1.5
@@ -35,11 +34,6 @@ class MeasuredRate(NamedTuple):
     def changes(self) -> bool:
         """Whether one number does not tell the rate."""
         return self.fast_hz > CHANGES * self.slow_hz
-
-    @property
-    def source_hz(self) -> float:
-        """The one number to cut the recording with."""
-        return self.slow_hz if self.changes else self.typical_hz
 
 
 def measured_rate(t: NDArray[np.float64] | None) -> MeasuredRate | None:
@@ -82,22 +76,3 @@ def summary_of_rates(recordings: Iterable[tuple[float, MeasuredRate | None]]) ->
         "off_nominal": sum(abs(rate.typical_hz / nominal_hz - 1) > OFF for nominal_hz, rate in pairs),
         "changing": sum(rate.changes for _, rate in pairs),
     }
-
-
-def at_measured_rate(recording: Recording, rate_hz: float | None = None) -> Recording:
-    """The recording with the rate of its own times where they tell another than the nominal one.
-
-    Args:
-        recording: left untouched.
-        rate_hz: what is known better; None: what the times tell.
-    """
-    from dataclasses import replace
-
-    if rate_hz is None:
-        measured = measured_rate(recording.t)
-        if measured is None:
-            return recording
-        rate_hz = measured.source_hz
-        if abs(rate_hz / recording.rate_hz - 1) <= OFF:
-            return recording
-    return replace(recording, rate_hz=rate_hz)

@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from runtime import Prediction
+    from runtime import Bundle, Prediction
     from sdk.finetune import FinetuneReport
     from sdk.scores import Scores
 
@@ -94,20 +94,13 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     from runtime.specs import BASE
     from sdk import shown
     from sdk.finetune.__main__ import describe as describe_finetune
-    from sdk.scores import Tally, over_classes
+    from sdk.scores import Tally
 
     quiet = arguments.json
     say = (lambda text: None) if quiet else print
     bundle = Bundle.open(path)
-    signal, unseen = bundle.manifest.signal, bundle.manifest.provenance["unseen_people"]
-    classes = unseen.get("macro_f1_classes")
-    over = f" {over_classes(classes, len(bundle.manifest.labels))}" if classes is not None else ""
-    say(
-        f"1. open: {bundle.manifest.name}, verified: {len(bundle.manifest.files)} files by hash, "
-        f"{len(bundle.manifest.tensors)} tensors\n"
-        f"   {len(bundle.manifest.labels)} activities from {', '.join(signal.channel_names)} at {signal.rate_hz:g} Hz; "
-        f"macro-F1 {unseen['macro_f1']:.3f}{over} on people it never saw"
-    )
+    signal = bundle.manifest.signal
+    say(_opened(bundle))
     replay = Replay(_sample(person), signal)
     say(f"\n2. stream: person {person}, {replay.duration_s:.0f} s, never seen by the model\n")
     if not quiet:
@@ -136,8 +129,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         kept, was, now = results[name]
         outcome = "" if kept.accepted else "not accepted: the base stays"
         say(f"   {_ROW.format(name, was.n, f'{was.macro_f1:.3f}', f'{now.macro_f1:.3f}', outcome)}".rstrip())
-    overs = dict.fromkeys(one.over for _, was, now in results.values() for one in (was, now))
-    say(f"   macro-F1 {' or '.join(overs)}")
+    say(f"   macro-F1 {_overs(results.values())}")
 
     say("\n4. profile, in a process of its own\n")
     profiled = _profile(path, arguments)
@@ -147,18 +139,43 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
         "stream": streamed.to_dict(),
         "finetune": report.to_dict(),
         "others": {"before": before.to_dict(), "after": after.to_dict()},
-        "everybody": {
-            name: {
-                "accepted": kept.accepted,
-                "before": was.macro_f1,
-                "after": now.macro_f1,
-                "macro_f1_classes": [was.macro_f1_classes, now.macro_f1_classes],
-            }
-            for name, (kept, was, now) in results.items()
-        },
+        "everybody": _everybody(results),
         "profile": json.loads(profiled) if quiet else None,
         "version": report.version,
     }
+
+
+def _opened(bundle: Bundle) -> str:
+    """What was opened, and how good it is said to be."""
+    from sdk.scores import over_classes
+
+    manifest = bundle.manifest
+    unseen = manifest.provenance["unseen_people"]
+    classes = unseen.get("macro_f1_classes")
+    over = f" {over_classes(classes, len(manifest.labels))}" if classes is not None else ""
+    return (
+        f"1. open: {manifest.name}, verified: {len(manifest.files)} files by hash, {len(manifest.tensors)} tensors\n"
+        f"   {len(manifest.labels)} activities from {', '.join(manifest.signal.channel_names)} at "
+        f"{manifest.signal.rate_hz:g} Hz; macro-F1 {unseen['macro_f1']:.3f}{over} on people it never saw"
+    )
+
+
+def _everybody(results: dict[str, tuple[FinetuneReport, Scores, Scores]]) -> dict[str, Any]:
+    """What each person's adaptation gave, for JSON."""
+    return {
+        name: {
+            "accepted": kept.accepted,
+            "before": was.macro_f1,
+            "after": now.macro_f1,
+            "macro_f1_classes": [was.macro_f1_classes, now.macro_f1_classes],
+        }
+        for name, (kept, was, now) in results.items()
+    }
+
+
+def _overs(results: Iterable[tuple[FinetuneReport, Scores, Scores]]) -> str:
+    """Over how many classes the scores are, each way to say it once."""
+    return " or ".join(dict.fromkeys(one.over for _, was, now in results for one in (was, now)))
 
 
 # As `python -m sdk.profile`, but that the current folder, which may hold a runtime.py, is not looked into.

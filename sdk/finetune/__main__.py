@@ -172,7 +172,7 @@ def _list(arguments: argparse.Namespace) -> int:
         scores = [_macro_f1(records.get(name, {}).get(when)) for when in ("before", "after")]
         rows.append((name, *scores, "damaged" if name in damaged else "in use" if current == name else ""))  # type: ignore[arg-type]
     print(table(rows, ("version", "before", "after", "")))
-    counts = {scores.get("macro_f1_classes") for scores in map(_after, records.values())} - {None}
+    counts = {scores["macro_f1_classes"] for scores in map(_after, records.values()) if scores.get("macro_f1_classes")}
     if counts:
         n_classes = len(bundle.manifest.labels)
         print(f"macro-F1 on held-out labels, {' or '.join(over_classes(n, n_classes) for n in sorted(counts))}")

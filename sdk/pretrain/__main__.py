@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -82,9 +81,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         type=clock_of,
         help="of uneven time stamps: arrival, hold, mark, or fields such as gap=hold,gap_s=0.2; the bundle keeps it",
     )
-    p.add_argument(
-        "--rate", metavar="HZ", type=float, help="of the recordings (default: what their times tell, else the nominal)"
-    )
+    p.add_argument("--rate", metavar="HZ", type=float, help="of recordings without times (default: the nominal one)")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
     p.add_argument("--keep", metavar="NAMES", help="of several modalities, those that the model is left with")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
@@ -158,10 +155,10 @@ def run(arguments: argparse.Namespace) -> int:
     plan = replace(plan.with_settings(dict(map(_setting, arguments.settings))), arcsinh=arguments.arcsinh)
     with _warnings_as_notes():
         recordings = load_dataset(arguments.dataset, arguments.data)
-    nominal_hz = Counter(recording.rate_hz for recording in recordings)
     recordings = chosen(recordings, arguments.position, arguments.rate)
-    if n := sum(recording.rate_hz not in nominal_hz for recording in recordings):
-        note(f"{n} of {len(recordings)} recordings are taken at {_rates(arguments.rate)}, not at the nominal rate")
+    timed = sum(recording.t is not None for recording in recordings)
+    if arguments.rate is not None and timed:
+        note(f"--rate: {timed} of {len(recordings)} recordings have times, which tell their rate")
     bar = Progress()
     report = run_study(
         recordings,
@@ -220,10 +217,6 @@ _CLOCK_WORDS = {"stamps": ("measured", "arrival"), "gap": ("split", "hold", "mar
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
-
-
-def _rates(rate_hz: float | None) -> str:
-    return "the rate of their own times" if rate_hz is None else f"{rate_hz:g} Hz"
 
 
 @contextmanager

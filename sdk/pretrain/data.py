@@ -1,7 +1,7 @@
 """What a study trains on: which device, at which rate, by which clock, and what of it gave nothing.
 
-    data set -> one place on the body, or several if asked for -> the rate that the times tell -> windows
-                                                                        -> an account: windows and losses per place
+    data set -> one place on the body, or several if asked for -> windows, at the rate that the times tell
+                                                               -> an account: windows and losses per place
 
 A phone in a pocket and a watch on the wrist are two problems. A data set with recordings of several places asks which.
 """
@@ -21,7 +21,6 @@ from runtime.specs import Modality
 from runtime.window import LabelledWindows, labelled_windows
 from sdk import left_out
 from sdk.datasets import DatasetInfo, at_position, dataset_info, list_datasets
-from sdk.datasets._rates import at_measured_rate
 from sdk.pretrain.plan import StudyTask
 
 
@@ -53,17 +52,19 @@ def modalities_at(info: DatasetInfo, positions: Sequence[str]) -> dict[str, Moda
 
 
 def chosen(recordings: Iterable[Recording], positions: Sequence[str], rate_hz: float | None = None) -> list[Recording]:
-    """The recordings of some places, at the rate that their times tell where it is not the nominal one.
+    """The recordings of some places.
 
     Args:
         recordings: left untouched.
         positions: none: all of them.
-        rate_hz: of all recordings, known better than their times tell.
+        rate_hz: of the recordings without times; those with times tell theirs. None: the nominal one.
     """
     recordings = list(recordings)
     if positions:
         recordings = [recording for position in positions for recording in at_position(recordings, position)]
-    return [at_measured_rate(recording, rate_hz) for recording in recordings]
+    if rate_hz is None:
+        return recordings
+    return [replace(recording, rate_hz=rate_hz) if recording.t is None else recording for recording in recordings]
 
 
 def placement_of(info: DatasetInfo, used: Sequence[str]) -> str:
@@ -115,9 +116,11 @@ def cut(recordings: Sequence[Recording], task: StudyTask) -> tuple[LabelledWindo
 
 
 def told(account: dict[str, Any]) -> list[str]:
-    """The account in words, a line for each place."""
+    """The account in words, a line for each place that has a name or of which something was left out."""
     lines = []
     for place, of in account.items():
+        if not (place or of["without"]):
+            continue
         line = f"{of['windows']:,} windows from {of['recordings']} recordings"
         without = left_out.told(of["without"], of["recordings"], _option)
         lines.append(f"{place + ': ' if place else ''}{line}{'; ' if without else ''}{without}")

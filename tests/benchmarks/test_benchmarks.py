@@ -25,8 +25,9 @@ PROMISED = {  # ratios and figures that are known by name outside
     },
     "head": {"ours_vs_sklearn"},
     "recorder": {"rows", "day_ms", "range_ms", "list_ms", "write_us", "written_mb_per_day", "scan_vs_day"},
-    "rows": {"ours_vs_csv_plain", "ours_vs_csv_labels", "replay_us_plain"},
+    "rows": {"push1_vs_interp", "push16_vs_interp", "us_per_row"},
     "stream": {"push_vs_run_fcn30", "push_vs_run_fcn128"},
+    "text": {"ours_vs_csv_plain", "ours_vs_csv_labels", "replay_us_plain"},
     "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
 }
 NEED_DATA = {"adapt", "finetune"}
