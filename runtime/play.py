@@ -7,7 +7,8 @@
     with open_source("iio:mpu6050", bundle.manifest.signal) as source:
         play(source, bundle, lambda prediction, true: print(prediction.label))
 
-It ends when the source ends or is stopped; what is then held back is predicted too. A true label is known where the
+It ends when the source ends or is stopped; what is then held back is predicted too, unless a signal interrupts the
+engine in the middle of a window (`runtime.process.signals`): then that is the end. A true label is known where the
 source plays a recording that has labels.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
+from runtime.process.signals import Interrupted
 from runtime.recording import Recording
 from runtime.sources import Source
 from runtime.stream import Prediction, Stream
@@ -54,24 +56,30 @@ def play(
     Returns:
         What became of the samples.
     """
-    engine, stream, recording, kept = engine or open_engine(bundle), None, recording_of(source), 0
+    engine, stream, recording, kept, n_told = engine or open_engine(bundle), None, recording_of(source), 0, 0
 
     def tell(predictions: list[Prediction]) -> None:
+        nonlocal n_told
         for prediction in predictions:
+            n_told += 1
             for sink in sinks:
                 sink.write(prediction)
             if on_prediction is not None:
                 true = None if recording is None else label_of(recording, prediction.start_s, prediction.end_s)
                 on_prediction(prediction, true)
 
-    for batch in source:
-        stream = stream or stream_for(source, bundle, engine, recorder)
-        tell(stream.push(*batch))
-        if recorder is not None and recording is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
-            recorder.flush()  # a sensor gives it time enough; a replay does not wait
-            kept = stream.counters.windows
-    if stream is not None:
-        tell(stream.flush())
+    try:
+        for batch in source:
+            stream = stream or stream_for(source, bundle, engine, recorder)
+            tell(stream.push(*batch))
+            if recorder is not None and recording is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
+                recorder.flush()  # a sensor gives it time enough; a replay does not wait
+                kept = stream.counters.windows
+        if stream is not None:
+            tell(stream.flush())
+    except Interrupted:  # the window that was being computed is given up; all that was told stands
+        if not n_told:
+            raise
     if recorder is not None:
         recorder.flush()
     return Counters() if stream is None else stream.counters

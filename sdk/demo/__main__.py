@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, run_command
+from runtime.command import DONE, json_text, run_command
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.keep is not None:
             shutil.copytree(path, arguments.keep)
     if arguments.json:
-        print(json.dumps(results))
+        print(json_text(results))
     else:
         print(_next(arguments.keep or DATA / "walk.bundle", _sample(person)))
     return DONE

@@ -39,7 +39,7 @@ from runtime.progress import ShowProgress, silent
 from runtime.specs import FLOAT32
 from runtime.window import LabelledWindows
 from sdk.meters import Meter, NoMeter, measure
-from sdk.scores import score
+from sdk.scores import require_finite, score
 
 _BATCH = 64
 _JOULES_S = 0.5  # of calls under the meter
@@ -77,6 +77,7 @@ class Verdict:
     joules: float | None = None  # per window, gross
     macro_f1: float | None = None
     agreement: float | None = None  # share of windows with the baseline's label
+    not_finite: int | None = None  # windows for which an answer is no finite number; none of them has a label
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def optimize(
         progress: told steps done, steps in all, and what comes next.
 
     Raises:
-        InputError: no windows.
+        InputError: no windows, or some for which the baseline's answers are not finite numbers.
     """
     limits = Limits() if limits is None else limits
     samples = _samples(bundle, windows)
@@ -144,6 +145,7 @@ def optimize(
         seconds = race(calls, str(baseline), limits.budget_s)
         progress(3, 4, "accuracy and energy")
         logits = {name: _logits(engine, samples) for name, engine in engines.items()}
+        require_finite(logits[str(baseline)])
         joules = {name: _joules(_call(engine, window), meter) for name, engine in engines.items()}
     measured = [
         _measured(runner, str(runner), str(baseline), seconds, logits, joules[str(runner)], truth, len(runners) - 1)
@@ -227,7 +229,8 @@ def _measured(
     n_candidates: int,
 ) -> Verdict:
     ratio = compare(seconds[name], seconds[baseline], n_candidates)
-    labels = logits[name].argmax(1)
+    labels, finite = logits[name].argmax(1), np.isfinite(logits[name]).all(1)
+    labels[~finite] = -1  # no label at all
     return Verdict(
         candidate,
         "the float32 baseline",
@@ -237,14 +240,15 @@ def _measured(
         tenth=ratio.tenth,
         rounds=len(seconds[name]),
         joules=joules,
-        macro_f1=None if truth is None else score(truth, labels, logits[name].shape[1]).macro_f1,
+        macro_f1=None if truth is None or not finite.all() else score(truth, labels, logits[name].shape[1]).macro_f1,
         agreement=float((labels == logits[baseline].argmax(1)).mean()),
+        not_finite=int((~finite).sum()),
     )
 
 
 def _judge(one: Verdict, baseline: Verdict, limits: Limits) -> Verdict:
     """The same with the verdict."""
-    reasons = []
+    reasons = [f"{one.not_finite} answers are not finite numbers"] if one.not_finite else []
     if one.ratio is None or one.tenth is None or not TimeRatio(one.ratio, one.interval, one.tenth).is_faster():
         slower = one.interval is not None and one.interval[0] > 1
         reasons.append("slower" if slower else "not faster beyond doubt")
