@@ -8,8 +8,9 @@
     X      kill -9; the next life opens what is there, and what was committed is there
 
 Memory (without pages of files), descriptors, threads and disk (store, log and bundle) are read 96 times a day. What a
-life takes before its second fine-tune is its warm-up. Flat is: the last half of the day is no higher than the first by more than
-`LIMITS`, and the slope within lives, from six hours on, is not above `SLOPE_KB_PER_HOUR`. Exit code 1: not flat.
+life takes before its second fine-tune is its warm-up. Flat is: the last half of the day is no higher than the first by
+more than `LIMITS`, and the slope within lives, from six hours on, is not above `SLOPE_KB_PER_HOUR`. Exit code 1: not
+flat.
 """
 
 import argparse
