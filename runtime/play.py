@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
-from runtime.process.signals import Interrupted
+from runtime.engine.base import Interrupted
 from runtime.recording import Recording
 from runtime.sources import Source
 from runtime.stream import Prediction, Stream

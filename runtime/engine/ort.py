@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.bundle.graph_bytes import with_output
-from runtime.engine.base import Output
+from runtime.engine.base import Interrupted, Output
 from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError, EngineError
-from runtime.process.signals import Interrupted, interrupts
+from runtime.process.signals import interrupts
 from runtime.specs import FLOAT32
 
 

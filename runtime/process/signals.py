@@ -31,10 +31,6 @@ class Stopped(KeyboardInterrupt):
     """Somebody asked for the end. Of one that is no subclass, the interpreter makes its own exit code at times."""
 
 
-class Interrupted(Stopped):
-    """Somebody asked for the end, and what a library was doing was given up for it."""
-
-
 @contextmanager
 def caught(act: Callable[[int], object] | None = None) -> Iterator[None]:
     """Within, the three signals call `act`; in a thread that is not the main one nothing changes.
