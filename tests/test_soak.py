@@ -17,7 +17,7 @@ def readings(hours=24.0, **growth):
         for i in range(48):
             hour = (life * 48 + i + 1) * hours / 96
             one = {"hour": hour, "tuned": i // 4, **dict.fromkeys(LIMITS, 10.0)}
-            if one["tuned"] < 2:
+            if one["tuned"] < 3:
                 one["memory_mb"] = 1.0
             made[-1].append(one | {name: 10.0 + per_hour * hour for name, per_hour in growth.items()})
     return made
@@ -47,7 +47,7 @@ def test_memory_that_grows_slowly_is_not_flat_over_a_day():
 
 def test_a_short_day(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["soak", "--hours", "0.5", "--kills", "1", "--json"])
+    monkeypatch.setattr(sys, "argv", ["soak", "--hours", "0.5", "--kills", "1", "--tunes", "10", "--json"])
     assert soak.main() in (0, 1)  # a store that is not full yet is not flat
     told = json.loads(capsys.readouterr().out)
     assert told["flat"] == all(told[name]["flat"] for name in LIMITS)
