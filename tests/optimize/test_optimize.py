@@ -118,6 +118,7 @@ def test_an_answer_that_is_no_number_is_counted_and_never_kept(bundle, paced, mo
     monkeypatch.setattr(module, "measure_apart", lambda bundle, candidates, **_: [
         choices.Measured(one, NORMAL, relative_error=0.0) for one in candidates
     ])  # fmt: skip
+    monkeypatch.setattr(module, "best", lambda measured: measured[0])
     monkeypatch.setattr(Paced, "none", ("fp16", "int8-weights"))
     found = paced(bundle, {"fp16": FAST, "int8-weights": FAST}, windows=windows)
     assert found.chosen.precision == "float32"
