@@ -206,9 +206,15 @@ def compare(engine: Engine, windows: str, inputs: NDArray[np.float32], truth: An
         expected = truth[name]
         found = np.concatenate([engine.run(part, name) for part in _batches(inputs, batch)])
         error = float(np.abs(found - expected).max())
-        agree = float((found.argmax(1) == expected.argmax(1)).mean()) if name == "logits" else None
+        agree = agreement_of(found, expected) if name == "logits" else None
         relative = error / max(float(np.abs(expected).max()), _TINY)
         yield ParityRow(engine.name, windows, batch, name, error, relative, agree)
+
+
+def agreement_of(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Share of windows with the same label, from two logits of shape (n, n_classes); what is not finite has none."""
+    finite = np.isfinite(found).all(1) & np.isfinite(expected).all(1)
+    return float((finite & (found.argmax(1) == expected.argmax(1))).mean())
 
 
 def _truths(bundle: Bundle) -> dict[str, tuple[NDArray[np.float32], Answers]]:

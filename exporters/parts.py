@@ -13,6 +13,19 @@ from pathlib import Path
 
 from runtime.bundle import Bundle, Manifest
 from runtime.files.atomic import fsync_folder, write_atomic
+from runtime.specs import BASE
+
+
+def base_of(place: str | Path | Bundle) -> Bundle:
+    """The shipped version of a bundle.
+
+    Args:
+        place: its path; or the bundle as it was opened: then exactly that, trusted as it was.
+
+    Raises:
+        BundleError: it is broken, or no longer the one that was opened.
+    """
+    return place.again(BASE) if isinstance(place, Bundle) else Bundle.open(place, BASE)
 
 
 def swap_parts(path: Path, bare: Manifest, complete: Manifest, folder: str, contents: Mapping[str, bytes]) -> Bundle:

@@ -17,8 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporters.parts import base_of
 from runtime.bundle import Bundle
-from runtime.bundle.check import MANIFEST_LIMIT_BYTES
+from runtime.bundle.check import MANIFEST_LIMIT_BYTES, check_same
 from runtime.bundle.trust import (
     MOST_SIGNATURES,
     PREFIX,
@@ -31,7 +32,6 @@ from runtime.bundle.trust import (
 )
 from runtime.errors import InputError, TrustError
 from runtime.files.atomic import fsync_folder, read_file, write_atomic
-from runtime.specs import BASE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -108,29 +108,32 @@ def read_secret(path: str | Path, passphrase: bytes | None = None) -> Ed25519Pri
     return key
 
 
-def sign_bundle(path: str | Path, secret: Ed25519PrivateKey, revision: int | None = None) -> str:
+def sign_bundle(place: str | Path | Bundle, secret: Ed25519PrivateKey, revision: int | None = None) -> str:
     """Sign a whole bundle; the id of the key.
 
     Signatures by other keys over the same manifest stay, those over an older one go. A kill at any instant leaves a
     bundle that opens without trust; with trust it opens once the signature is there.
 
     Args:
-        path: of the bundle.
+        place: of the bundle; or the bundle as it was opened, which must still be the one that is there.
         secret: as `read_secret` or cryptography gives it.
         revision: to write into the manifest first; None: it stays as it is.
 
     Raises:
-        BundleError: the bundle is broken.
+        BundleError: the bundle is broken or another one, or becomes another while it is signed.
         InputError: a revision below that of the manifest, or too many signatures.
     """
-    path = Path(path)
-    manifest = Bundle.open(path, BASE).manifest
+    bundle = base_of(place)
+    path, manifest, sha256 = bundle.path, bundle.manifest, bundle.manifest_sha256
     if revision is not None and revision != manifest.revision:
         if revision < (manifest.revision or 0):
             got, fix = f"{revision}, below {manifest.revision}", "A revision only grows."
             raise InputError("revision", expected="a number that is not below the last one", got=got, fix=fix)
-        write_atomic(path / "manifest.json", replace(manifest, revision=revision).to_json().encode())
+        counted = replace(manifest, revision=revision).to_json().encode()
+        sha256 = hashlib.sha256(counted).hexdigest()
+        write_atomic(path / "manifest.json", counted)
     text = read_file(path / "manifest.json", "a manifest", "Check the path of the bundle.", MANIFEST_LIMIT_BYTES)
+    check_same(path, text, sha256)  # what is signed is what was checked
     name = key_id(secret.public_key().public_bytes_raw())
     signatures = {**_others(path, text), name: secret.sign(PREFIX + text)}
     if len(signatures) > MOST_SIGNATURES:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exporters.parts import swap_parts
+from exporters.parts import base_of, swap_parts
 from runtime.bundle import Bundle, Manifest
 from runtime.bundle.contents import VariantSpec
 from runtime.bundle.variants import check_variants, write_tensors
 from runtime.errors import InputError
-from runtime.specs import BASE
 
 
 @dataclass(frozen=True)
@@ -26,21 +25,21 @@ class Variant:
     model: bytes  # ONNX
 
 
-def add_variant(path: str | Path, variant: Variant) -> Bundle:
+def add_variant(place: str | Path | Bundle, variant: Variant) -> Bundle:
     """Write a variant into a bundle, in place of one of the same precision.
 
     The model, its tensors and the personal versions stay as they are; see exporters.parts for what a kill leaves.
 
     Args:
-        path: of the bundle.
+        place: of the bundle; or the bundle as it was opened, which must still be the one that is there.
         variant: made for this bundle's model.
 
     Raises:
         InputError: the variant's bytes are not those of the bundle's tensors; nothing was written.
-        BundleError: the bundle is broken, or the variant names tensors that it has not.
+        BundleError: the bundle is broken or another one, or the variant names tensors that it has not.
     """
-    path = Path(path)
-    bundle = Bundle.open(path, BASE)
+    bundle = base_of(place)
+    path = bundle.path
     bare = without(bundle.manifest, variant.spec.precision)
     complete = replace(bare, variants=(*bare.variants, variant.spec))
     contents = {variant.spec.file: variant.model}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import re
 import sys
@@ -226,6 +227,29 @@ def say(text: str, *, err: bool = False) -> None:
         err: to stderr.
     """
     print(printable(text, keep="\n"), file=sys.stderr if err else sys.stdout)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """What a command's --json prints: JSON as RFC 8259 has it, in which a number that is not finite is null.
+
+    Args:
+        value: of dicts, lists, tuples, text, numbers, truths and None.
+        indent: as of `json.dumps`.
+    """
+    import json
+
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def note(text: str) -> None:

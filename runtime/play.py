@@ -7,7 +7,8 @@
     with open_source("iio:mpu6050", bundle.manifest.signal) as source:
         play(source, bundle, lambda prediction, true: print(prediction.label))
 
-It ends when the source ends or is stopped; what is then held back is predicted too. A true label is known where the
+It ends when the source ends or is stopped; what is then held back is predicted too, unless a signal interrupts the
+engine in the middle of a window (`runtime.process.signals`): then that is the end. A true label is known where the
 source plays a recording that has labels.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
+from runtime.engine.base import Interrupted
 from runtime.sources import Source
 from runtime.stream import Prediction, Stream
 from runtime.window import Counters
@@ -55,11 +57,13 @@ def play(
     Returns:
         What became of the samples.
     """
-    engine, stream, kept = engine or open_engine(bundle), None, 0
+    engine, stream, kept, n_told = engine or open_engine(bundle), None, 0, 0
     label_of: Callable[[float, float], str | None] | None = getattr(source, "true_label", None)  # of a replay
 
     def tell(predictions: list[Prediction]) -> None:
+        nonlocal n_told
         for prediction in predictions:
+            n_told += 1
             for sink in sinks:
                 sink.write(prediction)
             if on_prediction is not None:
@@ -74,17 +78,21 @@ def play(
             if on_warning is not None:
                 on_warning(text)
 
-    for batch in source:
-        stream = stream or stream_for(source, bundle, engine, recorder)
-        tell(stream.push(*batch))
-        if len(stream.warnings) > len(told):
-            warn(stream.warnings)
-        if recorder is not None and label_of is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
-            recorder.flush()  # a sensor gives it time enough; a replay does not wait
-            kept = stream.counters.windows
-    if stream is not None:
-        tell(stream.flush())
-        warn([*stream.warnings, *unlike(stream)])
+    try:
+        for batch in source:
+            stream = stream or stream_for(source, bundle, engine, recorder)
+            tell(stream.push(*batch))
+            if len(stream.warnings) > len(told):
+                warn(stream.warnings)
+            if recorder is not None and label_of is not None and stream.counters.windows - kept >= _REPLAYED_WINDOWS:
+                recorder.flush()  # a sensor gives it time enough; a replay does not wait
+                kept = stream.counters.windows
+        if stream is not None:
+            tell(stream.flush())
+            warn([*stream.warnings, *unlike(stream)])
+    except Interrupted:  # the window that was being computed is given up; all that was told stands
+        if not n_told:
+            raise
     if recorder is not None:
         recorder.flush()
     return Counters() if stream is None else stream.counters

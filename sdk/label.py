@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import bisect
 import difflib
-import json
 import math
 import os
 import re
@@ -21,7 +20,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, run_command, say
+from runtime.command import DONE, json_text, run_command, say
 from runtime.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -148,9 +147,7 @@ def _list(store: Store, arguments: argparse.Namespace) -> str:
     span = store.span_s
     if arguments.json:
         spans = [entry._asdict() for entry in store.spans()]
-        return json.dumps(
-            {"span_s": span, "labels": store.labels, "keeps": store.keeps(), "days": days, "spans": spans}
-        )
+        return json_text({"span_s": span, "labels": store.labels, "keeps": store.keeps(), "days": days, "spans": spans})
     if span is None:
         return f"{store.path}: empty"
     letters = _letters([name for day in days for part in ("predicted", "labelled") for name in day[part]])

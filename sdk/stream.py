@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, say, trust_of
+from runtime.command import DONE, FAILED, add_trust, json_text, open_bundle, run_command, say, trust_of
 from runtime.recording.reading import HELP as COLUMNS
 from sdk.shown import (
     YEAR_2001_S,
@@ -186,7 +185,7 @@ def _summary(
     summary |= {"source": dataclasses.asdict(source.counters)}
     summary |= {"sinks": [dataclasses.asdict(sink.counters) for sink in sinks]}
     summary |= {} if recorder is None else {"recorder": dataclasses.asdict(recorder.counters)}
-    return json.dumps(summary, allow_nan=False)
+    return json_text(summary)
 
 
 def _text(
@@ -256,7 +255,7 @@ def _show(arguments: argparse.Namespace, tally: Tally) -> OnPrediction:
         if arguments.sink:
             return
         if arguments.json:
-            print(json.dumps({**prediction.to_dict(), "true": true}, allow_nan=False), flush=True)
+            print(json_text({**prediction.to_dict(), "true": true}), flush=True)
         else:
             print_prediction(prediction, true)
 

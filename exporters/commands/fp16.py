@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from exporters.commands import need_packages
-from runtime.command import DONE, add_trust, open_bundle, trust_of
+from runtime.command import DONE, add_trust, json_text, open_bundle, trust_of
 
 HELP = "add a variant in half precision"
 EXAMPLES = """\
@@ -31,9 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
     variant = to_fp16(bundle.model(), bundle.manifest)
-    facts = describe(add_variant(arguments.bundle, variant), variant.spec.precision)
+    facts = describe(add_variant(bundle, variant), variant.spec.precision)
     if arguments.json:
-        print(json.dumps(facts))
+        print(json_text(facts))
     else:
         kept = ", ".join(facts["record"]["float32_operators"]) or "none"
         print(

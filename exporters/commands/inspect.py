@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from runtime.command import DONE, add_trust, add_version, open_bundle, say, trust_of
+from runtime.command import DONE, add_trust, add_version, json_text, open_bundle, say, trust_of
 
 HELP = (
     "What a bundle is: signal, window, layers with their products and parameters, memory, files, where it comes from."
@@ -35,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
         from runtime.files.atomic import write_atomic
 
         write_atomic(arguments.svg, svg(facts).encode())
-    say(json.dumps(facts, indent=1) if arguments.json else text(facts))
+    say(json_text(facts, indent=1) if arguments.json else text(facts))
     return DONE

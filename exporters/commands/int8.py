@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.commands import need_packages
-from runtime.command import DONE, Progress, add_trust, open_bundle, say, trust_of
+from runtime.command import DONE, Progress, add_trust, json_text, open_bundle, say, trust_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     windows, data = _windows(bundle, arguments.calibration, arguments.windows)
     variant = to_int8(bundle.model(), bundle.manifest, windows, options, data=data, progress=Progress().show)
-    facts = describe(add_variant(arguments.bundle, variant), variant.spec.precision)
-    say(json.dumps(facts) if arguments.json else _text(facts))
+    facts = describe(add_variant(bundle, variant), variant.spec.precision)
+    say(json_text(facts) if arguments.json else _text(facts))
     return DONE
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import sys
 from pathlib import Path
 
-from runtime.command import DONE
+from runtime.command import DONE, json_text
 from runtime.errors import InputError
 
 HELP = "make and list signing keys"
@@ -61,14 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.what == "list":
         ids = [key_id(key) for key in read_keys(arguments.path)]
-        print(json.dumps({"keys": ids}) if arguments.json else "\n".join(ids))
+        print(json_text({"keys": ids}) if arguments.json else "\n".join(ids))
         return DONE
     from exporters.sign import create_keys
 
     secret, public = create_keys(arguments.path, passphrase_of(arguments, twice=True))
     (name,) = (key_id(key) for key in read_keys(public))
     if arguments.json:
-        print(json.dumps({"key": name, "secret": str(secret), "public": str(public)}))
+        print(json_text({"key": name, "secret": str(secret), "public": str(public)}))
         return DONE
     print(f"key {name}\n  {secret}  signs; keep it to yourself\n  {public}  goes to the devices: --trust {public}")
     if arguments.passphrase_file is None and not arguments.ask_passphrase:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, add_trust, add_version, open_bundle, say, trust_of
+from runtime.command import DONE, FAILED, Progress, add_trust, add_version, json_text, open_bundle, say, trust_of
 
 if TYPE_CHECKING:
     from exporters.parity import ParityReport
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     blamed = _blamed(bundle, report, arguments) if arguments.bisect else {}
     if arguments.json:
-        print(json.dumps(report.to_dict() | ({"first_difference": blamed} if arguments.bisect else {}), indent=1))
+        print(json_text(report.to_dict() | ({"first_difference": blamed} if arguments.bisect else {}), indent=1))
     else:
         say("\n".join([report.text(), *_sentences(report, blamed)]))
     return FAILED if report.off else DONE

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from exporters.commands.keys import add_passphrase, passphrase_of
-from runtime.command import DONE, add_trust, open_bundle, say, trust_of
+from runtime.command import DONE, add_trust, json_text, open_bundle, say, trust_of
 from runtime.errors import InputError
 
 HELP = "sign a bundle, or check its signature"
@@ -41,9 +40,9 @@ def _sign(arguments: argparse.Namespace) -> int:
     if arguments.revision is not None and not 0 <= arguments.revision < 1 << 53:
         raise InputError("--revision", expected="a number from 0", got=arguments.revision, fix="Count releases up.")
     secret = read_secret(arguments.key, passphrase_of(arguments))
-    open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
-    name = sign_bundle(arguments.bundle, secret, arguments.revision)
-    print(json.dumps({"signed_by": name}) if arguments.json else f"{arguments.bundle}: signed by {name}")
+    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
+    name = sign_bundle(bundle, secret, arguments.revision)
+    print(json_text({"signed_by": name}) if arguments.json else f"{arguments.bundle}: signed by {name}")
     return DONE
 
 
@@ -61,7 +60,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     trusted = [name for name in names if name in known]
     if arguments.json:
         print(
-            json.dumps({"name": manifest.name, "revision": manifest.revision, "signatures": names, "trusted": trusted})
+            json_text({"name": manifest.name, "revision": manifest.revision, "signatures": names, "trusted": trusted})
         )
         return DONE
     told = "no revision" if manifest.revision is None else f"revision {manifest.revision}"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, FAILED, Progress, add_trust, open_bundle, say, table, trust_of
+from runtime.command import DONE, FAILED, Progress, add_trust, json_text, open_bundle, say, table, trust_of
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         bar.show(i, len(wanted), precision)
         results[precision] = work(bundle, precision, arguments, limits)
     bar.show(len(wanted), len(wanted))
-    say(json.dumps({"bundle": str(bundle.path), "precisions": results}) if arguments.json else _told(results))
+    say(json_text({"bundle": str(bundle.path), "precisions": results}) if arguments.json else _told(results))
     return DONE if all(result["ok"] for result in results.values()) else FAILED
 
 

@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingError(
             "train", expected="the package onnx", got="none", fix='Install it: pip install "sensedge[graphs]"'
         ) from error
-    open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
-    manifest = add_training(arguments.bundle, arguments.layers, progress=Progress().show).manifest
+    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
+    manifest = add_training(bundle, arguments.layers, progress=Progress().show).manifest
     rows = [
         (
             spec.file,

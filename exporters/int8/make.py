@@ -76,7 +76,8 @@ def to_int8(
         progress: told steps done, steps in all at most, and what is tried.
 
     Raises:
-        InputError: windows of another shape, a layer that the model has not, or nothing that may be int8.
+        InputError: windows of another shape or with answers that are not finite, a layer that the model has not, or
+            nothing that may be int8.
     """
     options = Int8Options() if options is None else options
     if windows.shape[1:] != manifest.window_shape or not len(windows) or not np.isfinite(windows).all():
@@ -104,7 +105,7 @@ def to_int8(
     choice = choose_layers(
         [layer for layer in layers if layer.name not in options.float_layers],
         lambda chosen, every: _logits(quantised(chosen).model, inputs[::every]),
-        _logits(model, inputs),
+        _expected(model, inputs),
         options.tolerance,
         options.agreement,
         progress,
@@ -128,6 +129,19 @@ def _ranges(
 ) -> dict[str, float]:
     names = sorted({name for layer in layers for name in (layer.input, layer.output)})
     return value_ranges(ready.proto.SerializeToString(), inputs, names, options.method, options.percentile)
+
+
+def _expected(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    logits = _logits(model, inputs)
+    finite = np.isfinite(logits).all(1)
+    if not finite.all():
+        raise InputError(
+            "calibration windows",
+            expected="windows for which the model's logits are finite numbers",
+            got=f"{int((~finite).sum())} of {len(logits)} for which they are not",
+            fix="Leave these out.",
+        )
+    return logits
 
 
 def _logits(model: bytes, inputs: NDArray[np.float32], batch: int = 16) -> NDArray[np.float32]:

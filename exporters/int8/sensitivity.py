@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.int8.qdq import Layer
+from exporters.parity import agreement_of
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
 
@@ -42,11 +43,6 @@ def logits_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> f
     a, b = (logits.astype(np.float64) - logits.mean(1, keepdims=True) for logits in (found, expected))
     scale = float(np.sqrt((b**2).mean()))
     return float(np.sqrt(((a - b) ** 2).mean())) / max(scale, 1e-12)
-
-
-def agreement_of(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Share of windows with the same label, from two logits of shape (n, n_classes)."""
-    return float((found.argmax(1) == expected.argmax(1)).mean())
 
 
 def choose_layers(

@@ -11,37 +11,37 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from exporters.parts import swap_parts
+from exporters.parts import base_of, swap_parts
 from exporters.training.build import TrainingGraph, build, read
 from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
-from runtime.specs import BASE
 
 
-def add_training(path: str | Path, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent) -> Bundle:
+def add_training(
+    place: str | Path | Bundle, layers: Sequence[int] | None = None, *, progress: ShowProgress = silent
+) -> Bundle:
     """Write training graphs into a bundle, in place of those that it has.
 
     The model, its tensors and the personal versions stay as they are. A kill at any instant leaves a bundle that opens,
     with the old graphs, with none or with the new ones; see exporters.parts.
 
     Args:
-        path: of the bundle.
+        place: of the bundle; or the bundle as it was opened, which must still be the one that is there.
         layers: the first layers to train from, as `TensorSpec.layer` counts; None: all from which it is possible. Which
             are not, and why, then stands in provenance["no_training_from"].
         progress: told (graphs done, graphs in all, what comes next).
 
     Raises:
         InputError: it is not possible from one of `layers`, or from none at all.
-        BundleError: the bundle is broken.
+        BundleError: the bundle is broken, or another one.
     """
-    path = Path(path)
-    bundle = Bundle.open(path, BASE)
+    bundle = base_of(place)
     ours = {spec.file for spec in bundle.manifest.training}
     kept = {name: spec for name, spec in bundle.manifest.files.items() if name not in ours}
     bare = replace(bundle.manifest, training=(), files=kept)
     complete, contents = with_training(bare, bundle.model(), layers, progress=progress)
-    return swap_parts(path, bare, complete, "train", contents)
+    return swap_parts(bundle.path, bare, complete, "train", contents)
 
 
 def with_training(

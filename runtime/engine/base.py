@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.errors import InputError, MissingError
+from runtime.process.signals import Stopped
 from runtime.specs import FLOAT32
 
 Output = Literal["features", "logits"]
+
+
+class Interrupted(Stopped):
+    """Somebody asked for the end, and the window that was being computed was given up for it."""
 
 
 class Engine(Protocol):

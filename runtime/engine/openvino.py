@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine.base import Output
 from runtime.engine.inputs import Inputs, check_graph
-from runtime.errors import BundleError
+from runtime.errors import BundleError, EngineError
 from runtime.specs import FLOAT32
 
 # What OpenVINO computes in; it would take 16 bits by itself where the processor has them.
@@ -32,6 +32,13 @@ def library() -> Any:
     import openvino
 
     return openvino
+
+
+def _failed(error: Exception) -> EngineError:
+    got = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return EngineError(
+        "OpenVINO", expected="a graph that runs", got=got[-1].strip(), fix="Free memory, or take another."
+    )
 
 
 class OpenvinoEngine:
@@ -94,8 +101,17 @@ class OpenvinoEngine:
         """Windows of shape (n, length_samples, n_channels), float32, to one row of the output each.
 
         A model that takes images also takes them ready-made, shape (n, 3, height_px, width_px), from a spectrogram.
+
+        Raises:
+            EngineError: the graph cannot be computed.
         """
         windows = self._inputs(windows)
+        try:
+            return self._run(windows, output)
+        except (RuntimeError, MemoryError) as error:
+            raise _failed(error) from error
+
+    def _run(self, windows: NDArray[np.float32], output: Output) -> NDArray[np.float32]:
         if len(windows) == 1:
             self._one[:] = windows
             self._infer()
@@ -111,9 +127,16 @@ class OpenvinoEngine:
         return result
 
     def logits(self, window: NDArray[np.float32]) -> list[float]:
-        """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated."""
+        """The short way for one input of the graph, of the right shape and dtype: nothing is checked or allocated.
+
+        Raises:
+            EngineError: the graph cannot be computed.
+        """
         self._input_row[:] = window
-        self._infer()
+        try:
+            self._infer()
+        except (RuntimeError, MemoryError) as error:
+            raise _failed(error) from error
         logits: list[float] = self._logits_row.tolist()
         return logits
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.bundle.graph_bytes import with_output
-from runtime.engine.base import Output
+from runtime.engine.base import Interrupted, Output
 from runtime.engine.inputs import Inputs, check_graph
 from runtime.errors import BundleError, EngineError
-from runtime.process.signals import Stopped, interrupts
+from runtime.process.signals import interrupts
 from runtime.specs import FLOAT32
 
 
@@ -59,11 +59,11 @@ def _failed(error: Exception) -> EngineError:
     """The error for a run that was given up.
 
     Raises:
-        Stopped: because somebody asked for it.
+        Interrupted: because somebody asked for it.
     """
     if _run_options().terminate:
         _run_options().terminate = False
-        raise Stopped from None
+        raise Interrupted from None
     got = str(error).splitlines() or [type(error).__name__]
     return EngineError("onnxruntime", expected="a graph that runs", got=got[0], fix="Free memory, or export it again.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.command import DONE, FAILED, run_command
+from runtime.command import DONE, FAILED, json_text, run_command
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
 from sdk.datasets._find import data_folder, find_archive, no_archive
@@ -295,7 +294,7 @@ def _print_fields(title: str, fields: dict[str, str]) -> None:
 
 
 def _print_json(value: object) -> int:
-    print(json.dumps(value, indent=1))
+    print(json_text(value, indent=1))
     return DONE
 
 

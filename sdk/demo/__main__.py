@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, note, run_command
+from runtime.command import DONE, json_text, note, run_command
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         if arguments.keep is not None:
             note(kept)
-        print(json.dumps(results))
+        print(json_text(results))
     else:
         if arguments.keep is not None:
             print(f"\n{kept}")

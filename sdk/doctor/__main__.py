@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, FAILED, add_trust, open_bundle, run_command, say, trust_of
+from runtime.command import DONE, FAILED, add_trust, json_text, open_bundle, run_command, say, trust_of
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         host, arguments.bundle, tell, opener=lambda path: open_bundle(path, trust=trust), source=arguments.source
     )
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
     else:
         say(_verdict(found))
     if arguments.report:
-        arguments.report.write_text(json.dumps(found.to_dict() | {"raw": raw(host)}, indent=1) + "\n", "utf-8")
+        arguments.report.write_text(json_text(found.to_dict() | {"raw": raw(host)}, indent=1) + "\n", "utf-8")
     return FAILED if found.problems else DONE
 
 

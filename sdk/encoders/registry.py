@@ -10,7 +10,7 @@ The length of a shape says what kind of input it is:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -77,11 +77,21 @@ def encoder_info(name: str) -> EncoderInfo:
         InputError: an unknown name; the message has the near ones.
     """
     if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, _ENTRIES) or list_encoders()
-        raise InputError(
-            "encoder", expected="a registered name", got=repr(name), fix=f"Did you mean {' or '.join(near)}?"
-        )
+        raise unknown_name("encoder", name, _ENTRIES)
     return _ENTRIES[name]
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not registered, with the near ones; all, if none is near.
+
+    Args:
+        kind: what it should name: "encoder".
+        name: as it was given.
+        known: the registered ones.
+    """
+    near = difflib.get_close_matches(name, known := sorted(known)) or known
+    fix = f"Did you mean {' or '.join(near)}?"
+    return InputError(kind, expected="a registered name", got=repr(name), fix=fix)
 
 
 def create_encoder(name: str, *shape: int) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,19 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, note, open_bundle, run_command, say, table, trust_of
+from runtime.command import (
+    DONE,
+    REFUSED,
+    Progress,
+    add_trust,
+    json_text,
+    note,
+    open_bundle,
+    run_command,
+    say,
+    table,
+    trust_of,
+)
 from runtime.errors import BundleError, InputError
 
 if TYPE_CHECKING:
@@ -141,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         from runtime.specs import BASE
 
         bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments)).rollback(arguments.rollback)
-        print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
+        print(json_text({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
         return _list(arguments)
@@ -165,7 +176,7 @@ def _list(arguments: argparse.Namespace) -> int:
     except BundleError as error:
         note(str(error))
     if arguments.json:
-        print(json.dumps({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
+        print(json_text({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
         return DONE
     rows = [(BASE, "", "", "in use" if current == BASE else "")]
     for name in bundle.versions():
@@ -207,7 +218,7 @@ def _prune(arguments: argparse.Namespace) -> int:
 
     done = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments)).thin(int(keep))
     if arguments.json:
-        print(json.dumps(done._asdict()))
+        print(json_text(done._asdict()))
         return DONE
     for what, names in (("removed", done.removed), ("only the record is left", done.records), ("kept", done.kept)):
         print(f"{what}: {', '.join(names) or 'none'}")
@@ -237,7 +248,7 @@ def _layers(arguments: argparse.Namespace) -> int:
             }
         )
     if arguments.json:
-        print(json.dumps(layers))
+        print(json_text(layers))
         return DONE
     rows = [
         (
@@ -275,7 +286,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     for remark in data.remarks:
         note(remark)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
-    say(json.dumps(report.to_dict()) if arguments.json else describe(report))
+    say(json_text(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
 
 

@@ -122,7 +122,7 @@ class GroupMemory:
                 self._file.flush()
                 self._method = "reset"
         except OSError:
-            self._close()
+            self.close()
             self._file = path.open()
 
     def peak(self) -> GroupPeak:
@@ -135,9 +135,10 @@ class GroupMemory:
         except (OSError, ValueError) as error:
             return GroupPeak(None, "", str(error))
         finally:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file, read or not."""
         with suppress(OSError):  # what could not be written is tried again here
             if self._file is not None:
                 self._file.close()

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import DONE, Progress, add_trust, add_version, open_bundle, run_command, say, table, trust_of
+from runtime.command import (
+    DONE,
+    Progress,
+    add_trust,
+    add_version,
+    json_text,
+    open_bundle,
+    run_command,
+    say,
+    table,
+    trust_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = open_bundle(arguments.bundle, arguments.version, trust=trust_of(arguments))
     windows = _windows(bundle, arguments.labels, arguments.recording)
     found = optimize(bundle, windows, limits=limits, meter=open_meter(), progress=Progress().show)
-    say(json.dumps(found.to_dict()) if arguments.json else _text(found, len(bundle.manifest.labels)))
+    say(json_text(found.to_dict()) if arguments.json else _text(found, len(bundle.manifest.labels)))
     return DONE
 
 

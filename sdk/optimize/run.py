@@ -39,7 +39,7 @@ from runtime.progress import ShowProgress, silent
 from runtime.specs import FLOAT32
 from runtime.window import LabelledWindows
 from sdk.meters import Meter, NoMeter, measure
-from sdk.scores import score
+from sdk.scores import require_finite, score
 
 _BATCH = 64
 _JOULES_S = 0.5  # of calls under the meter
@@ -78,6 +78,7 @@ class Verdict:
     macro_f1: float | None = None
     macro_f1_classes: int | None = None  # it is the mean over so many
     agreement: float | None = None  # share of windows with the baseline's label
+    not_finite: int | None = None  # windows for which an answer is no finite number; none of them has a label
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def optimize(
         progress: told steps done, steps in all, and what comes next.
 
     Raises:
-        InputError: no windows.
+        InputError: no windows, or some for which the baseline's answers are not finite numbers.
     """
     limits = Limits() if limits is None else limits
     samples = _samples(bundle, windows)
@@ -145,6 +146,7 @@ def optimize(
         seconds = race(calls, str(baseline), limits.budget_s)
         progress(3, 4, "accuracy and energy")
         logits = {name: _logits(engine, samples) for name, engine in engines.items()}
+        require_finite(logits[str(baseline)])
         joules = {name: _joules(_call(engine, window), meter) for name, engine in engines.items()}
     measured = [
         _measured(runner, str(runner), str(baseline), seconds, logits, joules[str(runner)], truth, len(runners) - 1)
@@ -228,8 +230,9 @@ def _measured(
     n_candidates: int,
 ) -> Verdict:
     ratio = compare(seconds[name], seconds[baseline], n_candidates)
-    labels = logits[name].argmax(1)
-    scores = None if truth is None else score(truth, labels, logits[name].shape[1])
+    labels, finite = logits[name].argmax(1), np.isfinite(logits[name]).all(1)
+    labels[~finite] = -1  # no label at all
+    scores = None if truth is None or not finite.all() else score(truth, labels, logits[name].shape[1])
     return Verdict(
         candidate,
         "the float32 baseline",
@@ -242,12 +245,13 @@ def _measured(
         macro_f1=None if scores is None else scores.macro_f1,
         macro_f1_classes=None if scores is None else scores.macro_f1_classes,
         agreement=float((labels == logits[baseline].argmax(1)).mean()),
+        not_finite=int((~finite).sum()),
     )
 
 
 def _judge(one: Verdict, baseline: Verdict, limits: Limits) -> Verdict:
     """The same with the verdict."""
-    reasons = []
+    reasons = [f"{one.not_finite} answers are not finite numbers"] if one.not_finite else []
     if one.ratio is None or one.tenth is None or not TimeRatio(one.ratio, one.interval, one.tenth).is_faster():
         slower = one.interval is not None and one.interval[0] > 1
         reasons.append("slower" if slower else "not faster beyond doubt")

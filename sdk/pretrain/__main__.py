@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from runtime.command import DONE, Progress, note, run_command, table
+from runtime.command import DONE, Progress, json_text, note, run_command, table
 from runtime.errors import BundleError, InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
@@ -173,7 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.bundle:
         export_run(recordings, report, arguments.out, arguments.bundle, arguments.dataset)
-    print(json.dumps(report, indent=1) if arguments.json else _text(report))
+    print(json_text(report, indent=1) if arguments.json else _text(report))
     if arguments.bundle and not arguments.json:
         print(f"\n{arguments.bundle} is ready. Next: python -m sdk.profile {arguments.bundle}")
     return DONE

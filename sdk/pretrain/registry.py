@@ -11,7 +11,6 @@ state a checkpoint keeps: a run that was cut off draws on where it stopped.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -21,6 +20,7 @@ from torch import nn
 
 from runtime.errors import InputError
 from sdk.encoders import Classifier
+from sdk.encoders.registry import unknown_name
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 
 
@@ -99,10 +99,7 @@ def method_info(name: str) -> MethodInfo:
         InputError: an unknown name; the message has the near ones.
     """
     if name not in _ENTRIES:
-        near = difflib.get_close_matches(name, _ENTRIES) or list_methods()
-        raise InputError(
-            "method", expected="a registered name", got=repr(name), fix=f"Did you mean {' or '.join(near)}?"
-        )
+        raise unknown_name("method", name, _ENTRIES)
     return _ENTRIES[name]
 
 

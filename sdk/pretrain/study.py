@@ -7,7 +7,6 @@ out/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.command import json_text
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
@@ -106,7 +106,7 @@ def run_study(
             over = over_classes(scores["macro_f1_classes"], len(task.labels))
             say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
     report = {"plan": asdict(plan), "task": asdict(task), "data": account, "runs": runs, "summary": _summary(runs)}
-    write_atomic(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_atomic(out / "report.json", (json_text(report, indent=1) + "\n").encode())
     return report
 
 

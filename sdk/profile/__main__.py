@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, say, trust_of
+from runtime.command import DONE, REFUSED, Progress, add_trust, json_text, open_bundle, run_command, say, trust_of
 from runtime.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _profile(arguments: argparse.Namespace) -> int:
     report = profile(bundle, options, meter=meter, finetune=finetune, progress=Progress().show)
     if render is not None:
         arguments.html.write_text(render(report.to_dict()), encoding="utf-8")
-    say(json.dumps(report.to_dict()) if arguments.json else _text(report))
+    say(json_text(report.to_dict()) if arguments.json else _text(report))
     return DONE
 
 
@@ -241,7 +240,7 @@ def _judge(reports: list[dict[str, Any]], arguments: argparse.Namespace, render:
     if render is not None:
         arguments.html.write_text(render(found, *sides), encoding="utf-8")
     kept = {"reports": reports} if keep else {}
-    say(json.dumps(found.to_dict() | kept) if arguments.json else describe(found))
+    say(json_text(found.to_dict() | kept) if arguments.json else describe(found))
     return REFUSED if found.worse else DONE
 
 

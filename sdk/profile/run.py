@@ -13,6 +13,7 @@ does lasts longer than a run, and so meets both runs of a pair.
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,16 +116,18 @@ def profile_in_turn(
 
 def _run_in_turn(sides: list[Side], progress: ShowProgress) -> None:
     """Begin all sides, let each run in its turn as often as its options say, and end them."""
-    for side in sides:
-        side.begin()
-    n_runs = sides[0].options.n_runs
-    for number in range(n_runs):
-        progress(number * len(sides), n_runs * len(sides), "runs")
-        for side in sides[:: -1 if number % 2 else 1]:  # who follows a neighbour finds that one's caches
-            side.run()
-    progress(n_runs * len(sides), n_runs * len(sides), "runs")
-    for side in sides:
-        side.end()
+    with ExitStack() as stack:
+        for side in sides:
+            stack.callback(side.close)
+            side.begin()
+        n_runs = sides[0].options.n_runs
+        for number in range(n_runs):
+            progress(number * len(sides), n_runs * len(sides), "runs")
+            for side in sides[:: -1 if number % 2 else 1]:  # who follows a neighbour finds that one's caches
+                side.run()
+        progress(n_runs * len(sides), n_runs * len(sides), "runs")
+        for side in sides:
+            side.end()
 
 
 def _finetune(

@@ -65,6 +65,7 @@ class Side:
         self.options, self._reason = _chosen(self.bundle, options)
         self._meter, self._root = meter, root
         self._runs: list[Run] = []
+        self._group: GroupMemory | None = None
 
     def begin(self) -> None:
         """Look at the machine before the first run."""
@@ -83,6 +84,13 @@ class Side:
         if self.idle is not None:
             self.idle = idle_between(self.idle, watch_idle(self.phases, self.options.idle_s) or self.idle)
         self._after = self._fingerprint()
+        assert self._group is not None
+        self._peak = self._group.peak()
+
+    def close(self) -> None:
+        """Give back what `begin` took, whether it came to `end` or not."""
+        if self._group is not None:
+            self._group.close()
 
     def report(self) -> ProfileReport:
         """All that was measured."""
@@ -99,7 +107,7 @@ class Side:
             phases=tuple(self.phases.done),
             idle=self.idle,
             meters=tuple(vars(status) for status in list_meters(self._root)),
-            group_peak=self._group.peak(),
+            group_peak=self._peak,
             gpu_memory=self._card.result(),
         )
         return replace(report, notes=notes_of(report))

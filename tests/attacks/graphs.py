@@ -78,6 +78,28 @@ def endless(turns=2**62):
     return tail
 
 
+def endless_above(limit):
+    """A tail that never ends for windows in which a sample is above a limit, and changes nothing for the others."""
+    from onnx import helper, numpy_helper
+
+    def tail(logits):
+        loop = endless()(logits)[2:]  # without the number of turns, and without its end
+        constants = {"limit": np.float32(limit), "most": np.int64(2**62), "no": np.int64(0), "yes": np.array(True)}
+        nodes = [
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(value), f"{name}_value"))
+            for name, value in constants.items()
+        ]
+        return [
+            *nodes,
+            helper.make_node("ReduceMax", ["windows"], ["highest"], keepdims=0),
+            helper.make_node("Greater", ["highest", "limit"], ["above"]),
+            helper.make_node("Where", ["above", "most", "no"], ["turns"]),
+            *loop,
+        ]
+
+    return tail
+
+
 def huge(n_values):
     """A tail that makes room for so many float32 before it answers."""
     from onnx import helper, numpy_helper

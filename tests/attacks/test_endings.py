@@ -19,7 +19,7 @@ from runtime.errors import EngineError
 from runtime.process.signals import caught
 from runtime.recorder import Store
 from runtime.stream import Stream
-from tests.attacks.graphs import WALK, adding, endless, huge, with_tail
+from tests.attacks.graphs import WALK, adding, endless, endless_above, huge, with_tail
 from tests.waiting import PATIENCE_S
 
 REPLAY = WALK.parent / "person_6.npz"
@@ -129,6 +129,28 @@ def test_what_was_told_before_an_endless_graph_is_stored(strange, tmp_path):
     assert command.end(signal.SIGTERM) == FAILED
     assert not (tmp_path / "me.db-wal").exists()
     assert "stopped" in command.told()
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_run_that_is_interrupted_is_the_end_where_something_was_told(tmp_path, number):
+    """Window after window is told, and then one comes back never: exit code 0, all that was told is stored."""
+    pytest.importorskip("onnx")
+    path = with_tail(tmp_path / "late.bundle", endless_above(50))
+    rows = np.random.default_rng(0).normal(size=(640, 6)).astype(np.float32)
+    rows[600] = 70
+    names = [f"{sensor}_{axis}" for sensor in ("acc", "gyro") for axis in "xyz"]
+    np.savetxt(tmp_path / "me.csv", rows, delimiter=",", header=",".join(names), comments="")
+    sinks = ("--record", "me.db", "--sink", "jsonl:out.jsonl")
+    command = Command(tmp_path, "sdk.stream", path, "--replay", "me.csv", "--chunk", "8", *sinks)
+    out = tmp_path / "out.jsonl"
+    command.wait_for(lambda: out.exists() and out.read_text().count("\n") == 8)
+    assert command.end(number) == DONE, command.told()
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    with Store(tmp_path / "me.db") as store:
+        assert [one.label for one in store.predictions(0, 4e9)] == [one["label"] for one in told]
+    assert len(told) == 8
+    assert "Traceback" not in command.told()
+    assert "JsonLinesSink: 8 written" in command.told()
 
 
 @pytest.mark.parametrize("name", ["huge", "huger", "more"])

@@ -310,3 +310,16 @@ def test_a_number_of_versions_is_one(words, bundle, capsys):
 def test_pruning_is_one_thing_at_a_time(words, bundle, capsys):
     with pytest.raises(SystemExit, match="2"):
         finetune([str(bundle), "--prune", *words])
+
+
+def test_a_record_is_at_most_sixteen_megabytes(bundle):
+    """Read: the largest that may be is read, a byte more is not. Valid JSON in both cases."""
+    record = bundle / "personal" / "0001" / "record.json"
+    whole = record.read_bytes()
+    for size, fits in ((1 << 24, True), ((1 << 24) + 1, False)):
+        record.write_bytes(whole + b" " * (size - len(whole)))
+        if fits:
+            assert Bundle.open(bundle).record("0001")["parent"] == "base"
+            continue
+        with pytest.raises(BundleError, match=r"record.json: expected .*, got 16777217 bytes"):
+            Bundle.open(bundle).record("0001")

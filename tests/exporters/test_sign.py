@@ -10,12 +10,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from exporters import sign
 from exporters.commands import keys as keys_command
 from exporters.commands import sign as sign_command
 from exporters.sign import create_keys, read_secret, sign_bundle
 from runtime.bundle import Bundle, Trust
 from runtime.bundle.trust import PREFIX, key_id, read_keys, read_signatures, verifies
-from runtime.errors import InputError, TrustError
+from runtime.errors import BundleError, InputError, TrustError
+from tests.commands.tools import listing
 
 # RFC 8032, section 7.1, test 2: secret key, public key, message, signature
 SECRET = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
@@ -186,3 +188,53 @@ def test_a_typed_passphrase_is_typed_twice(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     command(keys_command, "create", tmp_path / "k", "--ask-passphrase")
     read_secret(tmp_path / "k.pem", b"one")
+
+
+def other_manifest(bundle):
+    path = bundle.path / "manifest.json"
+    path.write_text(path.read_text().replace('"revision": 3', '"revision": 4'))
+
+
+def test_nothing_is_added_to_a_bundle_that_was_replaced_after_it_was_checked(small_bundle, tmp_path):
+    """Commands check whose it is and then write: what lies there by then must be what was checked."""
+    from exporters.fp16 import to_fp16
+    from exporters.training import add_training
+    from exporters.variants import add_variant
+
+    secret, public = create_keys(tmp_path / "k")
+    sign_bundle(small_bundle, read_secret(secret), 3)
+    for trust in (None, Trust.of(public)):
+        bundle = Bundle.open(small_bundle, trust=trust)
+        variant = to_fp16(bundle.model(), bundle.manifest)
+        whole = bundle.path.joinpath("manifest.json").read_text()
+        other_manifest(bundle)
+        replaced = listing(small_bundle)
+        for add in (
+            lambda bundle=bundle, variant=variant: add_variant(bundle, variant),
+            lambda bundle=bundle: add_training(bundle),
+            lambda bundle=bundle: sign_bundle(bundle, read_secret(secret)),
+            lambda bundle=bundle: sign_bundle(bundle, read_secret(secret), 5),
+        ):
+            with pytest.raises(BundleError, match="manifest"):
+                add()
+            assert listing(small_bundle) == replaced
+        bundle.path.joinpath("manifest.json").write_text(whole)
+    assert sign_bundle(bundle, read_secret(secret)) == sign_bundle(small_bundle, read_secret(secret))
+    assert [spec.precision for spec in add_variant(Bundle.open(small_bundle), variant).manifest.variants] == ["fp16"]
+
+
+def test_what_is_signed_is_what_was_checked(small_bundle, tmp_path, monkeypatch):
+    """A manifest that comes between the check and the signature is not signed."""
+    secret = read_secret(create_keys(tmp_path / "k")[0])
+    checked = sign.base_of
+
+    def base_of(place):
+        bundle = checked(place)
+        path = small_bundle / "manifest.json"
+        path.write_text(path.read_text().replace('"name": "', '"name": "x'))
+        return bundle
+
+    monkeypatch.setattr(sign, "base_of", base_of)
+    with pytest.raises(BundleError, match="expected the manifest of sha256"):
+        sign_bundle(small_bundle, secret)
+    assert not (small_bundle / "manifest.sig").exists()

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sdk.meters import GpuMemory, GpuWatch, GroupMemory, GroupPeak, Memory, PeakMemory
+from sdk.meters import GpuMemory, GpuWatch, GroupMemory, GroupPeak, Memory, NoMeter, PeakMemory
+from sdk.profile import ProfileOptions, profile
 from tests.board_trees import FakeNvml
+from tests.commands.tools import DATA
 from tests.waiting import until
 
 MB = 10**6
@@ -121,6 +123,25 @@ def test_a_control_group_that_cannot_be_reset(tree):
         patch.setattr(type(path), "open", read_only)
         group = GroupMemory(root)
     assert group.peak() == GroupPeak(5000, "since the group began", "")
+
+
+def test_a_profile_that_fails_leaves_no_file_open(tree, monkeypatch):
+    root = tree({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.peak": 5000})
+    opened = []
+
+    def group(where):
+        opened.append(GroupMemory(root))
+        return opened[-1]
+
+    def fails(*_):
+        raise OSError("a run that failed")
+
+    monkeypatch.setattr("sdk.profile.side.GroupMemory", group)
+    monkeypatch.setattr("sdk.profile.side.one_run", fails)
+    with pytest.raises(OSError, match="a run that failed"):
+        profile(DATA / "walk.bundle", ProfileOptions(5), meter=NoMeter("a test"))
+    assert len(opened) == 1
+    assert opened[0]._file.closed
 
 
 class Cards(FakeNvml):

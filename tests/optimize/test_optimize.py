@@ -40,7 +40,7 @@ def bundle(with_variants, tmp_path, monkeypatch):
 class Paced:
     """A stand-in for an engine: float32 whatever it is asked for, right or not."""
 
-    wrong = ()
+    wrong, none = (), ()
 
     def __init__(self, bundle, *, threads=1, precision="float32"):
         self.name, self.threads, self.precision, self.reason = "paced", threads, precision, ""
@@ -49,6 +49,8 @@ class Paced:
 
     def run(self, windows, output="logits"):
         found = self._engine.run(windows, output)
+        if self.precision in self.none:
+            found[0, 0] = np.nan  # of which argmax makes the first class
         return -found if self.precision in self.wrong else found
 
     def warm_up(self):
@@ -106,6 +108,26 @@ def test_fast_and_wrong_is_never_kept(bundle, paced):
     found = paced(bundle, {"fp16": FAST, "int8-weights": FAST}, wrong=("fp16", "int8-weights"))
     assert found.chosen.precision == "float32"
     assert "of the labels agree, asked are 99.0%" in found.verdicts[1].why
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_answer_that_is_no_number_is_counted_and_never_kept(bundle, paced, monkeypatch, labelled):
+    samples = small_windows(30, seed=7)
+    labels = open_engine(bundle).run(samples).argmax(1)
+    windows = LabelledWindows(samples, labels, np.zeros(30), np.zeros(30, np.int64)) if labelled else samples
+    monkeypatch.setattr(module, "measure_apart", lambda bundle, candidates, **_: [
+        choices.Measured(one, NORMAL, relative_error=0.0) for one in candidates
+    ])  # fmt: skip
+    monkeypatch.setattr(module, "best", lambda measured: measured[0])
+    monkeypatch.setattr(Paced, "none", ("fp16", "int8-weights"))
+    found = paced(bundle, {"fp16": FAST, "int8-weights": FAST}, windows=windows)
+    assert found.chosen.precision == "float32"
+    assert [one.not_finite for one in found.verdicts] == [0, 1, 1]
+    assert all(one.why.startswith("1 answers are not finite numbers") for one in found.verdicts[1:])
+    assert found.verdicts[1].agreement == pytest.approx(29 / 30)
+    monkeypatch.setattr(Paced, "none", ("float32",))
+    with pytest.raises(InputError, match="1 of 30 windows for which they are not"):
+        paced(bundle, {"fp16": FAST}, windows=windows)
 
 
 def test_labels_decide_where_there_are_some(bundle, paced):

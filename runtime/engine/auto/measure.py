@@ -248,7 +248,7 @@ def _agreement(
         for found in ways
         for row, label in enumerate(found.argmax(1))
     ]
-    return float(np.mean(agree)), max(float(np.abs(found - truth).max()) / scale for found in ways)
+    return float(np.mean(agree)), float(np.max([np.abs(found - truth).max() for found in ways])) / scale  # or NaN
 
 
 def _call(engine: Engine, windows: NDArray[np.float32]) -> Callable[[], object]:

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from runtime.bundle import Bundle
 from runtime.engine.inputs import check_graph
 from runtime.engine.tensorrt.build import make_logger
-from runtime.engine.tensorrt.cuda import Cuda
-from runtime.errors import SensedgeError
+from runtime.engine.tensorrt.cuda import Cuda, CudaError
+from runtime.errors import EngineError
 
 
-class TensorrtError(SensedgeError):
+class TensorrtError(EngineError):
     """TensorRT refused an engine, or failed while it ran."""
 
 
@@ -93,6 +93,9 @@ class Plan:
 
         Returns:
             Shape (n, ...).
+
+        Raises:
+            TensorrtError: it cannot be computed.
         """
         result = np.empty((len(inputs), *self._host[output].shape[1:]), np.float32)
         for begin in range(0, len(inputs), self.max_batch):
@@ -108,6 +111,12 @@ class Plan:
         return logits
 
     def _execute(self, n: int, output: str) -> NDArray[np.float32]:
+        try:
+            return self._executed(n, output)
+        except CudaError as error:
+            raise self._error("an answer", str(error)) from error
+
+    def _executed(self, n: int, output: str) -> NDArray[np.float32]:
         cuda, context = self._cuda, self._context
         cuda.use()
         if n != self._batch:

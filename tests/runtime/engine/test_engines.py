@@ -17,7 +17,7 @@ from runtime.command import guarded
 from runtime.engine import ENGINES, EngineKind, engines_here, open_engine, open_of
 from runtime.engine.openvino import OpenvinoEngine
 from runtime.engine.providers import nodes_by_provider, provider_options
-from runtime.errors import BundleError, InputError, MissingError
+from runtime.errors import BundleError, EngineError, InputError, MissingError
 from runtime.stream import Stream
 from tests.bundles_small import FCNS, needs_openvino, small_windows
 
@@ -231,6 +231,26 @@ def test_a_graph_that_is_none(bundle, monkeypatch):
     monkeypatch.setattr(Bundle, "model", lambda self, precision: bytes(400_000))
     with pytest.raises(BundleError, match=r"model.onnx: expected a graph that OpenVINO can open, got "):
         OpenvinoEngine(bundle)
+
+
+def test_what_openvino_raises_is_ours_as_what_onnxruntime_raises(bundle, monkeypatch):
+    engine = OpenvinoEngine(bundle)
+
+    class Fails:
+        def infer(self):
+            raise RuntimeError("Exception from src/x.cpp:12:\nno memory left\n")
+
+    engine._infer = Fails().infer
+    monkeypatch.setattr(engine, "_compile", lambda *_: pytest.fail("no"))
+    windows = small_windows(2)
+    engine._batches = Fails()
+    engine._batches.set_tensor = lambda *_: None
+    for run in (
+        lambda: engine.logits(windows[0]), lambda: engine.run(windows[:1]), lambda: engine.run(windows), engine.warm_up
+    ):  # fmt: skip
+        with pytest.raises(EngineError, match=r"^OpenVINO: expected a graph that runs, got no memory left\.") as caught:
+            run()
+        assert caught.value.exit_code == 1
 
 
 def test_a_graph_of_other_windows(small_bundle):

@@ -25,7 +25,7 @@ from runtime.engine.tensorrt.cache import EngineCache
 from runtime.engine.tensorrt.child import Builder, Limits, ask
 from runtime.engine.tensorrt.cuda import Cuda, CudaError
 from runtime.engine.tensorrt.engine import BuildOptions, TensorrtEngine
-from runtime.errors import InputError
+from runtime.errors import EngineError, InputError
 from runtime.files.sealed import CacheError
 from tests.runtime.engine.tensorrt import fake as fake_tensorrt
 from tests.runtime.engine.tensorrt.fake import FakeCuda
@@ -624,6 +624,25 @@ def test_an_engine_over_the_drivers_calls(driver, bundle, monkeypatch):
     engine = TensorrtEngine(bundle, options=BuildOptions(max_batch=4), open_cuda=lambda: Cuda(driver), background=False)
     assert engine.serving == "tensorrt", engine.reason
     assert close_to(engine.run(some_windows(9)), ort(bundle, some_windows(9)))
+    engine.close()
+
+
+def test_a_driver_that_fails_while_it_runs_is_an_error_of_the_engine(driver, bundle, monkeypatch):
+    monkeypatch.setattr(FakeCuda, "STREAM", 0x77)
+    opened(Fake("10", monkeypatch), bundle).close()
+    engine = TensorrtEngine(bundle, options=BuildOptions(max_batch=4), open_cuda=lambda: Cuda(driver), background=False)
+
+    def fails(self):
+        raise CudaError("CUDA: cuStreamSynchronize", expected="success", got="error 700", fix="Look.")
+
+    monkeypatch.setattr(Cuda, "synchronise", fails)
+    plan = engine._plan
+    for run in (lambda: plan.run(some_windows(3), "logits"), lambda: plan.one(some_windows(1)[0])):
+        with pytest.raises(EngineError, match="TensorRT: expected an answer, got CUDA: cuStreamSynchronize") as caught:
+            run()
+        assert caught.value.exit_code == 1
+    assert close_to(engine.run(some_windows(3)), ort(bundle, some_windows(3)))
+    assert engine.reason.startswith("onnxruntime answers: TensorRT failed while running: TensorRT: expected an answer")
     engine.close()
 
 
