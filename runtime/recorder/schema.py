@@ -178,7 +178,8 @@ def create(db: sqlite3.Connection) -> None:
     """Make the tables in a file that has none; in one transaction, so that a kill leaves all or nothing."""
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    for name in _LATER.keys() - set(columns_here(db)):
+    here = columns_here(db)
+    for name in [name for name in _LATER if name not in here]:  # in the order in which a new store has them
         db.execute(f"ALTER TABLE predictions ADD COLUMN {name} {_LATER[name]}")
 
 
