@@ -119,9 +119,7 @@ def log_softmax(logits: Array) -> Array:
     return log_p
 
 
-def _newton(
-    reduced: Array, start: Array, target: Array, weights: Array, l2: float
-) -> tuple[Array, float, float]:
+def _newton(reduced: Array, start: Array, target: Array, weights: Array, l2: float) -> tuple[Array, float, float]:
     """Minimise over V, shape (rank, n_classes), the loss of the logits `start + reduced @ V`."""
 
     def evaluate(v: Array) -> tuple[float, Array]:

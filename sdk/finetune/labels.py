@@ -41,6 +41,12 @@ class LabelledSet:
     labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
     weights: NDArray[np.float64]  # shape (n,)
     features: NDArray[np.float32] | None = None  # shape (n, n_features), of the encoder in use; None: from the windows
+    names: tuple[str, ...] | None = (
+        None  # what `labels` counts: the model's and behind them new ones; None: the model's
+    )
+    spans_s: NDArray[np.float64] | None = None  # shape (n, 2), start and end of each window; None: nobody knows
+    rest: NDArray[np.float32] | None = None  # windows of the wearer without labels, (m, *window_shape), or features
+    notes: tuple[str, ...] = ()  # what was left out or guessed, as sentences
 
     @property
     def sha256(self) -> str:
@@ -49,6 +55,28 @@ class LabelledSet:
         for array in (self.windows, self.labels, self.weights, *(() if self.features is None else (self.features,))):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def renamed(data: LabelledSet, now: NDArray[np.int64], names: tuple[str, ...]) -> LabelledSet:
+    """The set with other classes, without the windows of those that are dropped.
+
+    Args:
+        data: labelled windows.
+        now: shape (n_classes,), what each of its classes is now; -1: dropped.
+        names: of the classes then.
+    """
+    labels = now[data.labels]
+    rows = labels >= 0
+    return LabelledSet(
+        data.windows[rows] if len(data.windows) else data.windows,
+        labels[rows],
+        data.weights[rows],
+        None if data.features is None else data.features[rows],
+        names,
+        None if data.spans_s is None else data.spans_s[rows],
+        data.rest,
+        data.notes,
+    )
 
 
 def set_apart(
