@@ -4,7 +4,7 @@
     judging     for each weight of what is kept and each pull: fit without each block, score the block
     training    the best of them on everything
 
-Where every activity has a label, nothing is replayed: the labels say it all.
+What the version in use is sure of is kept, but for activities of which the labels say that it is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runtime.progress import ShowProgress
 from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.judge import Adapted, Evidence, Verdict, blocks, kept_weights, weigh
-from sdk.finetune.kept import Classes, Kept, kept_answers
+from sdk.finetune.kept import Classes, Kept, kept_answers, none_of_these, trusted_answers
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.plan import FinetunePlan
 from sdk.scores import require_finite
@@ -48,7 +48,7 @@ def look(bundle: Bundle, data: LabelledSet, ledger: Ledger, progress: ShowProgre
     Raises:
         InputError: for some windows its features are no numbers.
     """
-    weight, bias = _head(bundle)
+    weight, bias = head_of(bundle)
     with ledger.phase("prefix"):
         engine = open_engine(bundle)
         has_features = data.features is not None
@@ -61,6 +61,30 @@ def look(bundle: Bundle, data: LabelledSet, ledger: Ledger, progress: ShowProgre
     return Seen(features, rest, golden, features.astype(np.float64) @ weight.T.astype(np.float64) + bias)
 
 
+def with_null(data: LabelledSet, seen: Seen, name: str, head: tuple[_Floats, _Floats]) -> tuple[LabelledSet, Seen]:
+    """Both with one more class, of windows without labels that are none of the model's activities.
+
+    Args:
+        data: labelled windows; `names` are set.
+        seen: what the version in use makes of them.
+        name: of the class.
+        head: weight and bias of the version in use.
+
+    Raises:
+        InputError: there are too few such windows.
+    """
+    logits = seen.rest.astype(np.float64) @ head[0].T.astype(np.float64) + head[1]
+    rows = none_of_these(logits, name)
+    names = data.names or ()
+    names = names if name in names else (*names, name)
+    features = np.concatenate([seen.features, seen.rest[rows]])
+    left = np.delete(seen.rest, rows, axis=0)
+    labels = np.concatenate([data.labels, np.full(len(rows), names.index(name))])
+    weights = np.concatenate([data.weights, np.ones(len(rows))])
+    more = LabelledSet(data.windows, labels, weights, features, names, None, data.rest, data.notes)
+    return more, Seen(features, left, seen.golden, np.concatenate([seen.logits, logits[rows]]))
+
+
 def _features(engine: Engine, windows: _Floats, progress: ShowProgress) -> _Floats:
     parts = []
     for begin in range(0, len(windows), _BATCH):
@@ -69,7 +93,8 @@ def _features(engine: Engine, windows: _Floats, progress: ShowProgress) -> _Floa
     return require_finite(np.concatenate(parts))
 
 
-def _head(bundle: Bundle) -> tuple[_Floats, _Floats]:
+def head_of(bundle: Bundle) -> tuple[_Floats, _Floats]:
+    """Weight and bias of the version in use, shapes (n_classes, n_features) and (n_classes,)."""
     return bundle.tensor(bundle.manifest.head.weight), bundle.tensor(bundle.manifest.head.bias)
 
 
@@ -94,12 +119,14 @@ def head_candidate(
 ) -> Adapted:
     """Fit a head and judge it."""
     with ledger.phase("judging"):
-        head = _head(bundle)
-        kept = kept_answers(classes, seen.rest, seen.golden, head, (bundle.base_manifest.labels, bundle.golden()))
+        head = head_of(bundle)
+        shipped = bundle.base_manifest.labels, bundle.golden()
+        trusted = trusted_answers(classes.logits(seen.logits), data.labels)
+        kept = kept_answers(classes, seen.rest, seen.golden, head, shipped, trusted)
         start = classes.head(*head)
         anchor = start if plan.anchor == "pretrained" else (np.zeros_like(start[0]), np.zeros_like(start[1]))
         grid = L2_GRID if plan.l2 is None else (plan.l2,)
-        replays = REPLAY_GRID if (~np.isin(kept.answers, data.labels)).any() else (0.0,)
+        replays = REPLAY_GRID if len(kept.answers) else (0.0,)
         judged: list[_Judged] = []
         for replay in replays:
             problem, folds = _problem(data, seen, kept, anchor, replay, plan.folds)
@@ -117,7 +144,7 @@ def head_candidate(
         best.l2,
         labels=classes.names,
         replay=best.replay,
-        unlabelled=len(kept.answers) - len(seen.golden) if best.replay else 0,
+        unlabelled=kept.own,
     )
 
 
@@ -126,16 +153,15 @@ def _problem(
 ) -> tuple[HeadProblem, NDArray[np.int64]]:
     """Labels and kept answers as one problem, and the block of each row."""
     weights = replay * kept_weights(data.labels, data.weights, kept.answers)
-    used = weights > 0
     folds = blocks(data.labels, n_folds)
     problem = HeadProblem(
-        np.concatenate([seen.features, kept.features[used]]),
-        np.concatenate([data.labels, kept.answers[used]]),
+        np.concatenate([seen.features, kept.features]),
+        np.concatenate([data.labels, kept.answers]),
         weight=anchor[0],
         bias=anchor[1],
-        sample_weights=np.concatenate([data.weights, weights[used]]),
+        sample_weights=np.concatenate([data.weights, weights]),
     )
-    return problem, np.concatenate([folds, blocks(kept.answers[used], n_folds) % (folds.max() + 1)])
+    return problem, np.concatenate([folds, blocks(kept.answers, n_folds) % (folds.max() + 1)])
 
 
 def _judge(
@@ -149,14 +175,13 @@ def _judge(
     classes: Classes,
 ) -> _Judged:
     logits, n = problem.held_out_logits(l2, folds), len(data.labels)
-    other = ~np.isin(kept.answers, data.labels)  # those that were replayed
     evidence = Evidence(
         data.labels,
         data.weights,
         classes.logits(seen.logits),
         logits[:n],
-        kept.answers[other],
-        kept.logits[other],
+        kept.answers,
+        kept.logits,
         logits[n:],
     )
     verdict = weigh(evidence, classes.names)

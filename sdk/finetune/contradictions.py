@@ -46,6 +46,7 @@ def contradictions(
     labels: NDArray[np.int64],
     names: Sequence[str],
     spans_s: NDArray[np.float64] | None = None,
+    known: NDArray[np.int64] | None = None,
 ) -> list[Contradiction]:
     """Stretches of labelled windows of which the model is sure that they are something else.
 
@@ -54,10 +55,13 @@ def contradictions(
         labels: shape (n,), in the order of time.
         names: of the classes.
         spans_s: shape (n, 2), start and end of each window; None: unknown.
+        known: classes that the model has; what is new to it contradicts nothing. None: all.
     """
     p = np.exp(log_softmax(np.asarray(logits, np.float64)))
     found, top = p.argmax(axis=1), p.max(axis=1)
-    sure = (found != labels) & (top >= SURE) & (labels < logits.shape[1])
+    sure = (found != labels) & (top >= SURE)
+    if known is not None:
+        sure &= np.isin(labels, known)
     told = []
     edges = np.flatnonzero((np.diff(labels) != 0) | (np.diff(np.where(sure, found, -1)) != 0)) + 1
     for rows in np.split(np.arange(len(labels)), edges):

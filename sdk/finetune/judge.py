@@ -78,6 +78,8 @@ class Verdict:
     after: HeldOut
     doubt: str  # what speaks against the candidate; empty: nothing
     kept: float | None = None  # share of the kept answers that stay, averaged over classes; None: there were none
+    fixed: int = 0  # windows, labelled or kept, that the version in use has wrong and the candidate right
+    broken: int = 0  # and the other way round
     notes: tuple[str, ...] = ()  # what would make the labels better
 
 
@@ -125,16 +127,15 @@ def blocks(labels: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
 
 
 def kept_weights(labels: NDArray[np.int64], weights: Array, kept: NDArray[np.int64]) -> Array:
-    """Weights of kept windows, shape (m,): a class of them has what a labelled class has in the mean, one labelled 0.
+    """Weights of kept windows, shape (m,): a class of them has what a labelled class has in the mean.
 
     Args:
         labels: shape (n,), of the labelled windows.
         weights: shape (n,), theirs.
         kept: shape (m,), classes of the kept windows.
     """
-    given = np.unique(labels)
-    share = float(weights.sum()) / max(len(given), 1)
-    found: Array = np.where(np.isin(kept, given), 0.0, share / np.maximum(np.bincount(kept)[kept], 1))
+    share = float(weights.sum()) / max(len(np.unique(labels)), 1)
+    found: Array = share / np.bincount(kept)[kept] if len(kept) else np.zeros(0)
     return found
 
 
@@ -148,16 +149,17 @@ def weigh(evidence: Evidence, names: Sequence[str]) -> Verdict:
     Raises:
         InputError: logits that are no numbers.
     """
-    other = ~np.isin(evidence.kept, evidence.labels)
-    labels = np.concatenate([evidence.labels, evidence.kept[other]])
-    weights = kept_weights(evidence.labels, evidence.weights, evidence.kept)[other]
+    labels = np.concatenate([evidence.labels, evidence.kept])
+    weights = kept_weights(evidence.labels, evidence.weights, evidence.kept)
     weights = np.concatenate([evidence.weights, weights])
-    before = judge(np.concatenate([evidence.before, evidence.kept_before[other]]), labels, weights)
-    after = judge(np.concatenate([evidence.after, evidence.kept_after[other]]), labels, weights)
-    stay = _stay(evidence.kept[other], evidence.kept_after[other])
+    pairs = (evidence.before, evidence.kept_before), (evidence.after, evidence.kept_after)
+    before, after = (judge(np.concatenate(pair), labels, weights) for pair in pairs)
+    stay = _stay(evidence.kept, evidence.kept_after)
+    was, is_now = (np.concatenate(pair).argmax(axis=1) == labels for pair in pairs)
+    fixed, broken = int((is_now & ~was).sum()), int((was & ~is_now).sum())
     reason = doubt(before, after, labels) or _lost(stay, names)
     kept = float(np.mean(list(stay.values()))) if stay else None
-    return Verdict(before, after, reason, kept, _missing(evidence, names))
+    return Verdict(before, after, reason, kept, fixed, broken, _missing(evidence, names))
 
 
 def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
@@ -190,7 +192,7 @@ def _stay(kept: NDArray[np.int64], after: Array) -> dict[int, float]:
 
 def _lost(stay: dict[int, float], names: Sequence[str]) -> str:
     lost = [f"{names[label]} ({share:.0%} would be left)" for label, share in stay.items() if share < KEPT]
-    return f"it would forget what nobody labelled: {', '.join(lost)}; mark that too" if lost else ""
+    return f"it would forget {', '.join(lost)}; mark that too" if lost else ""
 
 
 def _missing(evidence: Evidence, names: Sequence[str]) -> tuple[str, ...]:

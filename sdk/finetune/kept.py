@@ -15,9 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Golden
+from runtime.errors import InputError, printable
 from sdk.finetune.contradictions import SURE
 from sdk.finetune.head import Array, log_softmax
 
+WRONG = 0.1  # share of a class's sure answers that labels may contradict, for the others to be kept
+UNSURE = 0.6  # probability below which a window may be none of the activities
+FEWEST_NULL = 10  # of such windows, to make a class of them
 PER_CLASS = 20  # windows of the wearer, of each class, spread over time
 _NEVER = 10.0  # logits by which a class that a version does not have lies below its least probable one
 
@@ -83,6 +87,7 @@ class Kept(NamedTuple):
     features: NDArray[np.float32]  # shape (m, n_features)
     answers: NDArray[np.int64]  # shape (m,), index into the new version's classes
     logits: Array  # shape (m, n_classes), of the version in use
+    own: int  # how many of them are the wearer's
 
 
 def kept_answers(
@@ -91,6 +96,7 @@ def kept_answers(
     golden: NDArray[np.float32],
     head: _Head,
     shipped: tuple[Sequence[str], Golden],
+    trusted: NDArray[np.bool_],
 ) -> Kept:
     """What is to stay.
 
@@ -100,20 +106,58 @@ def kept_answers(
         golden: features of the golden windows by the encoder in use, shape (k, n_features).
         head: weight and bias of the version in use.
         shipped: the base's labels and its golden windows.
+        trusted: shape (n_classes,), classes of which the answers are to stay.
     """
     own = classes.logits(rest @ head[0].T + head[1])
     answers, sure = own.argmax(axis=1), np.exp(log_softmax(own)).max(axis=1) >= SURE
-    rows = [_spread(np.flatnonzero(sure & (answers == label))) for label in range(len(classes.names))]
+    rows = [_spread(np.flatnonzero(sure & (answers == label))) for label in np.flatnonzero(trusted)]
     chosen = np.concatenate([np.zeros(0, np.int64), *rows])
     labels, facts = shipped
     now = np.array([classes.names.index(name) if name in classes.names else -1 for name in labels])
     told = now[facts.logits.argmax(axis=1)]
-    still = told >= 0
+    still = (told >= 0) & trusted[told]
     return Kept(
         np.concatenate([rest[chosen], golden[still]]),
         np.concatenate([answers[chosen], told[still]]),
         np.concatenate([own[chosen], classes.logits(golden[still] @ head[0].T + head[1])]),
+        len(chosen),
     )
+
+
+def none_of_these(logits: Array, name: str) -> NDArray[np.int64]:
+    """Rows of windows without labels that stand for no activity of the model: those of which it is least sure.
+
+    Args:
+        logits: of the version in use, shape (m, n_classes).
+        name: of the class that they are to be, for the message.
+
+    Raises:
+        InputError: there are too few.
+    """
+    top = np.exp(log_softmax(logits)).max(axis=1) if len(logits) else np.zeros(0)
+    rows = np.flatnonzero(top < UNSURE)
+    if len(rows) < FEWEST_NULL:
+        raise InputError(
+            f"null {printable(name)}",
+            expected=f"at least {FEWEST_NULL} windows without labels of which the model is not sure (p below {UNSURE})",
+            got=f"{len(rows)} of {len(logits)}",
+            fix="Record more, or mark some.",
+        )
+    return rows
+
+
+def trusted_answers(logits: Array, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of which classes the version in use is right where it is sure, as far as labels tell; shape (n_classes,).
+
+    Args:
+        logits: of labelled windows, shape (n, n_classes).
+        labels: shape (n,).
+    """
+    answers, sure = logits.argmax(axis=1), np.exp(log_softmax(logits)).max(axis=1) >= SURE
+    wrong = np.bincount(answers[sure & (answers != labels)], minlength=logits.shape[1])
+    right = np.bincount(answers[sure & (answers == labels)], minlength=logits.shape[1])
+    unlabelled = ~np.isin(np.arange(logits.shape[1]), labels)
+    return (wrong <= WRONG * (wrong + right)) & (unlabelled | (right > 0))
 
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,8 +21,8 @@ METHODS: tuple[str, ...] = get_args(FinetuneMethod)
 # Lambda of MESEN's eq. 10 where none is given. Five people of MotionSense, unseen by the encoder, gained most from a
 # strong pull to the pretrained weights with one label per class, and as much as with any other with five.
 L2 = {"pretrained": 1.0, "zero": 1e-3}
-HEAD_FIELDS = ("method", "anchor", "l2", "folds", "sure", "merge", "drop")
-ONLY_HEAD = ("merge", "drop")
+HEAD_FIELDS = ("method", "anchor", "l2", "folds", "sure", "merge", "drop", "null")
+ONLY_HEAD = ("merge", "drop", "null")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Budget:
 class FinetunePlan:
     """What is trained and how.
 
-    The first seven fields belong to every method (the last two of them to head), the others to those that take
+    The first eight fields belong to every method (the last three of them to head), the others to those that take
     gradient steps: layers, full, iterative.
 
     Raises:
@@ -52,6 +52,7 @@ class FinetunePlan:
     sure: bool = False  # the labels are right where they contradict what the model is sure of
     merge: tuple[tuple[str, str], ...] = ()  # of head: activities of the model, each with the name that it gets
     drop: tuple[str, ...] = ()  # of head: activities of the model that the new version does not have
+    null: str = ""  # of head: name of one more, for windows without labels of which the model is not sure; empty: none
 
     from_layer: int | None = None  # first that moves; None: the last of the encoder (layers), 0 (full, iterative)
     gamma: float | tuple[float, ...] = 1.0  # of eq. 9, for each layer of the encoder or one for all; inf: frozen

@@ -27,7 +27,7 @@ from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
-from sdk.finetune.candidate import head_candidate, look
+from sdk.finetune.candidate import head_candidate, head_of, look, with_null
 from sdk.finetune.contradictions import contradictions, worth_asking
 from sdk.finetune.head import Array
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
@@ -160,7 +160,8 @@ def _classes(bundle: Bundle, data: LabelledSet, plan: FinetunePlan) -> Classes:
     labels = bundle.manifest.labels
     strange = sorted({*(old for old, _ in plan.merge), *plan.drop} - set(labels))
     names = data.names or labels
-    classes = Classes.of_version(labels, names, plan.merge, plan.drop) if not strange else None
+    new = (*names[len(labels) :], *([plan.null] if plan.null else []))
+    classes = Classes.of_version(labels, new, plan.merge, plan.drop) if not strange and _begins(names, labels) else None
     if classes is None or len(classes.names) < 2:
         raise InputError(
             "merge, drop",
@@ -171,17 +172,23 @@ def _classes(bundle: Bundle, data: LabelledSet, plan: FinetunePlan) -> Classes:
     return classes
 
 
+def _begins(names: Sequence[str], labels: Sequence[str]) -> bool:
+    return tuple(names[: len(labels)]) == tuple(labels)
+
+
 def _candidate(
     bundle: Bundle, data: LabelledSet, classes: Classes, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
 ) -> tuple[Adapted, tuple[str, ...]]:
     """A new version that nobody uses yet, or what speaks against training one."""
     seen = look(bundle, data, ledger, progress)
     logits = classes.logits(seen.logits)
-    told = contradictions(logits, data.labels, classes.names, data.spans_s)
+    told = contradictions(logits, data.labels, classes.names, data.spans_s, classes.of)
     if worth_asking(told, len(data.labels)) and not plan.sure:
         return _unasked(logits, data, plan), tuple(map(str, told))
     if plan.method != "head":
         return layers_candidate(bundle, data, plan, ledger, progress), ()
+    if plan.null:
+        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null, head_of(bundle))
     return head_candidate(bundle, data, seen, classes, plan, ledger, progress), ()
 
 
