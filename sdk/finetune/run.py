@@ -27,8 +27,8 @@ from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
-from sdk.finetune.candidate import head_candidate, head_of, look, with_null
-from sdk.finetune.contradictions import contradictions, worth_asking
+from sdk.finetune.candidate import head_candidate, look, with_null
+from sdk.finetune.contradictions import Contradiction, contradictions, worth_asking
 from sdk.finetune.head import Array
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
 from sdk.finetune.kept import Classes
@@ -186,10 +186,19 @@ def _candidate(
     if worth_asking(told, len(data.labels)) and not plan.sure:
         return _unasked(logits, data, plan), tuple(map(str, told))
     if plan.method != "head":
-        return layers_candidate(bundle, data, plan, ledger, progress), ()
+        return _noted(layers_candidate(bundle, data, plan, ledger, progress), told), ()
     if plan.null:
-        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null, head_of(bundle))
-    return head_candidate(bundle, data, seen, classes, plan, ledger, progress), ()
+        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null)
+    found, names = head_candidate(data, seen, classes, plan, ledger, progress), bundle.manifest.head
+    tensors = {names.weight: found.tensors["weight"], names.bias: found.tensors["bias"]}
+    return _noted(dataclasses.replace(found, tensors=tensors), told), ()
+
+
+def _noted(found: Adapted, told: Sequence[Contradiction]) -> Adapted:
+    """With what contradicts and was not asked about, or is sure, among the notes."""
+    verdict = found.verdict
+    notes = (*map(str, told), *verdict.notes)
+    return dataclasses.replace(found, verdict=dataclasses.replace(verdict, notes=notes))
 
 
 def _unasked(logits: Array, data: LabelledSet, plan: FinetunePlan) -> Adapted:
