@@ -14,6 +14,7 @@ made a graph from there; a head of another form cannot be put on a bundle here.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,11 +115,19 @@ class LayerRun:
 
 
 def layers_candidate(
-    bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
+    bundle: Bundle,
+    data: LabelledSet,
+    plan: FinetunePlan,
+    ledger: Ledger,
+    progress: ShowProgress,
+    ask: Callable[[NDArray[np.float64]], Adapted | None] = lambda logits: None,
 ) -> Adapted:
-    """Train a new version and judge it."""
+    """Train a new version and judge it; `ask` may know from the logits of the version in use that it is not to be."""
     with ledger.phase("prefix"):
         run = LayerRun(bundle, data, plan, progress)
+        asked = ask(run.logits(run.start, np.arange(len(data.labels))))
+    if asked is not None:
+        return asked
     with ledger.phase("judging"):
         judged = _judge(run, data, plan, ledger, progress)
     with ledger.phase("training"):

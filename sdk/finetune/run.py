@@ -27,7 +27,7 @@ from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
-from sdk.finetune.candidate import head_candidate, look, with_null
+from sdk.finetune.candidate import Seen, head_candidate, look, with_null
 from sdk.finetune.contradictions import Contradiction, contradictions, worth_asking
 from sdk.finetune.head import Array
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
@@ -180,18 +180,38 @@ def _candidate(
     bundle: Bundle, data: LabelledSet, classes: Classes, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
 ) -> tuple[Adapted, tuple[str, ...]]:
     """A new version that nobody uses yet, or what speaks against training one."""
-    seen = look(bundle, data, ledger, progress)
-    logits = classes.logits(seen.logits)
-    told = contradictions(logits, data.labels, classes.names, data.spans_s, classes.of)
-    if worth_asking(told, len(data.labels)) and not plan.sure:
-        return _unasked(logits, data, plan), tuple(map(str, told))
+    told: list[Contradiction] = []
+
+    def ask(logits: Array) -> Adapted | None:
+        told.extend(contradictions(logits, data.labels, classes.names, data.spans_s, classes.of))
+        asked = worth_asking(told, len(data.labels)) and not plan.sure
+        return _unasked(logits, data, plan) if asked else None
+
     if plan.method != "head":
-        return _noted(layers_candidate(bundle, data, plan, ledger, progress), told), ()
+        found = layers_candidate(bundle, data, plan, ledger, progress, ask)
+    else:
+        seen = look(bundle, data, ledger, progress)
+        found = ask(classes.logits(seen.logits)) or _head(bundle, data, seen, classes, plan, ledger, progress)
+    if not found.tensors:
+        return found, tuple(map(str, told))
+    return _noted(found, told), ()
+
+
+def _head(
+    bundle: Bundle,
+    data: LabelledSet,
+    seen: Seen,
+    classes: Classes,
+    plan: FinetunePlan,
+    ledger: Ledger,
+    progress: ShowProgress,
+) -> Adapted:
+    """The candidate of method head, its tensors as the bundle calls them."""
     if plan.null:
         data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null)
     found, names = head_candidate(data, seen, classes, plan, ledger, progress), bundle.manifest.head
     tensors = {names.weight: found.tensors["weight"], names.bias: found.tensors["bias"]}
-    return _noted(dataclasses.replace(found, tensors=tensors), told), ()
+    return dataclasses.replace(found, tensors=tensors)
 
 
 def _noted(found: Adapted, told: Sequence[Contradiction]) -> Adapted:
