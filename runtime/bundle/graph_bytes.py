@@ -125,7 +125,7 @@ def with_tensors(model: bytes, tensors: Mapping[str, NDArray[np.float32]], outpu
 
     Args:
         model: the bytes of the graph.
-        tensors: by name; each has as many axes as the one that it replaces.
+        tensors: by name, of any shape with as many axes as that of the one that it replaces.
         output: the graph's output whose last axis is as long as the first of the tensors.
 
     Raises:

@@ -173,7 +173,7 @@ def complete_record(
     Args:
         path: the bundle's folder, for messages.
         manifest: the shipped one.
-        tensors: of the version, by name.
+        tensors: of the version, by name, each of the shape that its labels ask for.
         weights: the bytes of its file.
         record: how it was made; JSON.
         labels: of the version; None: the shipped ones.

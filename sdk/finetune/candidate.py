@@ -20,7 +20,7 @@ from runtime.engine import Engine, open_engine
 from runtime.progress import ShowProgress
 from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
-from sdk.finetune.judge import Adapted, Evidence, Verdict, blocks, kept_weights, weigh
+from sdk.finetune.judge import Adapted, Evidence, Judgement, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, none_of_these, trusted_answers
 from sdk.finetune.labels import LabelledSet, stretches
 from sdk.finetune.plan import FinetunePlan
@@ -110,7 +110,7 @@ class _Judged(NamedTuple):
     l2: float
     replay: float
     problem: HeadProblem
-    verdict: Verdict
+    verdict: Judgement
 
 
 def head_candidate(

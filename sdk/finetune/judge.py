@@ -75,7 +75,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """What the evidence comes to."""
 
     before: HeldOut
@@ -92,7 +92,7 @@ class Adapted:
     """A new version that nobody uses yet."""
 
     tensors: dict[str, NDArray[np.float32]]
-    verdict: Verdict
+    verdict: Judgement
     l2: float
     training: TrainingReport | None = None  # None: there were no gradient steps
     labels: tuple[str, ...] | None = None  # of the version; None: those of the version in use
@@ -143,7 +143,7 @@ def kept_weights(labels: NDArray[np.int64], weights: Array, kept: NDArray[np.int
     return found
 
 
-def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Verdict:
+def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Judgement:
     """Decide about a candidate.
 
     Args:
@@ -171,7 +171,7 @@ def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Verdict:
     missing = _missing(evidence, names)
     reason += f"; {missing[0]}" if reason and missing else ""
     kept = float(np.mean(list(stay.values()))) if stay else None
-    return Verdict(before, after, reason, kept, fixed, broken, missing)
+    return Judgement(before, after, reason, kept, fixed, broken, missing)
 
 
 def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:

@@ -211,7 +211,7 @@ def read_labels(
 
 
 def spread_over(windows: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
-    """At most `MOST_REST` of them, evenly; None: there are none."""
+    """At most `MOST_REST` of them, evenly, shape (m, *their own); None: there are none."""
     rows = np.linspace(0, len(windows) - 1, min(MOST_REST, len(windows))).round().astype(int)
     return np.stack([windows[row] for row in rows]) if windows else None
 

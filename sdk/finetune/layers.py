@@ -122,7 +122,16 @@ def layers_candidate(
     progress: ShowProgress,
     ask: Callable[[NDArray[np.float64]], Adapted | None] = lambda logits: None,
 ) -> Adapted:
-    """Train a new version and judge it; `ask` may know from the logits of the version in use that it is not to be."""
+    """Train a new version and judge it.
+
+    Args:
+        bundle: in the version to start from.
+        data: the wearer's windows.
+        plan: a method that takes gradient steps.
+        ledger: of the run.
+        progress: told of every step.
+        ask: may know from the logits of the version in use, shape (n, n_classes), that nothing is to be trained.
+    """
     with ledger.phase("prefix"):
         run = LayerRun(bundle, data, plan, progress)
         asked = ask(run.logits(run.start, np.arange(len(data.labels))))

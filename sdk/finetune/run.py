@@ -30,7 +30,7 @@ from sdk.finetune.budget import Ledger
 from sdk.finetune.candidate import Seen, head_candidate, look, with_null
 from sdk.finetune.contradictions import Contradiction, contradictions, worth_asking
 from sdk.finetune.head import Array
-from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
+from sdk.finetune.judge import Adapted, HeldOut, Judgement, TrainingReport, judge
 from sdk.finetune.kept import Classes
 from sdk.finetune.labels import LabelledSet, renamed
 from sdk.finetune.layers import layers_candidate
@@ -225,7 +225,7 @@ def _unasked(logits: Array, data: LabelledSet, plan: FinetunePlan) -> Adapted:
     """Nothing was trained: the wearer is asked first."""
     before = judge(logits, data.labels, data.weights)
     reason = "some labels contradict what the model is sure of; take them away, or say that you are sure (--sure)"
-    return Adapted({}, Verdict(before, before, reason), plan.l2 or 0.0)
+    return Adapted({}, Judgement(before, before, reason), plan.l2 or 0.0)
 
 
 def _user() -> str:
