@@ -16,6 +16,7 @@ layers              more than the head, by gradient steps:
 budget              seconds, joules, megabytes, by phase
 judge               whether the new version may replace the old one
 run                 from labels to a committed version                finetune, FinetuneReport
+listing             what every version was made of
 
 A part is imported when it is first asked for, so that a process starts with what it needs.
 """
