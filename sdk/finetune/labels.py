@@ -3,13 +3,14 @@
 A file of labels is one of three things:
 
     spans       a .csv with the columns start_s, end_s, label, and optionally weight and recording (a path, relative to
-                the file); one row per span of time in which the wearer did one thing. Of two rows that speak of one
-                time the later one counts
+                the file); one row per span of time in which the wearer did one thing
     recording   a .csv or .npz recording that has a label for each sample
     store       the .db of a recorder (runtime.recorder), marked with python -m sdk.label
 
-A window belongs to a span when the whole of it lies inside. What was guessed, left out or in conflict is in the
-`remarks` of the labelled set, which the command prints.
+A window belongs to a span when the whole of it lies inside. Windows of the same recordings that no span touches come
+along without a label. A name that the model does not have is a new activity where the wearer said so (`--new`; in a
+store every such mark was made with it); else it is left out, and said, and hides none of the others. What was guessed,
+left out or in conflict is in the `notes` of the labelled set.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ import csv
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Bundle, Manifest
+from runtime.bundle import Manifest
 from runtime.errors import InputError
 from runtime.recording import UNLABELLED, Recording
 from runtime.recording.sensors import by_modality
@@ -36,6 +36,7 @@ from runtime.window import LabelledWindows, Window, Windower, cut_windows
 from sdk.finetune.spans import LabelSpan, Names, conflict, painted
 from sdk.left_out import told, why_no_window
 
+MOST_REST = 300  # windows without labels that come along
 _COLUMNS = ("start_s", "end_s", "label")
 _CHUNK = 16  # rows of a recording of several clocks that are pushed at once
 _EDGE_S = 1e-6  # two instants closer than this are one
@@ -49,7 +50,12 @@ class LabelledSet:
     labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
     weights: NDArray[np.float64]  # shape (n,)
     features: NDArray[np.float32] | None = None  # shape (n, n_features), of the encoder in use; None: from the windows
-    remarks: tuple[str, ...] = ()  # what a person should know of how the labels were read, a line each
+    names: tuple[str, ...] | None = (
+        None  # what `labels` counts: the model's and behind them new ones; None: the model's
+    )
+    spans_s: NDArray[np.float64] | None = None  # shape (n, 2), start and end of each window; None: nobody knows
+    rest: NDArray[np.float32] | None = None  # windows of the wearer without labels, (m, *window_shape), or features
+    notes: tuple[str, ...] = ()  # what was left out or guessed, as sentences
 
     @property
     def sha256(self) -> str:
@@ -58,6 +64,36 @@ class LabelledSet:
         for array in (self.windows, self.labels, self.weights, *(() if self.features is None else (self.features,))):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def stretches(data: LabelledSet) -> int | None:
+    """From how many stretches of time the labels come: runs of one label without a gap; None: nobody knows when."""
+    if data.spans_s is None:
+        return None
+    apart = (data.spans_s[1:, 0] > data.spans_s[:-1, 1] + _EDGE_S) | (data.spans_s[1:, 0] < data.spans_s[:-1, 0])
+    return 1 + int((apart | (np.diff(data.labels) != 0)).sum())
+
+
+def renamed(data: LabelledSet, now: NDArray[np.int64], names: tuple[str, ...]) -> LabelledSet:
+    """The set with other classes, without the windows of those that are dropped.
+
+    Args:
+        data: labelled windows.
+        now: shape (n_classes,), what each of its classes is now; -1: dropped.
+        names: of the classes then.
+    """
+    labels = now[data.labels]
+    rows = labels >= 0
+    return LabelledSet(
+        data.windows[rows] if len(data.windows) else data.windows,
+        labels[rows],
+        data.weights[rows],
+        None if data.features is None else data.features[rows],
+        names,
+        None if data.spans_s is None else data.spans_s[rows],
+        data.rest,
+        data.notes,
+    )
 
 
 def set_apart(
@@ -78,7 +114,12 @@ def set_apart(
 
 
 def read_labels(
-    path: str | Path, manifest: Manifest, recording: str | Path | None = None, *, leave_out: Collection[str] = ()
+    path: str | Path,
+    manifest: Manifest,
+    recording: str | Path | None = None,
+    new: Collection[str] = (),
+    *,
+    leave_out: Collection[str] = (),
 ) -> LabelledSet:
     """Read a file of labels and cut the recordings that it speaks of.
 
@@ -86,27 +127,27 @@ def read_labels(
         path: spans or a recording, see above.
         manifest: signal, window and labels of the model.
         recording: what the spans refer to, where the file has no column `recording`.
-        leave_out: labels whose windows are not wanted, such as those that the model does not have.
+        new: names of activities that the model does not have and is to learn.
+        leave_out: labels whose windows are not wanted.
 
     Raises:
-        InputError: a file that cannot be read, an unknown label, a span outside its recording, no window at all.
+        InputError: a file that cannot be read, a span outside its recording, no window at all.
     """
-    path = Path(path)
-    names = Names(manifest.labels, leave_out)
-    windows: list[NDArray[np.float32]] = []
-    labels: list[int] = []
-    weights: list[float] = []
+    path, names = Path(path), Names(manifest.labels, new, leave_out)
+    found: list[tuple[Window, int, float]] = []
+    rest: list[NDArray[np.float32]] = []
     without, n_recordings = Counter[str](), 0
     for source, spans in _sources(path, manifest, recording, names):
-        found = list(_inside(source, spans, manifest))
+        cuts = _cut(source, manifest)
+        inside = _inside(cuts, spans)
         n_recordings += 1
-        if not found:
-            without[_why_none(source, manifest)] += 1
-        for samples, label, weight in found:
-            windows.append(samples)
-            labels.append(label)
-            weights.append(weight)
-    if not windows:
+        if not inside:
+            without[_why_none(source, cuts, manifest)] += 1
+        found += inside
+        rest += _outside(cuts, spans)
+    if not found and names.first:
+        raise names.unknown(*names.first)
+    if not found:
         why = next(iter(without), "")
         raise InputError(
             path,
@@ -114,26 +155,40 @@ def read_labels(
             got="no window that lies inside one" + (f": recordings {why}" if "labels" not in why and why else ""),
             fix="Label longer stretches.",
         )
-    remarks = [*names.remarks(), *([told(without, n_recordings)] if without else [])]
-    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights), remarks=tuple(remarks))
+    return LabelledSet(
+        np.stack([cut.samples for cut, _, _ in found]),
+        np.array([label for _, label, _ in found]),
+        np.array([weight for _, _, weight in found]),
+        names=tuple(names.all),
+        spans_s=np.array([(cut.start_s, cut.end_s) for cut, _, _ in found]),
+        rest=spread_over(rest),
+        notes=(*names.notes(), *([told(without, n_recordings)] if without else [])),
+    )
 
 
-def _inside(
-    source: Recording, spans: list[LabelSpan], manifest: Manifest
-) -> Iterator[tuple[NDArray[np.float32], int, float]]:
+def _inside(cuts: list[Window], spans: list[LabelSpan]) -> list[tuple[Window, int, float]]:
     """The windows that lie inside one of the spans, which do not overlap, with its label and weight."""
-    ends = [span.end_s for span in spans]
-    for cut in _cut(source, manifest):
+    ends, found = [span.end_s for span in spans], []
+    for cut in cuts:
         at = bisect.bisect_left(ends, cut.end_s - _EDGE_S)
-        if at < len(spans) and spans[at].start_s - _EDGE_S <= cut.start_s:
-            label = spans[at].label
-            if label is not None:
-                yield cut.samples, label, spans[at].weight
+        if at < len(spans) and spans[at].start_s - _EDGE_S <= cut.start_s and (label := spans[at].label) is not None:
+            found.append((cut, label, spans[at].weight))
+    return found
 
 
-def _why_none(source: Recording, manifest: Manifest) -> str:
+def _outside(cuts: list[Window], spans: list[LabelSpan]) -> list[NDArray[np.float32]]:
+    """The windows that none of the spans touches."""
+    ends, found = [span.end_s for span in spans], []
+    for cut in cuts:
+        at = bisect.bisect_right(ends, cut.start_s)
+        if at == len(spans) or spans[at].start_s >= cut.end_s:
+            found.append(cut.samples)
+    return found
+
+
+def _why_none(source: Recording, cuts: list[Window], manifest: Manifest) -> str:
     """Why a recording gave no window, as the end of "... gave no window, because N"."""
-    if _cut(source, manifest):
+    if cuts:
         return "have no window inside a span of labels"
     return why_no_window(source, manifest.signal, manifest.window, manifest.clock)
 
@@ -151,48 +206,10 @@ def _cut(source: Recording, manifest: Manifest) -> list[Window]:
     return found + windower.flush()
 
 
-def read_store(path: str | Path, bundle: Bundle, *, leave_out: Collection[str] = ()) -> LabelledSet:
-    """The marked windows of a recorder's store, in the order of time; its features where it keeps no windows.
-
-    Args:
-        path: of the store.
-        bundle: in the version to start from.
-        leave_out: labels whose windows are not wanted.
-
-    Raises:
-        InputError: no store, or one of another signal or window; an unknown label; nothing that was marked; features
-            of another encoder than the one in use.
-    """
-    from runtime.recorder import Store  # sqlite3, for those who have a store
-    from runtime.recorder.schema import encoder_id
-
-    manifest = bundle.manifest
-    names = Names(manifest.labels, leave_out)
-    with Store(path) as store:
-        store.check_fits(manifest)
-        spans = store.spans()
-        keeps_features = store.keeps() == ("features",)
-        encoder = encoder_id(bundle)
-        found, labels = [], []
-        for span in spans:
-            label = names.index(f"{path}: the mark at {datetime.fromtimestamp(span.start_s)}", span.label)
-            if label is None:
-                continue
-            ends = span.start_s, span.end_s
-            for entry in store.features(*ends, encoder) if keeps_features else store.windows(*ends):
-                found.append(entry.data)
-                labels.append(label)
-    if not found:
-        kept = "features of the encoder in use" if keeps_features else "samples"
-        raise InputError(
-            path,
-            expected=f"marks with windows wholly inside, and their {kept}",
-            got=f"{len(spans)} spans without" if spans else "no mark",
-            fix='Mark what was recorded: python -m sdk.label STORE mark "12:00-12:30" LABEL',
-        )
-    data, n = np.stack(found), len(found)
-    windows = np.zeros((0, *manifest.window_shape), np.float32) if keeps_features else data
-    return LabelledSet(windows, np.array(labels), np.ones(n), data if keeps_features else None, tuple(names.remarks()))
+def spread_over(windows: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """At most `MOST_REST` of them, evenly, shape (m, *their own); None: there are none."""
+    rows = np.linspace(0, len(windows) - 1, min(MOST_REST, len(windows))).round().astype(int)
+    return np.stack([windows[row] for row in rows]) if windows else None
 
 
 def _sources(

@@ -14,10 +14,10 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
-from runtime.errors import InputError
+from runtime.errors import InputError, printable
 from runtime.recorder.marks import paint
 
 _US = 1e6
@@ -33,49 +33,80 @@ class LabelSpan:
     weight: float
 
 
-@dataclass
 class Names:
-    """The model's labels, by the names that files have for them; it keeps what is to be said of them."""
+    """The model's labels and behind them new ones, by the names that files and marks have for them.
 
-    labels: Sequence[str]
-    leave_out: Collection[str] = ()
-    taken: dict[str, str] = field(default_factory=dict)  # by the name in a file, the model's that it was taken for
-    left: set[str] = field(default_factory=set)
-    conflicts: list[str] = field(default_factory=list)  # of lines that label one time
+    Case, blanks, hyphens and underscores do not matter where only one of the labels can be meant. It keeps what is to be
+    said of the names.
+
+    Args:
+        labels: the model's.
+        new: names that may be added; None: any.
+        leave_out: names that are left out as asked.
+    """
+
+    def __init__(
+        self, labels: Sequence[str], new: Collection[str] | None = (), leave_out: Collection[str] = ()
+    ) -> None:
+        self.known, self._new, self._leave_out = tuple(labels), new, leave_out
+        self.all = list(labels)
+        self.conflicts: list[str] = []  # of lines that label one time
+        self.first: tuple[str, str] | None = None  # where a name was left out that nobody knows, and which
+        self._taken: dict[str, str] = {}  # by the name in a file, the model's that it was taken for
+        self._left: set[str] = set()
+        self._unknown: Counter[str] = Counter()
 
     def index(self, where: str, name: str) -> int | None:
-        """Which of the model's labels is meant; None for one that is to be left out.
-
-        Case, blanks, hyphens and underscores do not matter where only one of the labels can be meant.
+        """The class of a name; None: it is left out.
 
         Raises:
-            InputError: none of them.
+            InputError: it is empty.
         """
-        if name in self.leave_out:
-            self.left.add(name)
+        if name in self._leave_out:
+            self._left.add(name)
             return None
-        if name in self.labels:
-            return self.labels.index(name)
-        alike = [label for label in self.labels if _plain(label) == _plain(name)]
+        if name in self.all:
+            return self.all.index(name)
+        alike = [label for label in self.known if _plain(label) == _plain(name)]
         if len(alike) == 1:
-            self.taken[name] = alike[0]
-            return self.labels.index(alike[0])
-        near = difflib.get_close_matches(name, self.labels, 1, 0.8)
-        fix = f"Did you mean {near[0]}?" if near else "Use the model's names"
-        more = f"{' Or' if near else ', or'} leave it out: --leave-out {name}." if name else "."
-        raise InputError(
-            where, expected=f"a label of the model: {', '.join(self.labels)}", got=repr(name), fix=fix + more
-        )
+            self._taken[name] = alike[0]
+            return self.all.index(alike[0])
+        if not name:
+            raise self.unknown(where, name)
+        if self._new is not None and name not in self._new:
+            self._unknown[name] += 1
+            self.first = self.first or (where, name)
+            return None
+        self.all.append(name)
+        return len(self.all) - 1
 
-    def remarks(self) -> list[str]:
+    def unknown(self, where: str, name: str) -> InputError:
+        """The error for a name that stands for nothing."""
+        expected = f"a label of the model: {', '.join(self.known)}"
+        return InputError(where, expected=expected, got=repr(name), fix=self._cure(name))
+
+    def notes(self) -> tuple[str, ...]:
         """What is to be said, a line for each kind."""
         said = [*self.conflicts]
-        if self.taken:
-            pairs = ", ".join(f"{name!r} is {label}" for name, label in self.taken.items())
+        if self._taken:
+            pairs = ", ".join(f"{name!r} is {label}" for name, label in self._taken.items())
             said.append(f"labels are taken for the model's of another spelling: {pairs}")
-        if self.left:
-            said.append(f"labels are left out as asked: {', '.join(sorted(self.left))}")
-        return said
+        if self._left:
+            said.append(f"labels are left out as asked: {', '.join(sorted(self._left))}")
+        for name, n in self._unknown.items():
+            times = "once" if n == 1 else f"{n} times"
+            said.append(f"{name!r} is left out ({times}), as the model does not know it. {self._cure(name)}")
+        return tuple(printable(text) for text in said)
+
+    def _cure(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self.known, 1, 0.8)
+        ways = [f"did you mean {near[0]}"] if near else ["use the model's names"]
+        ways += [f"add it with --new {name}", f"leave it out with --leave-out {name}"] if name else []
+        return (
+            f"{', or '.join(ways)}.".capitalize()
+            if not near
+            else f"Did you mean {near[0]}? Or {', or '.join(ways[1:])}."
+        )
 
 
 def painted(spans: Sequence[LabelSpan]) -> list[LabelSpan]:

@@ -134,7 +134,7 @@ def test_a_current_that_is_wrong_hides_no_version(bundle, capsys):
 @pytest.fixture
 def untrained(monkeypatch):
     """Nothing may be computed."""
-    monkeypatch.setattr("sdk.finetune.run._head_candidate", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr("sdk.finetune.run.look", lambda *_: pytest.fail("it was trained"))
 
 
 @pytest.mark.usefixtures("untrained")
