@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 FLOOR = 1e-3  # of what goes into a log
+LINEAR = 0.1  # where the scale of the quantiles turns from linear to logarithmic
 SENSOR = 3  # columns of one
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _LAGS = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 1 / 2)  # of a window
@@ -31,39 +32,36 @@ _BATCH = 256  # windows at once: a bound on memory
 
 
 class Recipe(NamedTuple):
-    """What the features of windows of one length are computed with."""
+    """What the features of windows of one length are computed with; all float32."""
 
     fourier: Floats  # shape (length_samples, 2 x bins): cosines, then sines, under a Hann window
-    bands: tuple[tuple[int, int], ...]  # first bin and the bin after the last one
-    lags: tuple[int, ...]  # in rows
-    places: tuple[tuple[int, int, float], ...]  # of the quantiles among sorted rows: two neighbours, share of the second
+    bands: Floats  # shape (bins, n_bands): 1 where a bin lies in a band
+    waves: Floats  # shape (bins, n_lags): cosines, from energies to the autocorrelation at a lag
+    quantiles: Floats  # shape (length_samples, n_quantiles): from sorted rows to quantiles
 
 
 def recipe(length_samples: int) -> Recipe:
     """The recipe for windows of so many rows, at least 8."""
-    bins = length_samples // 2
-    phase = 2 * np.pi * np.outer(np.arange(length_samples), np.arange(1, bins + 1)) / length_samples
-    hann = np.hanning(length_samples + 1)[:-1, None]
-    waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=1) * hann / hann.sum()
-    edges = [2**k for k in range(bins.bit_length()) if 2**k < bins]
-    bands = tuple(zip([edge - 1 for edge in edges], [*(edge - 1 for edge in edges[1:]), bins], strict=True))
-    lags = tuple(max(1, round(share * length_samples)) for share in _LAGS)
-    places = []
-    for quantile in QUANTILES:
-        at = quantile * (length_samples - 1)
-        low = min(int(at), length_samples - 2)
-        places.append((low, low + 1, at - low))
-    return Recipe(waves.astype(np.float32), bands, lags, tuple(places))
+    bins, rows = length_samples // 2, np.arange(length_samples)
+    turn = 2 * np.pi / length_samples
+    phase = turn * np.outer(rows, np.arange(1, bins + 1))
+    hann = np.sin(np.pi * (rows + 0.5) / length_samples)[:, None] ** 2
+    fourier = np.concatenate([np.cos(phase), np.sin(phase)], axis=1) * hann / hann.sum()
+    octave = np.floor(np.log2(np.arange(1, bins + 1)) + 1e-9).astype(int)
+    bands = np.eye(octave.max() + 1)[octave]
+    lags = [max(1, round(share * length_samples)) for share in _LAGS]
+    waves = np.cos(turn * np.outer(np.arange(1, bins + 1), lags))
+    quantiles = np.zeros((length_samples, len(QUANTILES)))
+    for column, quantile in enumerate(QUANTILES):
+        low = min(int(quantile * (length_samples - 1)), length_samples - 2)
+        share = quantile * (length_samples - 1) - low
+        quantiles[low, column], quantiles[low + 1, column] = 1 - share, share
+    return Recipe(*(part.astype(np.float32) for part in (fourier, bands, waves, quantiles)))
 
 
-def sensors(n_channels: int) -> list[slice]:
-    """Which columns lie in one sensor: three each, the rest in the last."""
-    return [slice(begin, min(begin + SENSOR, n_channels)) for begin in range(0, n_channels, SENSOR)]
-
-
-def pairs(n_columns: int) -> list[tuple[int, int]]:
+def pairs(n_signals: int) -> list[tuple[int, int]]:
     """The pairs of signals whose correlation is a feature."""
-    return list(itertools.combinations(range(n_columns), 2))
+    return list(itertools.combinations(range(n_signals), 2))
 
 
 def hand_features(windows: Floats) -> Floats:
@@ -76,49 +74,35 @@ def hand_features(windows: Floats) -> Floats:
         Shape (n, n_features), the sensors side by side.
     """
     made = recipe(windows.shape[1])
-    parts = [_features(windows[at : at + _BATCH], made) for at in range(0, len(windows), _BATCH)]
-    return np.concatenate(parts) if parts else np.zeros((0, _features(windows[:0], made).shape[1]), np.float32)
+    parts = [_features(windows[at : at + _BATCH], made) for at in range(0, max(len(windows), 1), _BATCH)]
+    return np.concatenate(parts)
 
 
 def _features(windows: Floats, made: Recipe) -> Floats:
-    return np.concatenate([_of_sensor(windows[:, :, part], made) for part in sensors(windows.shape[2])], axis=1)
+    columns = range(0, windows.shape[2], SENSOR)
+    return np.concatenate([_of_sensor(windows[:, :, at : at + SENSOR], made) for at in columns], axis=1)
 
 
 def _of_sensor(columns: Floats, made: Recipe) -> Floats:
-    n = len(columns)
     x = np.ascontiguousarray(columns.transpose(0, 2, 1))
-    if x.shape[1] > 1:
+    n, width, length = x.shape
+    if width > 1:
         x = np.concatenate([x, np.sqrt((x * x).sum(axis=1, keepdims=True))], axis=1)
     mean = x.mean(axis=2, keepdims=True)
     x = x - mean
-    power = (x * x).mean(axis=2)
-    spread = np.sqrt(power)
-    step = np.abs(np.diff(x, axis=2)).mean(axis=2)
-    ordered = np.sort(x, axis=2)
-    quantiles = [ordered[..., a] * np.float32(1 - share) + ordered[..., b] * np.float32(share) for a, b, share in made.places]
-    waves = (x @ made.fourier) ** 2
-    bins = waves.shape[2] // 2
-    energy = waves[..., :bins] + waves[..., bins:]
-    bands = [_log(np.sqrt(energy[..., a:b].sum(axis=2))) for a, b in made.bands]
-    floor = np.float32(FLOOR**2)
-    length = np.float32(x.shape[2])
-    again = [(x[..., lag:] * x[..., :-lag]).sum(axis=2) / length / (power + floor) for lag in made.lags]
-    both = [
-        (x[:, a] * x[:, b]).mean(axis=1, keepdims=True) / (spread[:, a : a + 1] * spread[:, b : b + 1] + floor)
-        for a, b in pairs(x.shape[1])
-    ]
-    told = [mean[..., 0], _log(spread), _log(step), *(_signed_log(q) for q in quantiles), *bands, *again, *both]
-    return np.concatenate(told, axis=1).reshape(n, -1).astype(np.float32)
-
-
-def _log(values: Floats) -> Floats:
-    logs: Floats = np.log(values + np.float32(FLOOR))
-    return logs
-
-
-def _signed_log(values: Floats) -> Floats:
-    logs: Floats = np.sign(values) * np.log(np.abs(values) * np.float32(1 / _LINEAR) + 1)
-    return logs
-
-
-_LINEAR = 0.1  # where the scale of the quantiles turns from linear to logarithmic
+    spread = np.sqrt((x * x).mean(axis=2, keepdims=True))
+    step = np.abs(np.diff(x, axis=2)).mean(axis=2, keepdims=True)
+    turns = (x @ made.fourier) ** 2
+    energy = turns[..., : len(made.waves)] + turns[..., len(made.waves) :]
+    logs = np.log(np.concatenate([spread, step, np.sqrt(energy @ made.bands)], axis=2) + np.float32(FLOOR))
+    ordered = np.sort(x, axis=2) @ made.quantiles
+    ordered = np.sign(ordered) * np.log(np.abs(ordered) / np.float32(LINEAR) + 1)
+    again = energy @ made.waves / (energy.sum(axis=2, keepdims=True) + np.float32(FLOOR**2))
+    told = [np.concatenate([mean, logs, ordered, again], axis=2).reshape(n, -1)]
+    if width > 1:
+        both = x @ x.transpose(0, 2, 1) / np.float32(length)
+        both /= spread @ spread.transpose(0, 2, 1) + np.float32(FLOOR**2)
+        first, second = zip(*pairs(x.shape[1]), strict=True)
+        told.append(both[:, first, second])
+    features: Floats = np.concatenate(told, axis=1)
+    return features

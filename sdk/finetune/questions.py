@@ -1,6 +1,6 @@
 """Which windows to ask about: those whose answers teach most.
 
-    places -> k-means, so many clusters as questions -> in each the window nearest to the middle, weighted by doubt
+places -> k-means, so many clusters as questions -> in each the window nearest to the middle, weighted by doubt
 """
 
 from __future__ import annotations
