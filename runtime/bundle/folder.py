@@ -17,10 +17,8 @@ and choosing one is an atomic rename of `current`. So a kill or a power cut at a
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +30,6 @@ from runtime.bundle.check import (
     COPY_AGAIN,
     MANIFEST_LIMIT_BYTES,
     check_files,
-    check_overlay,
     check_same,
     check_tensors,
     parse_manifest,
@@ -41,10 +38,12 @@ from runtime.bundle.check import (
 )
 from runtime.bundle.contents import TrainingSpec
 from runtime.bundle.manifest import Manifest
+from runtime.bundle.overlay import overlaid
 from runtime.bundle.tensors import dump_tensors, parse_tensors
 from runtime.bundle.versions import (
     Thinned,
     check_writable,
+    complete_record,
     current_version,
     load_version,
     next_version,
@@ -75,12 +74,13 @@ class Bundle:
     """A verified bundle. `Bundle.open` makes one; the fields are what it found."""
 
     path: Path
-    manifest: Manifest
+    manifest: Manifest  # of `version`: the shipped one, with the labels and the head that the version has
     version: str  # "base" or the name of a folder under personal/
     base_tensors: Mapping[str, NDArray[np.float32]]  # as shipped
     personal_tensors: Mapping[str, NDArray[np.float32]]  # those that `version` replaces
     manifest_sha256: str  # of manifest.json as it was read
     trust: Trust | None = None  # what it was opened with; versions that are written later are opened with it too
+    shipped: Manifest | None = None  # None: `manifest` is it
 
     @classmethod
     def open(
@@ -124,10 +124,10 @@ class Bundle:
 
             check_variants(path, manifest)
         version = current_version(path) if version is None else version
-        personal = load_version(path, manifest, version) if version != BASE else {}
+        own, personal = load_version(path, manifest, version) if version != BASE else (manifest, {})
         if trust is not None and trust.revisions is not None:
             trust.revisions.keep(manifest, signers)
-        return cls(path, manifest, version, base, personal, sha256, trust)
+        return cls(path, own, version, base, personal, sha256, trust, manifest)
 
     def again(self, version: str | None = None) -> Bundle:
         """Open another version of exactly this bundle, trusted as it was.
@@ -171,14 +171,10 @@ class Bundle:
         The bytes are changed before any engine sees them. Handing the tensors to onnxruntime as initializers instead
         does not work: it ignores them, without a word, for weights that its layout transform has already taken.
         """
-        model = bytearray(self.shipped_file("model.onnx"))
+        model = self.shipped_file("model.onnx")
         if precision != FLOAT32:
-            return self._variant(precision, bytes(model))
-        for spec in self.manifest.tensors:
-            if spec.name in self.personal_tensors:
-                data = self.personal_tensors[spec.name].astype("<f4").tobytes()
-                model[spec.offset : spec.offset + len(data)] = data
-        return bytes(model)
+            return self._variant(precision, model)
+        return overlaid(self.path, model, self.base_manifest, self.manifest, self.personal_tensors)
 
     def _variant(self, precision: str, model: bytes) -> bytes:
         """The graph in another precision, with the personal tensors of this version in it."""
@@ -190,7 +186,9 @@ class Bundle:
                 self.path,
                 expected=f"a variant {precision}",
                 got=", ".join(self.precisions),
-                fix="Add it on a workstation (python -m exporters fp16|int8 BUNDLE) or use float32.",
+                fix="Add it on a workstation (python -m exporters fp16|int8 BUNDLE) or use float32."
+                if self.manifest.labels == self.base_manifest.labels
+                else f"Version {self.version} has labels of its own: float32 alone can give them.",
             )
         data = bytearray(self.shipped_file(spec.file))
         personal = self.personal_tensors
@@ -200,6 +198,11 @@ class Bundle:
     def training_model(self, spec: TrainingSpec) -> bytes:
         """The graph of one of `manifest.training`."""
         return self.shipped_file(spec.file)
+
+    @property
+    def base_manifest(self) -> Manifest:
+        """The manifest as it was shipped, with the labels of the base."""
+        return self.shipped or self.manifest
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -224,7 +227,7 @@ class Bundle:
         expected = {
             "windows": (rows, *self.manifest.window_shape),
             "features": (rows, self.manifest.features),
-            "logits": (rows, len(self.manifest.labels)),
+            "logits": (rows, len(self.base_manifest.labels)),
         }
         shapes = {name: array.shape for name, array in found.items()}
         if shapes != expected or not rows:
@@ -239,32 +242,33 @@ class Bundle:
         """What was written beside a personal version: how it was made, what it cost and what it gained."""
         return read_record(self.path / "personal" / version)
 
-    def commit(self, tensors: Mapping[str, NDArray[np.float32]], record: Mapping[str, Any]) -> Bundle:
+    def commit(
+        self,
+        tensors: Mapping[str, NDArray[np.float32]],
+        record: Mapping[str, Any],
+        labels: Sequence[str] | None = None,
+    ) -> Bundle:
         """Add a personal version, make it the one in use and return the bundle with it.
 
         Args:
             tensors: the trainable tensors that differ from the base, by name.
             record: how the version was made; JSON.
+            labels: of the version, one per row of its head; None: those of the base.
 
         Raises:
-            BundleError: a tensor that the manifest does not list, or of another shape, or not finite; another process
-                is writing to this bundle.
+            BundleError: a tensor that the manifest does not list, or of another shape, or not finite; labels that
+                cannot be; another process is writing to this bundle.
         """
         with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused below
             tensors = {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
-        check_overlay(self.path, self.manifest, tensors)
         weights = dump_tensors(tensors)
-        full = {
-            **record,
-            "model_sha256": self.manifest.files["model.onnx"].sha256,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        }
         with writing(self.path) as personal:
             version = next_version(self.path)
+            text = complete_record(self.path, self.base_manifest, tensors, weights, record, labels)
 
             def fill(folder: Path) -> None:
                 (folder / "weights.safetensors").write_bytes(weights)
-                (folder / "record.json").write_text(json.dumps(full, indent=1, allow_nan=False) + "\n")
+                (folder / "record.json").write_text(text)
 
             write_folder_atomic(personal / version, fill)
             # a base that was replaced meanwhile refuses it here

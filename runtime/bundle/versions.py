@@ -1,16 +1,21 @@
 """Versions of a bundle: folders under personal/, and the file `current` that names the one in use.
 
+A version may have labels of its own, in its record: its head has as many rows, and a manifest with these labels stands
+in for the shipped one. Training graphs and variants, which were made for the shipped head, are not for it.
+
 A folder that is not whole hides none of the others: it is listed, it is not opened, and no number waits for it. What
 lies behind a link is no version, and is never quoted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +34,8 @@ from runtime.specs import BASE
 _RECORD_LIMIT_BYTES = 1 << 24
 _CURRENT_LIMIT_BYTES = 1 << 12
 _NAME = re.compile(r"[0-9]{4,9}")
+MOST_LABELS = 256  # of a version
+_LONGEST_LABEL = 100
 _LAST = 999_999_999  # of nine digits
 _WEIGHTS, _RECORD = "weights.safetensors", "record.json"
 _GO_BACK = "Go back: python -m sdk.finetune BUNDLE --rollback base"
@@ -70,8 +77,13 @@ def current_version(path: Path) -> str:
     return version
 
 
-def load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a personal version, by name, each in the shape that the manifest gives it.
+def load_version(path: Path, manifest: Manifest, version: str) -> tuple[Manifest, dict[str, NDArray[np.float32]]]:
+    """The manifest and the tensors of a personal version, by name, each in the shape that the manifest gives it.
+
+    Args:
+        path: the bundle's folder.
+        manifest: the shipped one.
+        version: its name.
 
     Raises:
         BundleError: no such version, one that was made for another base, or one that is not whole.
@@ -80,6 +92,8 @@ def load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDAr
     if not _NAME.fullmatch(version) or folder.is_symlink() or not folder.is_dir():
         raise BundleError(folder, expected="a personal version", got="no such folder", fix=_GO_BACK)
     record = read_record(folder)
+    if "labels" in record:
+        manifest = with_labels(manifest, record["labels"], folder / _RECORD)
     limit_bytes = 8 + HEADER_LIMIT_BYTES + sum(4 * math.prod(spec.shape) for spec in manifest.tensors)
     weights = read(folder, _WEIGHTS, limit_bytes, follow=False) if os.path.lexists(folder / _WEIGHTS) else None
     for what, expected, found in (
@@ -93,8 +107,87 @@ def load_version(path: Path, manifest: Manifest, version: str) -> dict[str, NDAr
         if found is None or expected != found:
             raise BundleError(folder, expected=f"{what} {expected}", got=found, fix=_GO_BACK)
     tensors = parse_tensors(weights or b"", folder / "weights.safetensors")
-    check_overlay(folder, manifest, tensors)
-    return tensors
+    _check_tensors(folder, manifest, tensors, own_labels="labels" in record)
+    return manifest, tensors
+
+
+def with_labels(manifest: Manifest, labels: Any, where: object) -> Manifest:
+    """The manifest of a version with labels of its own, for the head that it has then.
+
+    Args:
+        manifest: the shipped one.
+        labels: names; whatever a record holds.
+        where: for the message.
+
+    Raises:
+        BundleError: no list of names that differ and can be printed.
+    """
+    names = tuple(labels) if isinstance(labels, list | tuple) and len(labels) <= MOST_LABELS else ()
+    good = [n for n in names if isinstance(n, str) and _is_name(n)]
+    if not 2 <= len(good) == len(names) == len(set(good)):
+        expected = f"2 to {MOST_LABELS} names that differ, of up to {_LONGEST_LABEL} letters"
+        raise BundleError(f"{where}: labels", expected=expected, got=repr(labels)[:_LONGEST_LABEL], fix=_GO_BACK)
+    head, n, events = manifest.head, len(names), manifest.events
+    shapes = {head.weight: (n, manifest.features), head.bias: (n,)}
+    tensors = tuple(dataclasses.replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in manifest.tensors)
+    if events is not None:
+        events = dataclasses.replace(
+            events, enter_by_label=_of(events.enter_by_label, names), exit_by_label=_of(events.exit_by_label, names)
+        )
+    return dataclasses.replace(manifest, labels=names, tensors=tensors, training=(), variants=(), events=events)
+
+
+def _is_name(text: str) -> bool:
+    return text.strip() == text and text.isprintable() and 0 < len(text) <= _LONGEST_LABEL
+
+
+def _of(thresholds: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
+    return {name: value for name, value in thresholds.items() if name in names}
+
+
+def _check_tensors(
+    where: Path, manifest: Manifest, tensors: Mapping[str, NDArray[np.float32]], *, own_labels: bool
+) -> None:
+    """Refuse the tensors of a version that do not fit the manifest, or that lack the head which its labels need.
+
+    Raises:
+        BundleError: names the first of them.
+    """
+    check_overlay(where, manifest, tensors)
+    head = {manifest.head.weight, manifest.head.bias}
+    if own_labels and not head <= tensors.keys():
+        missing = " and ".join(sorted(head - tensors.keys()))
+        raise BundleError(where, expected=f"the head of its own labels: {missing}", got="none", fix=_GO_BACK)
+
+
+def complete_record(
+    path: Path,
+    manifest: Manifest,
+    tensors: Mapping[str, NDArray[np.float32]],
+    weights: bytes,
+    record: Mapping[str, Any],
+    labels: Sequence[str] | None,
+) -> str:
+    """The record of a version that is to be written: what it was made for, and its labels where they are its own.
+
+    Args:
+        path: the bundle's folder, for messages.
+        manifest: the shipped one.
+        tensors: of the version, by name.
+        weights: the bytes of its file.
+        record: how it was made; JSON.
+        labels: of the version; None: the shipped ones.
+
+    Raises:
+        BundleError: tensors or labels that cannot be.
+    """
+    full = {key: value for key, value in record.items() if key != "labels"}
+    if labels is not None and tuple(labels) != manifest.labels:
+        manifest, full["labels"] = with_labels(manifest, tuple(labels), path), list(labels)
+    _check_tensors(path, manifest, tensors, own_labels="labels" in full)
+    full["model_sha256"] = manifest.files["model.onnx"].sha256
+    full["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    return json.dumps(full, indent=1, allow_nan=False) + "\n"
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 """Fine-tuning on the device, without torch: a handful of the wearer's own labels, a new version of the bundle.
 
-labels              from a file of labels to windows                  read_labels, read_store, LabelledSet
+labels              from a file of labels to windows                  read_labels, LabelledSet
+stored              the same from a recorder's store                  read_store
+contradictions      labels that the model is sure are others
+kept                what a new version must not forget; its classes
+candidate           a new head, and what it is judged by
 plan                what moves, how far, for how long                 FinetunePlan, Budget
 head                the linear head as a convex problem               fit_head
 layers              more than the head, by gradient steps:
@@ -22,19 +26,21 @@ from runtime.lazy import attach
 
 if TYPE_CHECKING:
     from sdk.finetune.head import fit_head
-    from sdk.finetune.labels import LabelledSet, read_labels, read_store, set_apart
+    from sdk.finetune.labels import LabelledSet, read_labels, set_apart
     from sdk.finetune.plan import Budget, FinetunePlan
     from sdk.finetune.run import FinetuneReport, finetune
     from sdk.finetune.sample import few_shot
+    from sdk.finetune.stored import read_store
 
 __getattr__ = attach(
     __name__,
     {
         "head": "fit_head",
-        "labels": "LabelledSet read_labels read_store set_apart",
+        "labels": "LabelledSet read_labels set_apart",
         "plan": "Budget FinetunePlan",
         "run": "FinetuneReport finetune",
         "sample": "few_shot",
+        "stored": "read_store",
     },
 )
 

@@ -11,11 +11,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, REFUSED, Progress, add_trust, note, open_bundle, run_command, say, table, trust_of
-from runtime.errors import BundleError, InputError
+from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run_command, say, table, trust_of
+from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from runtime.bundle import Bundle
+    pass
 
 HELP = "Adapt a bundle on this device to its wearer's own labels, without torch."
 EXAMPLES = """\
@@ -32,6 +32,10 @@ EXAMPLES = """\
   python -m sdk.finetune walk.bundle --labels labelled.npz --method full --gamma 1 --gamma-ratio 3 --replay 0.5
                                      all layers, each held three times as tightly as the next deeper one, while the
                                      shipped golden windows remind the model of what it knew
+  python -m sdk.finetune walk.bundle --labels mine.csv --recording today.npz --new waving
+                                     a new activity, from some windows of it; --merge, --drop: fewer activities
+  python -m sdk.finetune walk.bundle --labels mine.csv --recording today.npz --sure
+                                     labels that the model is sure are others are right nevertheless
   python -m sdk.finetune walk.bundle --list
   python -m sdk.finetune walk.bundle --rollback base
   python -m sdk.finetune walk.bundle --prune --keep 3     delete all versions but the latest three and the one in use
@@ -42,9 +46,10 @@ which method?
   full       dozens of windows per class
   iterative  as full, but encoder and head take turns of --turn-epochs (Cosmo)
 
-Blocks of the labels are held back, and the new version is taken only if it is no worse on them and, where layers
-moved, still knows the bundle's golden windows. The bundle's own files are never changed, and a kill at any moment
-leaves it as it was."""
+Labels that contradict what the model is sure of are listed, and nothing is trained (exit code 1). Else blocks of them
+are held back, and the new version is taken only if it is no worse on them, does not forget what the model is sure of on
+other windows and, where layers moved, still knows the bundle's golden windows. The bundle's own files are never
+changed, and a kill at any moment leaves it as it was."""
 
 _KEPT = 5  # versions
 _STEPS = "layers, full and iterative"
@@ -73,6 +78,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--anchor", choices=("pretrained", "zero"), help="what is pulled to (default pretrained)")
     p.add_argument("--folds", metavar="N", type=int, help="held-out blocks (default 5)")
+    p.add_argument("--sure", action="store_const", const=True, help="labels are right, whatever the model is sure of")
+    names = p.add_argument_group("activities (head)", "The version then has labels of its own; the base stays.")
+    names.add_argument("--new", metavar="NAME[,...]", type=_names, help="names in --labels that the model is to learn")
+    names.add_argument("--merge", metavar="NAME,...=NAME", type=_merged, help="call several activities by one name")
+    names.add_argument("--drop", metavar="NAME[,...]", type=_names, help="activities that are not needed")
+    names.add_argument("--null", metavar="NAME", help="one more for what is none of them, from windows without labels")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     add_trust(p)
     _add_steps(p.add_argument_group(f"layers ({_STEPS})"), p.add_argument_group(f"steps ({_STEPS})"))
@@ -117,6 +128,13 @@ def _gammas(text: str) -> float | tuple[float, ...]:
     return values[0] if len(values) == 1 else values
 
 
+def _merged(text: str) -> tuple[tuple[str, str], ...]:
+    several, _, name = text.partition("=")
+    if not name:
+        raise ValueError
+    return tuple((one, name) for one in several.split(","))
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
@@ -130,48 +148,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"version": bundle.version}) if arguments.json else f"in use: {bundle.version}")
         return DONE
     if arguments.list:
-        return _list(arguments)
+        from runtime.specs import BASE
+        from sdk.finetune.listing import show
+
+        return show(open_bundle(arguments.bundle, BASE, trust=trust_of(arguments)), as_json=arguments.json)
     if arguments.layers:
         return _layers(arguments)
     if arguments.prune:
         return _prune(arguments)
     return _finetune(arguments)
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    from runtime.bundle.versions import current_version
-    from runtime.specs import BASE
-
-    bundle = open_bundle(arguments.bundle, BASE, trust=trust_of(arguments))
-    records, damaged = _records(bundle)
-    current = None
-    try:
-        current = current_version(arguments.bundle)
-    except BundleError as error:
-        note(str(error))
-    if arguments.json:
-        print(json.dumps({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
-        return DONE
-    rows = [(BASE, "", "", "in use" if current == BASE else "")]
-    for name in bundle.versions():
-        scores = [_macro_f1(records.get(name, {}).get(when)) for when in ("before", "after")]
-        rows.append((name, *scores, "damaged" if name in damaged else "in use" if current == name else ""))  # type: ignore[arg-type]
-    print(table(rows, ("version", "before", "after", "")))
-    for told in damaged.values():
-        note(told)
-    return DONE
-
-
-def _records(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:
-    """The records of all versions by name, and what is wrong with those that cannot be read."""
-    records: dict[str, Any] = {}
-    damaged: dict[str, str] = {}
-    for name in bundle.versions():
-        try:
-            records[name] = bundle.record(name)
-        except BundleError as error:  # noqa: PERF203
-            damaged[name] = str(error)
-    return records, damaged
 
 
 def _prune(arguments: argparse.Namespace) -> int:
@@ -187,12 +172,6 @@ def _prune(arguments: argparse.Namespace) -> int:
     for what, names in (("removed", done.removed), ("only the record is left", done.records), ("kept", done.kept)):
         print(f"{what}: {', '.join(names) or 'none'}")
     return DONE
-
-
-def _macro_f1(scores: Any) -> str:
-    """A score out of a record; empty where a version was committed without one."""
-    value = scores.get("macro_f1") if isinstance(scores, dict) else None
-    return f"{value:.3f}" if isinstance(value, float) else ""
 
 
 def _layers(arguments: argparse.Namespace) -> int:
@@ -246,7 +225,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
             )
         data = read_store(arguments.labels, bundle)
     else:
-        data = read_labels(arguments.labels, bundle.manifest, arguments.recording)
+        data = read_labels(arguments.labels, bundle.manifest, arguments.recording, arguments.new or ())
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
     say(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
@@ -289,6 +268,13 @@ def describe(report: Any) -> str:
         f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f}, "
         f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
     ]
+    if report.kept is not None:
+        lines.append(
+            f"kept               {report.kept:.0%} of what the model is sure of "
+            f"({report.unlabelled} windows without labels, weight {report.replay:g})"
+        )
+    if report.contradictions:
+        lines[1:] = report.contradictions
     if training is not None:
         stopped = f", ended by {training.stopped_by}" if training.stopped_by else ""
         lines += [
@@ -303,6 +289,7 @@ def describe(report: Any) -> str:
         *(f"  {name:<16} {phase.seconds:.3f} s" for name, phase in report.phases.items()),
         f"energy             {cost.energy.describe()}",
         *([f"over budget        {report.exceeded}"] if report.exceeded else []),
+        *(f"note               {text}" for text in report.notes),
         f"in use             {report.version} ({report.reason})",
     ]
     return "\n".join(lines)

@@ -38,7 +38,7 @@ class HeadProblem:
 
     Args:
         features: shape (n, n_features).
-        labels: shape (n,), class indices.
+        labels: shape (n,), class indices; or (n, n_classes), shares of each class that sum to 1.
         weight: the anchor, shape (n_classes, n_features): the pretrained head or zeros.
         bias: the anchor, shape (n_classes,).
         sample_weights: shape (n,), at least one above 0; None: all equal.
@@ -47,14 +47,14 @@ class HeadProblem:
     def __init__(
         self,
         features: NDArray[np.float32],
-        labels: NDArray[np.int64],
+        labels: NDArray[np.int64] | Array,
         *,
         weight: NDArray[np.float32],
         bias: NDArray[np.float32],
         sample_weights: Array | None = None,
     ) -> None:
         self._anchor = weight, bias
-        self._labels = labels
+        self._target = np.eye(len(bias))[labels] if labels.ndim == 1 else np.asarray(labels, np.float64)
         self._weights = np.ones(len(labels)) if sample_weights is None else np.asarray(sample_weights, np.float64)
         rows = features.astype(np.float64)
         shares = self._weights / self._weights.sum()
@@ -66,7 +66,7 @@ class HeadProblem:
 
     def fit(self, l2: float) -> HeadFit:
         """Fit the head to all rows; `l2`, above 0, is the strength of the pull towards the anchor."""
-        change, loss, norm = self._solve(np.ones(len(self._labels), bool), l2)
+        change, loss, norm = self._solve(np.ones(len(self._target), bool), l2)
         step = change.T @ self._basis.T  # shape (n_classes, n_features + 1)
         weight, bias = self._anchor
         return HeadFit(weight + step[:, :-1] / self._scale, bias + step[:, -1], loss, norm)
@@ -87,12 +87,12 @@ class HeadProblem:
 
     def _solve(self, rows: NDArray[np.bool_], l2: float) -> tuple[Array, float, float]:
         shares = self._weights[rows] / self._weights[rows].sum()
-        return _newton(self._reduced[rows], self._start[rows], self._labels[rows], shares, l2)
+        return _newton(self._reduced[rows], self._start[rows], self._target[rows], shares, l2)
 
 
 def fit_head(
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | Array,
     *,
     weight: NDArray[np.float32],
     bias: NDArray[np.float32],
@@ -103,7 +103,7 @@ def fit_head(
 
     Args:
         features: shape (n, n_features).
-        labels: shape (n,), class indices.
+        labels: shape (n,), class indices; or (n, n_classes), shares.
         weight: the anchor, shape (n_classes, n_features).
         bias: the anchor, shape (n_classes,).
         l2: above 0, the strength of the pull towards the anchor.
@@ -119,11 +119,8 @@ def log_softmax(logits: Array) -> Array:
     return log_p
 
 
-def _newton(
-    reduced: Array, start: Array, labels: NDArray[np.int64], weights: Array, l2: float
-) -> tuple[Array, float, float]:
+def _newton(reduced: Array, start: Array, target: Array, weights: Array, l2: float) -> tuple[Array, float, float]:
     """Minimise over V, shape (rank, n_classes), the loss of the logits `start + reduced @ V`."""
-    target = np.eye(start.shape[1])[labels]
 
     def evaluate(v: Array) -> tuple[float, Array]:
         log_p = log_softmax(start + reduced @ v)

@@ -1,8 +1,10 @@
-"""Whether a new version may replace the one in use.
+"""Whether a new version may replace the one in use: the one place that decides, for every method.
 
-It has to pass both:
-
-    held-out labels    macro-F1 no lower and log-loss no higher than before, and better than guessing (every method)
+    held-out labels    of the classes that were labelled
+    kept answers       of those that were not: what the version in use is sure of, on windows of the wearer that nobody
+                       labelled, and on the golden ones
+    both together      macro-F1 no lower and log-loss no higher than before, every kept class still known, and better
+                       than one answer for everything
     golden windows     `golden_agreement` with the base not below the plan's `keep` (methods that move layers)
 
 Held out are blocks of time, not single windows: windows overlap, and a neighbour in the training part would flatter.
@@ -12,6 +14,7 @@ The new version that is judged on a block was trained without it; the one that i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +25,7 @@ from sdk.finetune.head import Array, log_softmax
 from sdk.scores import require_finite, score
 
 GUESSING = 0.05  # a head that guessing would match with a higher probability is not accepted
+KEPT = 0.9  # of the kept answers of a class, that have to stay
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,42 @@ class TrainingReport:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a candidate is judged by; logits are those of the version in use, or of a fit that never saw the window."""
+
+    labels: NDArray[np.int64]  # shape (n,), what the wearer says
+    weights: Array  # shape (n,)
+    before: Array  # shape (n, n_classes), logits of the version in use
+    after: Array  # shape (n, n_classes), of the candidate, each window by a fit without its block
+    kept: NDArray[np.int64]  # shape (m,), answers that are to stay; m may be 0
+    kept_before: Array  # shape (m, n_classes)
+    kept_after: Array  # shape (m, n_classes)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence comes to."""
+
+    before: HeldOut
+    after: HeldOut
+    doubt: str  # what speaks against the candidate; empty: nothing
+    kept: float | None = None  # share of the kept answers that stay, averaged over classes; None: there were none
+    fixed: int = 0  # windows, labelled or kept, that the version in use has wrong and the candidate right
+    broken: int = 0  # and the other way round
+    notes: tuple[str, ...] = ()  # what would make the labels better
+
+
+@dataclass(frozen=True)
 class Adapted:
     """A new version that nobody uses yet."""
 
     tensors: dict[str, NDArray[np.float32]]
-    before: HeldOut
-    after: HeldOut
+    verdict: Verdict
     l2: float
-    doubt: str  # what speaks against it; empty: nothing
     training: TrainingReport | None = None  # None: there were no gradient steps
+    labels: tuple[str, ...] | None = None  # of the version; None: those of the version in use
+    replay: float = 0.0  # weight of a kept class against a labelled one
+    unlabelled: int = 0  # windows without labels that were used
 
 
 def judge(logits: Array, labels: NDArray[np.int64], weights: NDArray[np.float64]) -> HeldOut:
@@ -88,26 +119,91 @@ def blocks(labels: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
         Shape (n,), the fold of each window, from 0.
     """
     folds = np.zeros(len(labels), np.int64)
-    n_folds = max(2, min(n_folds, int(np.bincount(labels).max())))
+    n_folds = max(2, min(n_folds, int(np.bincount(labels).max(initial=0))))
     for offset, label in enumerate(np.unique(labels)):  # classes of one window must not all share a fold
         rows = np.flatnonzero(labels == label)
         folds[rows] = (np.arange(len(rows)) * n_folds // max(len(rows), n_folds) + offset) % n_folds
     return folds
 
 
-def doubt(before: HeldOut, after: HeldOut, n: int, n_classes: int) -> str:
-    """Why a new version is not to be trusted; empty if nothing speaks against it."""
+def kept_weights(labels: NDArray[np.int64], weights: Array, kept: NDArray[np.int64]) -> Array:
+    """Weights of kept windows, shape (m,): a class of them has what a labelled class has in the mean.
+
+    Args:
+        labels: shape (n,), of the labelled windows.
+        weights: shape (n,), theirs.
+        kept: shape (m,), classes of the kept windows.
+    """
+    share = float(weights.sum()) / max(len(np.unique(labels)), 1)
+    found: Array = share / np.bincount(kept)[kept] if len(kept) else np.zeros(0)
+    return found
+
+
+def weigh(evidence: Evidence, names: Sequence[str]) -> Verdict:
+    """Decide about a candidate.
+
+    Args:
+        evidence: what is known of it.
+        names: of the classes, in the order of the logits.
+
+    Raises:
+        InputError: logits that are no numbers.
+    """
+    labels = np.concatenate([evidence.labels, evidence.kept])
+    weights = kept_weights(evidence.labels, evidence.weights, evidence.kept)
+    weights = np.concatenate([evidence.weights, weights])
+    pairs = (evidence.before, evidence.kept_before), (evidence.after, evidence.kept_after)
+    before, after = (judge(np.concatenate(pair), labels, weights) for pair in pairs)
+    stay = _stay(evidence.kept, evidence.kept_after)
+    was, is_now = (np.concatenate(pair).argmax(axis=1) == labels for pair in pairs)
+    fixed, broken = int((is_now & ~was).sum()), int((was & ~is_now).sum())
+    reason = doubt(before, after, labels) or _lost(stay, names)
+    kept = float(np.mean(list(stay.values()))) if stay else None
+    return Verdict(before, after, reason, kept, fixed, broken, _missing(evidence, names))
+
+
+def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
+    """Why a new version is not to be trusted; empty if nothing speaks against it.
+
+    Args:
+        before: of the version in use.
+        after: of the new one.
+        labels: shape (n,), of the windows that both were scored on.
+    """
     if after.macro_f1 < before.macro_f1:
         return f"macro-F1 on held-out labels would fall from {before.macro_f1:.3f} to {after.macro_f1:.3f}"
     if after.log_loss > before.log_loss:
         return f"log-loss on held-out labels would rise from {before.log_loss:.3f} to {after.log_loss:.3f}"
-    chance = _chance(round(after.accuracy * n), n, n_classes)
+    n, most = len(labels), float(np.bincount(labels).max() / len(labels))
+    chance = _chance(round(after.accuracy * n), n, most)
     if chance > GUESSING:
         return (
-            f"{after.accuracy:.0%} of {n} held-out labels right is what guessing among {n_classes} gives too "
-            f"(probability {chance:.2f}); are the labels right, and enough?"
+            f"{after.accuracy:.0%} of {n} held-out windows right is what one answer for all of them gives too "
+            f"({most:.0%}; probability {chance:.2f}); are the labels right, and enough?"
         )
     return ""
+
+
+def _stay(kept: NDArray[np.int64], after: Array) -> dict[int, float]:
+    """Of the kept answers of each class, the share that stays."""
+    found = after.argmax(axis=1) if len(kept) else kept
+    return {int(label): float(np.mean(found[kept == label] == label)) for label in np.unique(kept)}
+
+
+def _lost(stay: dict[int, float], names: Sequence[str]) -> str:
+    lost = [f"{names[label]} ({share:.0%} would be left)" for label, share in stay.items() if share < KEPT]
+    return f"it would forget {', '.join(lost)}; mark that too" if lost else ""
+
+
+def _missing(evidence: Evidence, names: Sequence[str]) -> tuple[str, ...]:
+    """A sentence about activities that have no label, those first that the model sees most."""
+    given = np.unique(evidence.labels)
+    if len(given) == len(names):
+        return ()
+    seen = np.bincount(evidence.kept, minlength=len(names))
+    left = sorted(set(range(len(names))) - set(given.tolist()), key=lambda label: (-seen[label], label))
+    wanted = " and ".join(names[label] for label in left[:2])
+    return (f"labels of {len(given)} of {len(names)} activities: mark {wanted} too",)
 
 
 def golden_agreement(base: NDArray[Any], new: NDArray[Any]) -> float:
@@ -124,7 +220,6 @@ def golden_agreement(base: NDArray[Any], new: NDArray[Any]) -> float:
     return float(np.mean([np.mean(found[truth == label] == label) for label in np.unique(truth)]))
 
 
-def _chance(right: int, n: int, n_classes: int) -> float:
-    """Probability that guessing gets at least so many of n right: the tail of a binomial distribution."""
-    p = 1 / n_classes
+def _chance(right: int, n: int, p: float) -> float:
+    """Probability that an answer which is right with p is so for as many of n: the tail of a binomial distribution."""
     return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(right, n + 1))

@@ -7,7 +7,9 @@ A file of labels is one of three things:
     recording   a .csv or .npz recording that has a label for each sample
     store       the .db of a recorder (runtime.recorder), marked with python -m sdk.label
 
-A window belongs to a span when the whole of it lies inside.
+A window belongs to a span when the whole of it lies inside. Windows of the same recordings that no span touches come
+along without a label. A name that the model does not have is a new activity where the wearer said so (`--new`; in a
+store every such mark was made with it); else it is left out, and said, and hides none of the others.
 """
 
 from __future__ import annotations
@@ -15,20 +17,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Bundle, Manifest
-from runtime.errors import InputError
+from runtime.bundle import Manifest
+from runtime.errors import InputError, printable
 from runtime.recording import UNLABELLED, Recording
-from runtime.window import LabelledWindows, cut_windows
+from runtime.window import LabelledWindows, Window, cut_windows
 
+MOST_REST = 300  # windows without labels that come along
 _COLUMNS = ("start_s", "end_s", "label")
 _EDGE_S = 1e-6  # two instants closer than this are one
 
@@ -41,6 +44,12 @@ class LabelledSet:
     labels: NDArray[np.int64]  # shape (n,), index into the manifest's labels
     weights: NDArray[np.float64]  # shape (n,)
     features: NDArray[np.float32] | None = None  # shape (n, n_features), of the encoder in use; None: from the windows
+    names: tuple[str, ...] | None = (
+        None  # what `labels` counts: the model's and behind them new ones; None: the model's
+    )
+    spans_s: NDArray[np.float64] | None = None  # shape (n, 2), start and end of each window; None: nobody knows
+    rest: NDArray[np.float32] | None = None  # windows of the wearer without labels, (m, *window_shape), or features
+    notes: tuple[str, ...] = ()  # what was left out or guessed, as sentences
 
     @property
     def sha256(self) -> str:
@@ -49,6 +58,28 @@ class LabelledSet:
         for array in (self.windows, self.labels, self.weights, *(() if self.features is None else (self.features,))):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def renamed(data: LabelledSet, now: NDArray[np.int64], names: tuple[str, ...]) -> LabelledSet:
+    """The set with other classes, without the windows of those that are dropped.
+
+    Args:
+        data: labelled windows.
+        now: shape (n_classes,), what each of its classes is now; -1: dropped.
+        names: of the classes then.
+    """
+    labels = now[data.labels]
+    rows = labels >= 0
+    return LabelledSet(
+        data.windows[rows] if len(data.windows) else data.windows,
+        labels[rows],
+        data.weights[rows],
+        None if data.features is None else data.features[rows],
+        names,
+        None if data.spans_s is None else data.spans_s[rows],
+        data.rest,
+        data.notes,
+    )
 
 
 def set_apart(
@@ -76,76 +107,94 @@ class _Span:
     weight: float
 
 
-def read_labels(path: str | Path, manifest: Manifest, recording: str | Path | None = None) -> LabelledSet:
+class Names:
+    """The model's labels and behind them new ones, as they come.
+
+    Args:
+        labels: the model's.
+        new: names that may be added; None: any.
+    """
+
+    def __init__(self, labels: Sequence[str], new: Sequence[str] | None = ()) -> None:
+        self.known, self.new = tuple(labels), new
+        self.all = list(labels)
+        self._taken: Counter[str] = Counter()
+        self._left: Counter[str] = Counter()
+
+    def index(self, name: str) -> int | None:
+        """The class of a name; None: it is left out."""
+        if name not in self.all:
+            alike = [known for known in self.known if known.casefold() == name.casefold()]
+            if alike:
+                self._taken[f"{printable(name)!r} is taken for {alike[0]}"] += 1
+                return self.all.index(alike[0])
+            if self.new is not None and name not in self.new:
+                self._left[name] += 1
+                return None
+            self.all.append(name)
+        return self.all.index(name)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed and what was left out."""
+        left = [
+            f"{n} mark{'s' if n > 1 else ''} of {printable(name)!r} left out, which the model does not know; "
+            f"--new adds it as an activity"
+            for name, n in self._left.items()
+        ]
+        return (*self._taken, *left)
+
+
+def read_labels(
+    path: str | Path, manifest: Manifest, recording: str | Path | None = None, new: Sequence[str] = ()
+) -> LabelledSet:
     """Read a file of labels and cut the recordings that it speaks of.
 
     Args:
         path: spans or a recording, see above.
         manifest: signal, window and labels of the model.
         recording: what the spans refer to, where the file has no column `recording`.
+        new: names of activities that the model does not have and is to learn.
 
     Raises:
-        InputError: a file that cannot be read, an unknown label, a span outside its recording, no window at all.
+        InputError: a file that cannot be read, a span outside its recording, no window at all.
     """
-    path = Path(path)
-    windows: list[NDArray[np.float32]] = []
-    labels: list[int] = []
-    weights: list[float] = []
-    for source, spans in _sources(path, manifest, recording):
+    path, names = Path(path), Names(manifest.labels, new)
+    found: list[tuple[Window, int, float]] = []
+    rest: list[NDArray[np.float32]] = []
+    for source, spans in _sources(path, manifest, recording, names):
         for cut in cut_windows(source, manifest.signal, manifest.window, manifest.clock):
-            for span in spans:
-                if span.start_s - _EDGE_S <= cut.start_s and cut.end_s <= span.end_s + _EDGE_S:
-                    windows.append(cut.samples)
-                    labels.append(span.label)
-                    weights.append(span.weight)
-                    break
-    if not windows:
-        raise InputError(
-            path,
-            expected=f"spans of at least {manifest.window_s:g} s, the length of a window",
-            got="no window that lies inside one",
-            fix="Label longer stretches.",
-        )
-    return LabelledSet(np.stack(windows), np.array(labels), np.array(weights))
-
-
-def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
-    """The marked windows of a recorder's store, in the order of time; its features where it keeps no windows.
-
-    Raises:
-        InputError: no store, or one of another signal or window; an unknown label; nothing that was marked; features
-            of another encoder than the one in use.
-    """
-    from runtime.recorder import Store  # sqlite3, for those who have a store
-    from runtime.recorder.schema import encoder_id
-
-    manifest = bundle.manifest
-    with Store(path) as store:
-        store.check_fits(manifest)
-        spans = store.spans()
-        keeps_features = store.keeps() == ("features",)
-        encoder = encoder_id(bundle)
-        found, labels = [], []
-        for span in spans:
-            label = _index(f"{path}: the mark at {datetime.fromtimestamp(span.start_s)}", span.label, manifest)
-            ends = span.start_s, span.end_s
-            for entry in store.features(*ends, encoder) if keeps_features else store.windows(*ends):
-                found.append(entry.data)
-                labels.append(label)
+            inside = [s for s in spans if s.start_s - _EDGE_S <= cut.start_s and cut.end_s <= s.end_s + _EDGE_S]
+            if inside:
+                found.append((cut, inside[0].label, inside[0].weight))
+            elif all(cut.end_s <= s.start_s or s.end_s <= cut.start_s for s in spans):
+                rest.append(cut.samples)
     if not found:
-        kept = "features of the encoder in use" if keeps_features else "samples"
         raise InputError(
             path,
-            expected=f"marks with windows wholly inside, and their {kept}",
-            got=f"{len(spans)} spans without" if spans else "no mark",
-            fix='Mark what was recorded: python -m sdk.label STORE mark "12:00-12:30" LABEL',
+            expected=f"spans of at least {manifest.window_s:g} s, the length of a window, of {', '.join(names.all)}",
+            got="; ".join(("no window that lies inside one", *names.notes())),
+            fix="Label longer stretches, with the model's names.",
         )
-    data, n = np.stack(found), len(found)
-    windows = np.zeros((0, *manifest.window_shape), np.float32) if keeps_features else data
-    return LabelledSet(windows, np.array(labels), np.ones(n), data if keeps_features else None)
+    return LabelledSet(
+        np.stack([cut.samples for cut, _, _ in found]),
+        np.array([label for _, label, _ in found]),
+        np.array([weight for _, _, weight in found]),
+        names=tuple(names.all),
+        spans_s=np.array([(cut.start_s, cut.end_s) for cut, _, _ in found]),
+        rest=spread_over(rest),
+        notes=names.notes(),
+    )
 
 
-def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> list[tuple[Recording, list[_Span]]]:
+def spread_over(windows: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """At most `MOST_REST` of them, evenly; None: there are none."""
+    rows = np.linspace(0, len(windows) - 1, min(MOST_REST, len(windows))).round().astype(int)
+    return np.stack([windows[row] for row in rows]) if windows else None
+
+
+def _sources(
+    path: Path, manifest: Manifest, recording: str | Path | None, names: Names
+) -> list[tuple[Recording, list[_Span]]]:
     rows = _span_rows(path)
     if rows is None:
         whole = Recording.load(path, manifest.signal.rate_hz).fit(manifest.signal)
@@ -153,19 +202,20 @@ def _sources(path: Path, manifest: Manifest, recording: str | Path | None) -> li
             raise InputError(
                 path, expected=f"the columns {', '.join(_COLUMNS)}", got="a recording", fix="Leave out --recording."
             )
-        return [(whole, _spans_of_samples(whole, manifest))]
-    names: dict[Path, list[tuple[str, dict[str, str]]]] = {}
+        return [(whole, _spans_of_samples(whole, names))]
+    files: dict[Path, list[tuple[str, dict[str, str]]]] = {}
     for where, row in rows:
         if not row.get("recording") and recording is None:
             raise InputError(
                 where, expected="a column recording", got="none", fix="Add it, or name the file with --recording."
             )
         name = path.parent / row["recording"] if row.get("recording") else Path(str(recording))
-        names.setdefault(name, []).append((where, row))
+        files.setdefault(name, []).append((where, row))
     sources = []
-    for name, own in names.items():
+    for name, own in files.items():
         source = Recording.load(name, manifest.signal.rate_hz).fit(manifest.signal)
-        sources.append((source, [_span(where, row, source, manifest) for where, row in own]))
+        spans = [_span(where, row, source, names) for where, row in own]
+        sources.append((source, [span for span in spans if span is not None]))
     return sources
 
 
@@ -191,7 +241,7 @@ def _span_rows(path: Path) -> list[tuple[str, dict[str, str]]] | None:
         raise InputError(path, expected="a .csv file that can be read", got=error, fix="Check the path.") from None
 
 
-def _span(where: str, row: dict[str, str], source: Recording, manifest: Manifest) -> _Span:
+def _span(where: str, row: dict[str, str], source: Recording, names: Names) -> _Span | None:
     try:
         start_s, end_s, weight = (float(row.get(key) or default) for key, default in _NUMBERS)
     except ValueError as error:
@@ -207,13 +257,14 @@ def _span(where: str, row: dict[str, str], source: Recording, manifest: Manifest
         )
     if not (math.isfinite(weight) and weight > 0):
         raise InputError(where, expected="a weight above 0", got=weight, fix="Drop the line, or weigh it.")
-    return _Span(start_s, end_s, _index(where, row["label"].strip(), manifest), weight)
+    label = names.index(row["label"].strip())
+    return None if label is None else _Span(start_s, end_s, label, weight)
 
 
 _NUMBERS = (("start_s", "nan"), ("end_s", "nan"), ("weight", "1"))
 
 
-def _spans_of_samples(recording: Recording, manifest: Manifest) -> list[_Span]:
+def _spans_of_samples(recording: Recording, names: Names) -> list[_Span]:
     """Runs of samples with one label, as spans."""
     if recording.labels is None:
         raise InputError(
@@ -226,19 +277,12 @@ def _spans_of_samples(recording: Recording, manifest: Manifest) -> list[_Span]:
     spans = []
     for begin, end in pairwise(edges):
         if begin < end and recording.labels[begin] != UNLABELLED:
-            label = _index(recording.name, recording.label_names[int(recording.labels[begin])], manifest)
-            spans.append(_Span(_time(recording, begin), _time(recording, end - 1) + 1 / recording.rate_hz, label, 1.0))
+            label = names.index(str(recording.label_names[int(recording.labels[begin])]))
+            ends = _time(recording, begin), _time(recording, end - 1) + 1 / recording.rate_hz
+            if label is not None:
+                spans.append(_Span(*ends, label, 1.0))
     return spans
 
 
 def _time(recording: Recording, row: int) -> float:
     return row / recording.rate_hz if recording.t is None else float(recording.t[row])
-
-
-def _index(where: str, name: str, manifest: Manifest) -> int:
-    labels: Sequence[str] = manifest.labels
-    if name not in labels:
-        raise InputError(
-            where, expected=f"a label of the model: {', '.join(labels)}", got=repr(name), fix="Use the model's names."
-        )
-    return labels.index(name)

@@ -26,7 +26,7 @@ from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.graph import GradientSession, choose_spec, fitting_batch, predicted_bytes
-from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, golden_agreement, judge
+from sdk.finetune.judge import Adapted, Evidence, HeldOut, TrainingReport, blocks, golden_agreement, judge, weigh
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
@@ -87,7 +87,7 @@ class LayerRun:
             parts.append(prefix(windows[begin : begin + PREFIX_BATCH]))
             progress(min(begin + PREFIX_BATCH, n_windows), n_windows, "frozen layers")
         activations = np.concatenate(parts)
-        self._own, self._golden, self._golden_logits = activations[:n_own], activations[n_own:], golden.logits
+        self._own, self._golden, self.shipped_logits = activations[:n_own], activations[n_own:], golden.logits
         self._source = (
             augmented(windows, plan.augment, bundle.manifest.signal, prefix) if plan.augment else cached(activations)
         )
@@ -102,9 +102,9 @@ class LayerRun:
         """Logits of own windows, shape (len(rows), n_classes)."""
         return self._logits(theta, self._own[rows])
 
-    def golden_agreement(self, theta: Flat) -> float:
-        """How far a theta, shape (layout.size,), agrees with the base on the golden windows, from 0 to 1."""
-        return golden_agreement(self._golden_logits, self._logits(theta, self._golden))
+    def golden_logits(self, theta: Flat) -> NDArray[np.float64]:
+        """Logits of the golden windows, shape (k, n_classes), by a theta of shape (layout.size,)."""
+        return self._logits(theta, self._golden)
 
     def _logits(self, theta: Flat, activations: NDArray[np.float32]) -> NDArray[np.float64]:
         size = self.plan.batch
@@ -124,7 +124,8 @@ def layers_candidate(
         told = _Told(progress, plan, judged.trainings, judged.trainings + 1, judged.after.macro_f1)
         rows = np.arange(len(run.labels))
         trained = run.train(rows, epochs=judged.epochs, over=ledger.share(1), report=told)
-        agreement = run.golden_agreement(trained.theta)
+        golden = run.golden_logits(trained.theta)
+        agreement = golden_agreement(run.shipped_logits, golden)
     training = TrainingReport(
         layers=run.layout.moving_layers,
         parameters=sum(part.stop - part.start for part in run.layout.moving()),
@@ -137,22 +138,28 @@ def layers_candidate(
         golden_agreement=agreement,
         stopped_by=trained.stopped_by or judged.stopped_by,
     )
-    reason = doubt(judged.before, judged.after, judged.n, len(bundle.manifest.labels))
-    if not reason and agreement < plan.keep:
+    evidence = dataclasses.replace(
+        judged.evidence,
+        kept=run.shipped_logits.argmax(axis=1),
+        kept_before=run.golden_logits(run.start),
+        kept_after=golden,
+    )
+    verdict = weigh(evidence, bundle.manifest.labels)
+    if not verdict.doubt and agreement < plan.keep:
         reason = (
             f"on the golden windows {agreement:.0%} would keep the class that the base gives them, "
             f"{plan.keep:.0%} must; label all classes, move fewer layers, or replay"
         )
-    return Adapted(run.layout.moved(trained.theta), judged.before, judged.after, plan.pull, reason, training)
+        verdict = dataclasses.replace(verdict, doubt=reason)
+    return Adapted(run.layout.moved(trained.theta), verdict, plan.pull, training)
 
 
 @dataclass(frozen=True)
 class _Judged:
     """What the trainings on held-out blocks came to."""
 
-    before: HeldOut
+    evidence: Evidence  # without kept answers
     after: HeldOut
-    n: int  # windows that were held out
     trainings: int
     epochs: float | None  # after which the training on everything is to end too; None: all of the plan's
     stopped_by: str  # the limit that says so
@@ -166,7 +173,8 @@ def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger,
     held_back = held_back[:1] if plan.judge == "one" else held_back
     logits = run.logits(run.start, np.arange(len(folds)))
     judged = np.flatnonzero(np.isin(folds, held_back))
-    before = judge(logits[judged], data.labels[judged], data.weights[judged])
+    start = logits[judged]
+    before = judge(start, data.labels[judged], data.weights[judged])
     epochs, stopped_by, macro_f1 = None, "", before.macro_f1
     for i, fold in enumerate(held_back):
         trained = run.train(
@@ -183,7 +191,9 @@ def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger,
         done = np.flatnonzero(np.isin(folds, held_back[: i + 1]))
         macro_f1 = judge(logits[done], data.labels[done], data.weights[done]).macro_f1
     after = judge(logits[judged], data.labels[judged], data.weights[judged])
-    return _Judged(before, after, len(judged), len(held_back), epochs, stopped_by)
+    none, no_logits = np.zeros(0, np.int64), np.zeros((0, logits.shape[1]))
+    own = data.labels[judged], data.weights[judged], start, logits[judged]
+    return _Judged(Evidence(*own, none, no_logits, no_logits), after, len(held_back), epochs, stopped_by)
 
 
 class _Told:

@@ -21,7 +21,8 @@ METHODS: tuple[str, ...] = get_args(FinetuneMethod)
 # Lambda of MESEN's eq. 10 where none is given. Five people of MotionSense, unseen by the encoder, gained most from a
 # strong pull to the pretrained weights with one label per class, and as much as with any other with five.
 L2 = {"pretrained": 1.0, "zero": 1e-3}
-HEAD_FIELDS = ("method", "anchor", "l2", "folds")
+HEAD_FIELDS = ("method", "anchor", "l2", "folds", "sure", "merge", "drop", "null")
+ONLY_HEAD = ("merge", "drop", "null")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Budget:
 class FinetunePlan:
     """What is trained and how.
 
-    The first four fields belong to every method, the others to those that take gradient steps: layers, full, iterative.
+    The first eight fields belong to every method (the last three of them to head), the others to those that take
+    gradient steps: layers, full, iterative.
 
     Raises:
         InputError: names the first field that is outside its range.
@@ -47,6 +49,10 @@ class FinetunePlan:
     anchor: Literal["pretrained", "zero"] = "pretrained"  # what tensors are pulled to; zero is MESEN's eq. 9
     l2: float | None = None  # strength of that pull; None: chosen on held-out blocks (head), `L2` (the others)
     folds: int = 5  # held-out blocks per class; fewer where a class has fewer windows
+    sure: bool = False  # the labels are right where they contradict what the model is sure of
+    merge: tuple[tuple[str, str], ...] = ()  # of head: activities of the model, each with the name that it gets
+    drop: tuple[str, ...] = ()  # of head: activities of the model that the new version does not have
+    null: str = ""  # of head: name of one more, for windows without labels of which the model is not sure; empty: none
 
     from_layer: int | None = None  # first that moves; None: the last of the encoder (layers), 0 (full, iterative)
     gamma: float | tuple[float, ...] = 1.0  # of eq. 9, for each layer of the encoder or one for all; inf: frozen
@@ -74,6 +80,7 @@ class FinetunePlan:
             ("anchor", "pretrained or zero", self.anchor in ("pretrained", "zero")),
             ("l2", f"a finite number {'above' if self.method == 'head' else 'of at least'} 0", self._l2_is_good()),
             ("folds", "at least 2", self.folds >= 2),
+            *((name, "nothing, unless the method is head", not getattr(self, name)) for name in self._foreign()),
             ("gamma", "numbers of at least 0", all(value >= 0 for value in self._gammas())),
             ("gamma_ratio", "a finite number above 0", 0 < self.gamma_ratio < math.inf),
             ("optimiser", "adamw or sgd", self.optimiser in ("adamw", "sgd")),
@@ -96,6 +103,9 @@ class FinetunePlan:
 
     def _l2_is_good(self) -> bool:
         return self.l2 is None or 0 < self.l2 < math.inf or (self.l2 == 0 and self.method != "head")
+
+    def _foreign(self) -> tuple[str, ...]:
+        return () if self.method == "head" else ONLY_HEAD
 
     def _gammas(self) -> tuple[float, ...]:
         return self.gamma if isinstance(self.gamma, tuple) else (self.gamma,)

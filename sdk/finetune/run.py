@@ -1,6 +1,7 @@
 """One fine-tuning run: train, compare with what is in use on held-out labels, and a new version only if it is no worse.
 
-    head       windows -> features (frozen encoder) -> l2 by held-out blocks -> fit on everything
+    look       labels that contradict what the model is sure of: nothing is trained, they are listed
+    head       windows -> features (frozen encoder) -> l2 and replay by held-out blocks -> fit on everything
     layers ... windows -> activations at the cut -> trained without each block -> trained on everything
                       -> accepted: commit a personal version; not accepted: keep what is in use and say why
 
@@ -10,6 +11,9 @@ From beginning to end the run holds the bundle for itself: a second one is refus
 from __future__ import annotations
 
 import dataclasses
+import getpass
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,23 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
-from runtime.engine import open_engine
 from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
-from sdk.finetune.head import Array, HeadProblem
-from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, blocks, doubt, judge
-from sdk.finetune.labels import LabelledSet
+from sdk.finetune.candidate import head_candidate, head_of, look, with_null
+from sdk.finetune.contradictions import contradictions, worth_asking
+from sdk.finetune.head import Array
+from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
+from sdk.finetune.kept import Classes
+from sdk.finetune.labels import LabelledSet, renamed
 from sdk.finetune.layers import layers_candidate
 from sdk.finetune.plan import FinetunePlan
 from sdk.meters import Measurement, Meter
-from sdk.scores import require_finite
-
-L2_GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class FinetuneReport:
     plan: FinetunePlan
     training: TrainingReport | None = None  # None: there were no gradient steps
     exceeded: str = ""  # budgets that were not kept, since every training makes one step at least; empty: all were
+    kept: float | None = None  # share of the answers that were to stay and do; None: every activity was labelled
+    replay: float = 0.0  # weight of an activity that is kept, against one that is labelled
+    unlabelled: int = 0  # windows without labels that were used
+    notes: tuple[str, ...] = ()  # what was left out, and what would make the labels better
+    contradictions: tuple[str, ...] = ()  # labels that the model is sure are others; with them nothing was trained
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,10 +73,12 @@ class FinetuneReport:
             "cost": self.cost.to_dict(),
             "phases": {name: phase.to_dict() for name, phase in self.phases.items()},
             "training": self.training.to_dict() if self.training else None,
+            "notes": list(self.notes),
+            "contradictions": list(self.contradictions),
         }
 
 
-_NESTED = ("before", "after", "plan", "cost", "phases", "training")
+_NESTED = ("before", "after", "plan", "cost", "phases", "training", "notes", "contradictions")
 
 
 def finetune(
@@ -99,46 +108,112 @@ def finetune(
         TrustError: the bundle was opened with trust in its base only.
     """
     plan = plan or FinetunePlan()
-    _check(bundle, data, plan.method)
+    classes = _classes(bundle, data, plan)
+    _check(bundle, data, plan.method, len(classes.names))
+    if plan.merge or plan.drop:
+        data = renamed(data, classes.now(data.names or bundle.manifest.labels), classes.names)
     bundle.check_writable()  # not after an hour of training
     with alone(bundle.path):
         import_module("onnxruntime")  # before the first reading: a library is no cost of the run
         ledger = Ledger(plan.budget, meter)
-        make = _head_candidate if plan.method == "head" else layers_candidate
-        found = make(bundle, data, plan, ledger, progress)
-        reason = found.doubt
+        found, told = _candidate(bundle, data, classes, plan, ledger, progress)
+        verdict = found.verdict
         report = FinetuneReport(
-            accepted=not reason,
-            reason=f"not accepted, nothing was changed: {reason}"
-            if reason
+            accepted=not verdict.doubt,
+            reason=f"not accepted, nothing was changed: {verdict.doubt}"
+            if verdict.doubt
             else "accepted: no worse on held-out labels",
             version=bundle.version,
-            before=found.before,
-            after=found.after,
+            before=verdict.before,
+            after=verdict.after,
             l2=found.l2,
-            windows_per_label=_count(bundle, data),
+            windows_per_label=_count(classes.names, data),
             data_sha256=data.sha256,
             cost=ledger.total(),
             phases=dict(ledger.phases),
             plan=plan,
             training=found.training,
             exceeded=ledger.exceeded(),
+            kept=verdict.kept,
+            replay=found.replay,
+            unlabelled=found.unlabelled,
+            notes=(*data.notes, *verdict.notes),
+            contradictions=told,
         )
-        if reason:
+        if verdict.doubt:
             return bundle, report
-        record = {**report.to_dict(), "parent": bundle.version}
+        record = {**report.to_dict(), "parent": bundle.version, "made_s": time.time(), "by": _user()}
         del record["version"]
         with ledger.phase("commit"):
-            adapted = bundle.commit({**bundle.personal_tensors, **found.tensors}, record)
+            adapted = bundle.commit({**bundle.personal_tensors, **found.tensors}, record, found.labels or classes.names)
     return adapted, dataclasses.replace(
         report, version=adapted.version, cost=ledger.total(), phases=dict(ledger.phases)
     )
 
 
-def _check(bundle: Bundle, data: LabelledSet, method: str) -> None:
+def _classes(bundle: Bundle, data: LabelledSet, plan: FinetunePlan) -> Classes:
+    """The classes of the new version.
+
+    Raises:
+        InputError: another order; activities to merge or to drop that there are not; less than two left.
+    """
+    labels = bundle.manifest.labels
+    strange = sorted({*(old for old, _ in plan.merge), *plan.drop} - set(labels))
+    names = data.names or labels
+    new = (*names[len(labels) :], *([plan.null] if plan.null else []))
+    classes = Classes.of_version(labels, new, plan.merge, plan.drop) if not strange and _begins(names, labels) else None
+    if classes is None or len(classes.names) < 2:
+        raise InputError(
+            "merge, drop",
+            expected=f"activities of the model, of which two are left: {', '.join(labels)}",
+            got=", ".join(strange) or "less than two",
+            fix="Use the model's names.",
+        )
+    return classes
+
+
+def _begins(names: Sequence[str], labels: Sequence[str]) -> bool:
+    return tuple(names[: len(labels)]) == tuple(labels)
+
+
+def _candidate(
+    bundle: Bundle, data: LabelledSet, classes: Classes, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
+) -> tuple[Adapted, tuple[str, ...]]:
+    """A new version that nobody uses yet, or what speaks against training one."""
+    seen = look(bundle, data, ledger, progress)
+    logits = classes.logits(seen.logits)
+    told = contradictions(logits, data.labels, classes.names, data.spans_s, classes.of)
+    if worth_asking(told, len(data.labels)) and not plan.sure:
+        return _unasked(logits, data, plan), tuple(map(str, told))
+    if plan.method != "head":
+        return layers_candidate(bundle, data, plan, ledger, progress), ()
+    if plan.null:
+        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null, head_of(bundle))
+    return head_candidate(bundle, data, seen, classes, plan, ledger, progress), ()
+
+
+def _unasked(logits: Array, data: LabelledSet, plan: FinetunePlan) -> Adapted:
+    """Nothing was trained: the wearer is asked first."""
+    before = judge(logits, data.labels, data.weights)
+    reason = "some labels contradict what the model is sure of; take them away, or say that you are sure (--sure)"
+    return Adapted({}, Verdict(before, before, reason), plan.l2 or 0.0)
+
+
+def _user() -> str:
+    """Who runs this, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def _check(bundle: Bundle, data: LabelledSet, method: str, n_classes: int) -> None:
     if len(data.labels) < 2:
         raise InputError("labels", expected="at least 2 labelled windows", got=len(data.labels), fix="Label more.")
-    last = len(bundle.manifest.labels) - 1
+    last = len(data.names or bundle.manifest.labels) - 1
+    if method != "head" and n_classes != len(bundle.manifest.labels):
+        fix = "Use method head; or leave them out."
+        raise InputError("labels", expected="activities that the model knows", got="new ones", fix=fix)
     if data.labels.min() < 0 or data.labels.max() > last:
         raise InputError(
             "labels",
@@ -172,62 +247,6 @@ def alone(path: Path) -> AbstractContextManager[None]:
     return held(path, BundleError(path, expected="one fine-tuning at a time", got="a second one", fix=fix))
 
 
-def _head_candidate(
-    bundle: Bundle, data: LabelledSet, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
-) -> Adapted:
-    """Fit the head to cached features; the strength of the pull is chosen on held-out blocks."""
-    with ledger.phase("prefix"):
-        features = _features(bundle, data.windows, progress) if data.features is None else data.features
-    with ledger.phase("judging"):
-        weight, bias = _anchor(bundle, plan)
-        problem = HeadProblem(features, data.labels, weight=weight, bias=bias, sample_weights=data.weights)
-        folds = blocks(data.labels, plan.folds)
-        grid = L2_GRID if plan.l2 is None else (plan.l2,)
-        judged = []
-        for i, l2 in enumerate(grid):
-            judged.append(judge(problem.held_out_logits(l2, folds), data.labels, data.weights))
-            progress(i + 1, len(grid) + 1, f"held-out blocks, l2 {l2:g}")
-        after, l2 = min(zip(judged, grid, strict=True), key=lambda entry: (entry[0].log_loss, -entry[1]))
-        before = judge(_logits(features, *_head(bundle)), data.labels, data.weights)
-    with ledger.phase("training"):
-        head = problem.fit(l2)
-        progress(len(grid) + 1, len(grid) + 1, "head fitted to all labels")
-    names = bundle.manifest.head
-    return Adapted(
-        {names.weight: head.weight.astype(np.float32), names.bias: head.bias.astype(np.float32)},
-        before,
-        after,
-        l2,
-        doubt(before, after, len(data.labels), len(bundle.manifest.labels)),
-    )
-
-
-def _features(
-    bundle: Bundle, windows: NDArray[np.float32], progress: ShowProgress, batch: int = 16
-) -> NDArray[np.float32]:
-    engine = open_engine(bundle)
-    parts = []
-    for begin in range(0, len(windows), batch):
-        parts.append(engine.run(windows[begin : begin + batch], "features"))
-        progress(min(begin + batch, len(windows)), len(windows), "features")
-    engine.close()
-    return require_finite(np.concatenate(parts))
-
-
-def _head(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return bundle.tensor(bundle.manifest.head.weight), bundle.tensor(bundle.manifest.head.bias)
-
-
-def _anchor(bundle: Bundle, plan: FinetunePlan) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    weight, bias = _head(bundle)
-    return (weight, bias) if plan.anchor == "pretrained" else (np.zeros_like(weight), np.zeros_like(bias))
-
-
-def _logits(features: NDArray[np.float32], weight: NDArray[Any], bias: NDArray[Any]) -> Array:
-    logits: Array = features.astype(np.float64) @ weight.T.astype(np.float64) + bias
-    return logits
-
-
-def _count(bundle: Bundle, data: LabelledSet) -> dict[str, int]:
-    counts = np.bincount(data.labels, minlength=len(bundle.manifest.labels))
-    return {name: int(n) for name, n in zip(bundle.manifest.labels, counts, strict=True)}
+def _count(names: Sequence[str], data: LabelledSet) -> dict[str, int]:
+    counts = np.bincount(data.labels, minlength=len(names))
+    return {name: int(n) for name, n in zip(names, counts, strict=True)}
