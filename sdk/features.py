@@ -7,10 +7,10 @@ Per sensor, which is up to three columns side by side, and for each column and t
     log energy in bands of an octave each, of the window without its mean, under a Hann window
     autocorrelation at six lags
 
-and the correlations of all pairs. Three columns give 98 features, in 2.56 s of 50 Hz as of anything else: bands and lags
-are shares of the window. Logs have a floor (FLOOR, in the units of normalised windows), far below the sway of a body that
-stands still: a gyroscope at rest is told from one that lies on a table. Nothing is learned. `sdk.encoders.hand` is the
-same as a torch module, for export.
+and the correlations of all pairs. Three columns give 98 features in windows of 128 rows: bands and lags are shares of
+the window. Logs have a floor (FLOOR, in the units of normalised windows), far below the sway of a body that stands
+still: a gyroscope that somebody wears is told from one on a table. Nothing is learned. `sdk.encoders.hand` is the same
+as a torch module, for export.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Hand-made features as an encoder: nothing is learned but the spread of each feature, and that only where one trains.
+"""Hand-made features as an encoder: nothing is learned but the spread of each, and that only where one trains.
 
-    windows -> the recipe of sdk.features, in operators that every engine has -> normalised over what was seen -> features
+    windows -> the recipe of sdk.features, in operators that every engine has -> normalised -> features
 
 As a graph it is exported, streamed and adapted like any network, and a head is all that there is to train. `hand+fcn`
 sets it beside MaskCAE's FCN.
@@ -98,7 +98,7 @@ class Beside(nn.Module):
 
     Args:
         hand: with nothing to train.
-        net: from windows (n, length_samples, n_channels) to features (n, n_features); its layers count as they do alone.
+        net: from windows (n, length_samples, n_channels) to features (n, n_features).
     """
 
     def __init__(self, hand: Hand, net: nn.Module) -> None:

@@ -15,7 +15,9 @@ from runtime.command import DONE, REFUSED, Progress, add_trust, open_bundle, run
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    pass
+    from runtime.bundle import Bundle
+    from sdk.finetune.labels import LabelledSet
+    from sdk.finetune.pool import Days
 
 HELP = "Adapt a bundle on this device to its wearer's own labels, without torch."
 EXAMPLES = """\
@@ -70,6 +72,13 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     what.add_argument("--rollback", metavar="VERSION", help="use another version: base, 0001, ...")
     what.add_argument("--prune", action="store_true", help="delete old versions; --keep N: all but the latest N (5)")
     p.add_argument("--recording", metavar="FILE", type=Path, help="what the spans of --labels refer to (.csv or .npz)")
+    p.add_argument(
+        "--unlabelled", metavar="STORE", type=Path, help="windows over which labels are spread (default: the store's)"
+    )
+    p.add_argument("--labels-only", action="store_true", help="leave windows without labels alone")
+    p.add_argument(
+        "--space", choices=("hand", "encoder", "both"), help="features by which windows are near (default hand)"
+    )
     p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
     p.add_argument(
         "--l2",
@@ -226,9 +235,30 @@ def _finetune(arguments: argparse.Namespace) -> int:
         data = read_store(arguments.labels, bundle)
     else:
         data = read_labels(arguments.labels, bundle.manifest, arguments.recording, arguments.new or ())
-    _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
+    days = _days(arguments, bundle, data)
+    _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show, days=days)
     say(json.dumps(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
+
+
+def _days(arguments: argparse.Namespace, bundle: Bundle, data: LabelledSet) -> Days | None:
+    """Windows without labels: of the store that was named, or of the one with the labels.
+
+    Raises:
+        InputError: another method than head; a store that does not fit.
+    """
+    from runtime.recorder.schema import SUFFIXES
+    from sdk.finetune.pool import read_days
+
+    named = arguments.unlabelled
+    store = named or (arguments.labels if arguments.labels.suffix.lower() in SUFFIXES else None)
+    head = arguments.method in (None, "head") and data.features is None
+    if named is not None and (arguments.labels_only or not head):
+        got = "--labels-only, another method, or labels with features alone"
+        raise InputError("--unlabelled", expected="method head, labels with windows", got=got, fix="Leave it out.")
+    if store is None or arguments.labels_only or not head:
+        return None
+    return read_days(store, bundle.manifest)
 
 
 def plan_of(arguments: argparse.Namespace) -> Any:

@@ -3,8 +3,8 @@
     places -> the calm half: windows whose neighbours in time lie close, not those in which something begins or ends
            -> k-means, so many clusters as questions, the calm windows weighted by doubt -> the middle of each
 
-Half of the questions are asked at once. The others come in two rounds after the answers were spread: doubt is then where
-labels meet, and where an answer disagrees with what its neighbours were told.
+Half of the questions are asked at once. The others come in two rounds after the answers were spread: doubt is then
+where labels meet, and where an answer disagrees with what its neighbours were told.
 """
 
 from __future__ import annotations

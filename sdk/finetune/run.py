@@ -29,12 +29,14 @@ from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.candidate import head_candidate, head_of, look, with_null
 from sdk.finetune.contradictions import contradictions, worth_asking
+from sdk.finetune.days import days_candidate
 from sdk.finetune.head import Array
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
 from sdk.finetune.kept import Classes
 from sdk.finetune.labels import LabelledSet, renamed
 from sdk.finetune.layers import layers_candidate
 from sdk.finetune.plan import FinetunePlan
+from sdk.finetune.pool import Days
 from sdk.meters import Measurement, Meter
 
 
@@ -88,6 +90,7 @@ def finetune(
     *,
     meter: Meter | None = None,
     progress: ShowProgress = silent,
+    days: Days | None = None,
 ) -> tuple[Bundle, FinetuneReport]:
     """Adapt a bundle to labelled windows of its wearer.
 
@@ -97,6 +100,7 @@ def finetune(
         plan: None is the default plan.
         meter: of energy; None measures time and memory only.
         progress: called with steps done, all steps and what is being done.
+        days: windows of the wearer without labels, over which labels are spread (method head, labels with windows).
 
     Returns:
         The bundle in the version now in use, and the report, which is also stored with the version.
@@ -116,7 +120,7 @@ def finetune(
     with alone(bundle.path):
         import_module("onnxruntime")  # before the first reading: a library is no cost of the run
         ledger = Ledger(plan.budget, meter)
-        found, told = _candidate(bundle, data, classes, plan, ledger, progress)
+        found, told = _candidate(bundle, data, days, classes, plan, ledger, progress)
         verdict = found.verdict
         report = FinetuneReport(
             accepted=not verdict.doubt,
@@ -177,7 +181,13 @@ def _begins(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _candidate(
-    bundle: Bundle, data: LabelledSet, classes: Classes, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
+    bundle: Bundle,
+    data: LabelledSet,
+    days: Days | None,
+    classes: Classes,
+    plan: FinetunePlan,
+    ledger: Ledger,
+    progress: ShowProgress,
 ) -> tuple[Adapted, tuple[str, ...]]:
     """A new version that nobody uses yet, or what speaks against training one."""
     seen = look(bundle, data, ledger, progress)
@@ -189,7 +199,11 @@ def _candidate(
         return layers_candidate(bundle, data, plan, ledger, progress), ()
     if plan.null:
         data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null, head_of(bundle))
-    return head_candidate(bundle, data, seen, classes, plan, ledger, progress), ()
+    found = head_candidate(bundle, data, seen, classes, plan, ledger, progress)
+    if days is not None and len(days.windows) and data.features is None:
+        other = days_candidate(bundle, data, seen, classes, days, plan, ledger, progress)
+        found = min(found, other, key=lambda one: (bool(one.verdict.doubt), one.verdict.after.log_loss))
+    return found, ()
 
 
 def _unasked(logits: Array, data: LabelledSet, plan: FinetunePlan) -> Adapted:

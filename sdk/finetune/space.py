@@ -40,7 +40,7 @@ def fit_space(features: NDArray[np.float32], start_s: Floats, lag_s: float = LAG
 
     Args:
         features: shape (n, n_features).
-        start_s: shape (n,), seconds, when each window began, in rising order; far apart where they do not belong together.
+        start_s: shape (n,), seconds, when each window began, rising; far apart where they do not belong together.
         lag_s: between the two windows of a change.
     """
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)

@@ -99,4 +99,5 @@ def balanced(flow: Floats, shares: Floats) -> Floats:
         if np.allclose(columns, wanted, rtol=1e-3):
             break
         soft = soft * np.where(columns > 0, wanted / np.maximum(columns, 1e-300), 0)
-    return soft / soft.sum(axis=1, keepdims=True)
+    rows: Floats = soft / soft.sum(axis=1, keepdims=True)
+    return rows

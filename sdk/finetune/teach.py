@@ -3,8 +3,8 @@
     windows -> hand-made features -> space whitened by time -> graph            once
     labels, and what the version in use is sure of -> spread -> soft labels     once per held-out block, and once more
 
-A class without a label is held by the sure answers of the version in use, where labels do not contradict these; else its
-windows would be given to those that have labels. A class weighs the same however often it was labelled.
+A class without a label is held by the sure answers of the version in use, where labels do not contradict these; else
+its windows would be given to those that have labels. A class weighs the same however often it was labelled.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdk.finetune.space import fit_space
-from sdk.finetune.spread import Floats, Graph, Indices, balanced, make_graph, spread
+from sdk.finetune.spread import Floats, Graph, Indices, make_graph, spread
 
 MOST_TAUGHT = 240  # windows that a head is fitted to: a bound on time and memory
 _FAR_S = 1e6  # between windows of which nobody knows the time
@@ -48,7 +48,7 @@ class Pool:
         known = np.flatnonzero(np.isfinite(start_s))
         order = known[np.argsort(start_s[known], kind="stable")]
         learned = order if len(order) > 1 else np.arange(len(features))
-        times = start_s[learned] if len(order) > 1 else _FAR_S * np.arange(len(features))
+        times = start_s[learned] if len(order) > 1 else _FAR_S * np.arange(len(features), dtype=np.float64)
         places = fit_space(features[learned], times)(features)
         return cls(places, make_graph(places))
 

@@ -420,9 +420,10 @@ def test_a_sequence_is_the_features_step_by_step():
 
 # What onnxruntime and TensorRT both have; nothing with sequences of tensors, loops or branches.
 OPERATORS = {
-    "Abs", "Add", "BatchNormalization", "Cast", "CastLike", "Concat", "Constant", "Conv", "Div", "Expand", "GRU", "Gather",
-    "Gemm", "Identity", "LSTM", "LayerNormalization", "Log", "MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "ReduceSum",
-    "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze",
+    "Abs", "Add", "BatchNormalization", "Cast", "CastLike", "Concat", "Constant", "Conv", "Div", "Expand", "GRU",
+    "Gather", "Gemm", "Identity", "LSTM", "LayerNormalization", "Log", "MatMul", "MaxPool", "Mul", "Pad",
+    "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Slice", "Softmax", "Sqrt", "Squeeze",
+    "Sub", "Tanh", "TopK", "Transpose", "Unsqueeze",
 }  # fmt: skip
 
 
