@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
 from runtime.engine import open_engine
-from runtime.progress import ShowProgress
+from runtime.progress import ShowProgress, silent
 from runtime.specs import Normalise
 from sdk.features import hand_features
 from sdk.finetune.budget import Ledger
@@ -28,10 +28,13 @@ from sdk.finetune.kept import Classes, Kept, kept_answers, trusted_answers
 from sdk.finetune.labels import LabelledSet
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.pool import Days
-from sdk.finetune.teach import Pool, Taught, choose_taught, seeds_of
+from sdk.finetune.spread import spread
+from sdk.finetune.teach import MOST_TAUGHT, Pool, evenly, shared
+from sdk.scores import require_finite
 
 SURE = 0.95  # probability of an answer that holds a class without labels
-_L2_GRID = (0.003, 0.03, 0.3)
+_L2_GRID = (0.01, 0.1)
+_DIRECTIONS = 128  # of the windows of a lesson, in which a head may differ from its anchor
 _REPLAY = 0.3  # weight of a kept class against a labelled one
 _PROJECTED = 192  # numbers that are left of an encoder's features in the space
 _BATCH = 16
@@ -39,21 +42,23 @@ _LEAST_ROWS = 8  # of a window with hand-made features
 
 
 def space_features(
-    windows: NDArray[np.float32], normalise: Normalise, encoded: NDArray[np.float32] | None = None
+    windows: NDArray[np.float32], normalise: Normalise, encoded: NDArray[np.float32] | None, space: str
 ) -> NDArray[np.float32]:
-    """What the space is made from: hand-made features of windows, those of an encoder, or both.
+    """What the space is made from.
 
     Args:
-        windows: shape (n, length_samples, n_channels), in the units of the signal; flat ones of several rates have no
+        windows: shape (n, length_samples, n_channels), in the units of the signal; flat ones, of several rates, have no
             hand-made features.
         normalise: of the model.
-        encoded: shape (n, m), see `projected`.
+        encoded: an encoder's features, shape (n, m), see `projected`; None: there are none.
+        space: hand, encoder or both.
     """
-    parts = [] if encoded is None else [encoded]
-    if windows.ndim == 3 and windows.shape[1] >= _LEAST_ROWS:
-        mean, std = np.asarray(normalise.mean, np.float32), np.asarray(normalise.std, np.float32)
-        parts.append(hand_features((windows - mean) / std))
-    return np.concatenate(parts, axis=1) if parts else windows.reshape(len(windows), -1)
+    by_hand = windows.ndim == 3 and windows.shape[1] >= _LEAST_ROWS and (encoded is None or space != "encoder")
+    if not by_hand:
+        return windows.reshape(len(windows), -1) if encoded is None else encoded
+    mean, std = np.asarray(normalise.mean, np.float32), np.asarray(normalise.std, np.float32)
+    found = hand_features((windows - mean) / std)
+    return found if encoded is None or space == "hand" else np.concatenate([found, encoded], axis=1)
 
 
 def projected(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -68,38 +73,40 @@ def projected(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Lesson:
-    """All that one fit needs but the labels that it may see."""
+    """Labelled windows, those that are taught, those that are kept: one after the other, as features and as flows."""
 
-    data: LabelledSet
-    seen: Seen
-    kept: Kept
-    pool: Pool
-    answers: Array  # shape (n_days, n_classes): 1 where the version in use is sure and believed
-    bundle: Bundle
-    days: Days
-    anchor: tuple[NDArray[np.float32], NDArray[np.float32]]
+    labels: NDArray[np.int64]  # shape (n,)
+    weights: Array  # shape (n,), of the labels
+    answers: NDArray[np.int64]  # shape (k,), classes of the kept windows
+    kept: Array  # shape (k,), their weights
+    reduced: NDArray[np.float32]  # shape (n + m + k, r), features in the directions in which they differ
+    lift: Array  # shape (r, n_features), from these directions to features
+    anchor: tuple[Array, Array]  # weight (n_classes, n_features) and bias
+    flows: Array  # shape (n + m, n_folds + 1, n_classes): from the labels of each block; last, from sure answers
+    folds: NDArray[np.int64]  # shape (n,)
+    kept_folds: NDArray[np.int64]  # shape (k,)
 
-    def taught(self, visible: NDArray[np.bool_]) -> Taught:
-        """Windows of the days with soft labels, from the labels that are visible."""
-        labels = np.where(visible, self.data.labels, -1)
-        soft = self.pool.soft_labels(seeds_of(labels, self.data.weights, len(self.pool.places), self.answers))
-        return choose_taught(soft, len(labels))
-
-    def problem(
-        self, taught: Taught, features: NDArray[np.float32], visible: NDArray[np.bool_], kept: Array
-    ) -> HeadProblem:
-        """The head's problem; `kept` has the weight of each kept window, 0 where it is held out."""
-        n_classes = len(self.anchor[1])
-        own = np.where(visible, self.data.weights, 0.0)
-        weights = [own / max(own.sum(), 1e-12), taught.weights / max(taught.weights.sum(), 1e-12)]
-        scale = max(float(self.data.weights.sum()), 1e-12)
-        return HeadProblem(
-            np.concatenate([self.seen.features, features, self.kept.features]),
-            np.concatenate([np.eye(n_classes)[self.data.labels], taught.soft, np.eye(n_classes)[self.kept.answers]]),
-            weight=self.anchor[0],
-            bias=self.anchor[1],
-            sample_weights=np.concatenate([*weights, _REPLAY * kept / scale]),
+    def fit(self, held: int | None, l2: float) -> tuple[HeadFit, Array]:
+        """A head without the labels of a block, and the soft labels of labelled and taught windows."""
+        n, n_classes = len(self.labels), len(self.anchor[1])
+        blocks_in = [i for i in range(self.flows.shape[1]) if i != held]
+        soft = shared(self.flows[:, blocks_in].sum(axis=1))
+        own = np.where(self.folds == held, 0.0, self.weights)
+        kept = np.where(self.kept_folds == held, 0.0, self.kept)
+        weights = [own / max(own.sum(), 1e-12), evenly(soft[n:]), _REPLAY * kept]
+        targets = [np.eye(n_classes)[self.labels], soft[n:], np.eye(n_classes)[self.answers]]
+        problem = HeadProblem(
+            self.reduced,
+            np.concatenate(targets),
+            weight=(self.anchor[0] @ self.lift.T).astype(np.float32),
+            bias=self.anchor[1].astype(np.float32),
+            sample_weights=np.concatenate(weights),
         )
+        return problem.fit(l2), soft
+
+    def lifted(self, fit: HeadFit) -> tuple[Array, Array]:
+        """Weight and bias for the features themselves."""
+        return self.anchor[0] + (fit.weight - self.anchor[0] @ self.lift.T) @ self.lift, fit.bias
 
 
 def days_candidate(
@@ -125,28 +132,30 @@ def days_candidate(
         progress: told how far it is.
     """
     with ledger.phase("prefix"):
-        lesson = _lesson(bundle, data, seen, classes, days, plan, progress)
+        head = head_of(bundle)
+        trusted = trusted_answers(classes.logits(seen.logits), data.labels)
+        shipped = bundle.base_manifest.labels, bundle.golden()
+        kept = kept_answers(classes, seen.rest, seen.golden, head, shipped, trusted)
+        lesson = _lesson(bundle, data, seen, kept, classes, trusted, days, plan, progress)
     with ledger.phase("judging"):
-        folds = blocks(data.labels, plan.folds)
-        kept_folds = blocks(lesson.kept.answers, plan.folds) % (folds.max() + 1)
         grid = _L2_GRID if plan.l2 is None else (plan.l2,)
-        held = [np.zeros((len(data.labels) + len(kept_folds), len(classes.names))) for _ in grid]
-        share, came_back = kept_weights(data.labels, data.weights, lesson.kept.answers), 0
-        for fold in np.unique(folds):
-            came_back += _held_out(lesson, folds == fold, kept_folds == fold, share, grid, held)
-            progress(int(fold) + 1, int(folds.max()) + 2, "labels spread without a held-out block")
-        judged = [_weighed(lesson, classes, logits) for logits in held]
-        verdict, l2 = min(zip(judged, grid, strict=True), key=lambda entry: (entry[0].after.log_loss, -entry[1]))
+        judged = []
+        for i, l2 in enumerate(grid):
+            logits, came_back = _held_out(lesson, l2)
+            judged.append((_weighed(data, seen, kept, classes, logits), l2))
+            progress(i + 1, len(grid) + 1, f"labels spread without a held-out block, l2 {l2:g}")
+        verdict, l2 = min(judged, key=lambda entry: (entry[0].after.log_loss, -entry[1]))
     with ledger.phase("training"):
-        everything = np.ones(len(data.labels), bool)
-        taught = lesson.taught(everything)
-        fit = _fit(lesson, taught, everything, share, l2)
-    names = bundle.manifest.head
-    sure = float(taught.soft.max(axis=1).mean()) if len(taught.rows) else 0.0
-    told = f"labels spread over {len(days.windows)} windows: {came_back} of {len(folds)} that were held back came back"
+        fit, soft = lesson.fit(None, l2)
+        weight, bias = lesson.lifted(fit)
+    names, n = bundle.manifest.head, len(data.labels)
+    told = (
+        f"labels spread over {len(days.windows)} windows without: mean confidence {soft[n:].max(axis=1).mean():.2f}, "
+        f"{came_back} of {n} labels that were held back came back"
+    )
     return Adapted(
-        {names.weight: fit.weight.astype(np.float32), names.bias: fit.bias.astype(np.float32)},
-        replace(verdict, notes=(*verdict.notes, f"{told}, mean confidence {sure:.2f}")),
+        {names.weight: weight.astype(np.float32), names.bias: bias.astype(np.float32)},
+        replace(verdict, notes=(*verdict.notes, told)),
         l2,
         labels=classes.names,
         replay=_REPLAY,
@@ -158,42 +167,92 @@ def _lesson(
     bundle: Bundle,
     data: LabelledSet,
     seen: Seen,
+    kept: Kept,
     classes: Classes,
+    trusted: NDArray[np.bool_],
     days: Days,
     plan: FinetunePlan,
     progress: ShowProgress,
 ) -> _Lesson:
-    """Days through the version in use, and all places."""
-    head = head_of(bundle)
-    trusted = trusted_answers(classes.logits(seen.logits), data.labels)
-    kept = kept_answers(classes, seen.rest, seen.golden, head, (bundle.base_manifest.labels, bundle.golden()), trusted)
-    with_encoder = plan.space != "hand" or days.windows.ndim != 3
-    logits, encoded = _run(bundle, days.windows, head, with_encoder, progress)
-    p = np.exp(log_softmax(classes.logits(logits)))
-    answers = np.where((p >= SURE) & trusted, 1.0, 0.0)
+    """Places of all windows; those that are taught through the version in use; where each block's labels flow."""
+    n = len(data.labels)
+    encoded = None
+    if plan.space != "hand" or days.windows.ndim != 3:
+        encoded = np.concatenate([projected(seen.features), run_over(bundle, days.windows, True, progress)[1]])
     windows = np.concatenate([data.windows, days.windows])
-    if encoded is not None:
-        encoded = np.concatenate([projected(seen.features), encoded])
-    if encoded is not None and plan.space != "both":
-        features = encoded
-    else:
-        features = space_features(windows, bundle.manifest.normalise, encoded)
-    times = np.full(len(data.labels), np.nan) if data.spans_s is None else data.spans_s[:, 0]
+    features = space_features(windows, bundle.manifest.normalise, encoded, plan.space)
+    times = np.full(n, np.nan) if data.spans_s is None else data.spans_s[:, 0]
     pool = Pool.of(features, np.concatenate([times, days.start_s]))
+    taught = pool.cover(n, MOST_TAUGHT)
+    of_taught = run_features(bundle, days.windows[taught - n])
+    head = head_of(bundle)
+    p = np.exp(log_softmax(classes.logits(of_taught.astype(np.float64) @ head[0].T.astype(np.float64) + head[1])))
+    folds = blocks(data.labels, plan.folds)
+    seeds = np.zeros((len(windows), int(folds.max()) + 2, len(classes.names)))
+    seeds[np.arange(n), folds, data.labels] = data.weights / data.weights.mean()
+    sure = np.where((p >= SURE) & trusted, 1.0, 0.0)
+    seeds[taught, -1] = sure / np.maximum(sure.sum(axis=0), 1)  # all of a class weigh as much as one label
+    flows = spread(pool.graph, seeds.reshape(len(windows), -1)).reshape(seeds.shape)
+    reduced, lift = _reduced(np.concatenate([seen.features, of_taught, kept.features]))
     start = classes.head(*head)
-    anchor = start if plan.anchor == "pretrained" else (np.zeros_like(start[0]), np.zeros_like(start[1]))
-    return _Lesson(data, seen, kept, pool, answers, bundle, days, anchor)
+    zero = plan.anchor == "zero"
+    anchor = (np.zeros_like(start[0]), np.zeros_like(start[1])) if zero else start
+    share = kept_weights(data.labels, data.weights, kept.answers) / float(data.weights.sum())
+    kept_folds = blocks(kept.answers, plan.folds) % (folds.max() + 1)
+    rows = np.concatenate([np.arange(n), taught])
+    wide = anchor[0].astype(np.float64), anchor[1].astype(np.float64)
+    return _Lesson(data.labels, data.weights, kept.answers, share, reduced, lift, wide, flows[rows], folds, kept_folds)
 
 
-def _run(
-    bundle: Bundle,
-    windows: NDArray[np.float32],
-    head: tuple[NDArray[np.float32], NDArray[np.float32]],
-    with_encoder: bool,
-    progress: ShowProgress,
-) -> tuple[Array, NDArray[np.float32] | None]:
-    """Logits of windows, and their projected features; the features themselves are not kept."""
+def _reduced(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], Array]:
+    """Features in the directions in which the rows differ most, and these directions, orthonormal."""
+    gram = (features @ features.T).astype(np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    chosen = np.flatnonzero(values > 1e-6 * values[-1])[::-1][:_DIRECTIONS]
+    lift = (vectors[:, chosen] / np.sqrt(values[chosen])).T @ features
+    return (features @ lift.T).astype(np.float32), lift
+
+
+def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
+    """Logits of labelled and kept windows by heads that never saw their block; how many labels came back."""
+    n, k = len(lesson.labels), len(lesson.answers)
+    logits, came_back = np.zeros((n + k, len(lesson.anchor[1]))), 0
+    rows = np.concatenate([lesson.reduced[:n], lesson.reduced[len(lesson.reduced) - k :]])
+    for fold in np.unique(lesson.folds).tolist():
+        fit, soft = lesson.fit(fold, l2)
+        own = lesson.folds == fold
+        block = np.concatenate([own, lesson.kept_folds == fold])
+        logits[block] = rows[block] @ fit.weight.T + fit.bias
+        came_back += int((soft[:n].argmax(axis=1) == lesson.labels)[own].sum())
+    return logits, came_back
+
+
+def _weighed(data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array) -> Verdict:
+    n, before = len(data.labels), classes.logits(seen.logits)
+    evidence = Evidence(data.labels, data.weights, before, logits[:n], kept.answers, kept.logits, logits[n:])
+    return weigh(evidence, classes.names)
+
+
+def run_features(bundle: Bundle, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the encoder in use makes of windows, shape (n, n_features)."""
     engine = open_engine(bundle)
+    parts = [engine.run(windows[at : at + _BATCH], "features") for at in range(0, len(windows), _BATCH)]
+    engine.close()
+    return require_finite(np.concatenate(parts)) if parts else np.zeros((0, bundle.manifest.features), np.float32)
+
+
+def run_over(
+    bundle: Bundle, windows: NDArray[np.float32], with_encoder: bool, progress: ShowProgress = silent
+) -> tuple[Array, NDArray[np.float32] | None]:
+    """Logits of windows, shape (n, n_classes), and their projected features; the features themselves are not kept.
+
+    Args:
+        bundle: in the version in use.
+        windows: shape (n, *window_shape).
+        with_encoder: False: no features.
+        progress: told how far it is.
+    """
+    engine, head = open_engine(bundle), head_of(bundle)
     logits, encoded = [], []
     for begin in range(0, len(windows), _BATCH):
         features = engine.run(windows[begin : begin + _BATCH], "features")
@@ -203,45 +262,3 @@ def _run(
         progress(min(begin + _BATCH, len(windows)), len(windows), "windows without labels")
     engine.close()
     return np.concatenate(logits).astype(np.float64), np.concatenate(encoded) if encoded else None
-
-
-def _features_of(lesson: _Lesson, taught: Taught) -> NDArray[np.float32]:
-    """What the encoder makes of the windows that a head is taught with."""
-    windows = lesson.days.windows[taught.rows - len(lesson.data.labels)]
-    engine = open_engine(lesson.bundle)
-    parts = [engine.run(windows[at : at + _BATCH], "features") for at in range(0, len(windows), _BATCH)]
-    engine.close()
-    return np.concatenate(parts) if parts else lesson.seen.features[:0]
-
-
-def _fit(lesson: _Lesson, taught: Taught, visible: NDArray[np.bool_], kept: Array, l2: float) -> HeadFit:
-    return lesson.problem(taught, _features_of(lesson, taught), visible, kept).fit(l2)
-
-
-def _held_out(
-    lesson: _Lesson,
-    block: NDArray[np.bool_],
-    kept_block: NDArray[np.bool_],
-    share: Array,
-    grid: tuple[float, ...],
-    held: list[Array],
-) -> int:
-    """Fill in the logits of a block by heads that never saw its labels; how many of these the spreading gave back."""
-    visible = ~block
-    taught = lesson.taught(visible)
-    problem = lesson.problem(taught, _features_of(lesson, taught), visible, np.where(kept_block, 0.0, share))
-    rows = np.flatnonzero(np.concatenate([block, kept_block]))
-    features = np.concatenate([lesson.seen.features, lesson.kept.features])[rows]
-    for l2, logits in zip(grid, held, strict=True):
-        fit = problem.fit(l2)
-        logits[rows] = features @ fit.weight.T + fit.bias
-    labels = np.where(visible, lesson.data.labels, -1)
-    soft = lesson.pool.soft_labels(seeds_of(labels, lesson.data.weights, len(lesson.pool.places), lesson.answers))
-    return int((soft[: len(labels)].argmax(axis=1) == lesson.data.labels)[block].sum())
-
-
-def _weighed(lesson: _Lesson, classes: Classes, logits: Array) -> Verdict:
-    n, data, kept = len(lesson.data.labels), lesson.data, lesson.kept
-    before = classes.logits(lesson.seen.logits)
-    evidence = Evidence(data.labels, data.weights, before, logits[:n], kept.answers, kept.logits, logits[n:])
-    return weigh(evidence, classes.names)

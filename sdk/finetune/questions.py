@@ -12,13 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sdk.finetune.spread import Floats, Indices, nearest
+from sdk.finetune.clusters import clusters, squares
+from sdk.finetune.spread import Floats, Indices, nearest, spread
+from sdk.finetune.teach import Pool
 
 _CALM = 0.5  # share of the windows that may be asked about
 _TUNED = 7  # the neighbour in space whose distance is a window's scale
 _APART = 5.0  # hops: a longer gap is no neighbourhood
-_ROUNDS = 30
-_STARTS = 4
 
 
 def calm(places: NDArray[np.float32], start_s: Floats) -> NDArray[np.bool_]:
@@ -60,7 +60,7 @@ def choose(
         return rows
     weights = np.ones(len(rows)) if doubt is None else 1e-6 + doubt[rows]
     own, centres = clusters(places[rows], n, weights, seed)
-    near = _square(places[rows].astype(np.float64), centres)
+    near = squares(places[rows].astype(np.float64), centres)
     asked = [rows[own == k][near[own == k, k].argmin()] for k in range(n) if (own == k).any()]
     return np.sort(np.array(asked, np.int64))
 
@@ -72,37 +72,56 @@ def rounds(budget: int) -> list[int]:
     return [n for n in (first, second, budget - first - second) if n]
 
 
-def clusters(places: NDArray[np.float32], k: int, weights: Floats, seed: int = 0) -> tuple[Indices, Floats]:
-    """Weighted k-means from k-means++ starts: the cluster of each window, and the centres; the best of a few starts."""
-    points = places.astype(np.float64)
-    best, best_cost = None, np.inf
-    for start in range(_STARTS):
-        rng = np.random.default_rng((seed, start))
-        centres = _spread_out(points, k, weights, rng)
-        for _ in range(_ROUNDS):
-            square = _square(points, centres)
-            own = square.argmin(axis=1)
-            mass = np.bincount(own, weights, k)
-            moved = np.stack([np.bincount(own, weights * column, k) for column in points.T], axis=1)
-            centres = np.where(mass[:, None] > 0, moved / np.maximum(mass, 1e-12)[:, None], centres)
-        square = _square(points, centres)
-        cost = float(weights @ square.min(axis=1))
-        if cost < best_cost:
-            best, best_cost = (square.argmin(axis=1), centres), cost
-    assert best is not None
-    return best
+def next_questions(
+    pool: Pool, start_s: Floats, apart_s: float, labels: Indices, asked: NDArray[np.bool_], n: int
+) -> Indices:
+    """The windows of the next round, at most n, in the order of time.
+
+    Args:
+        pool: of windows in the order of time.
+        start_s: shape (m,), seconds.
+        apart_s: two questions are further apart than this, and so are they from what has a label.
+        labels: shape (m,), what is known of each window by now; -1: nothing.
+        asked: shape (m,), windows that were asked about, answered or not.
+        n: how many.
+    """
+    told = start_s[asked | (labels >= 0)]
+    near = np.searchsorted(told, start_s)
+    gap_s = np.full(len(start_s), np.inf)
+    for side in (near - 1, near):
+        there = (side >= 0) & (side < len(told))
+        gap_s[there] = np.minimum(gap_s[there], np.abs(start_s[there] - told[side[there]]))
+    allowed = calm(pool.places, start_s) & (gap_s > apart_s)
+    return choose(pool.places, allowed, n, doubt_of(pool, labels) if (labels >= 0).any() else None)
 
 
-def _square(points: Floats, centres: Floats) -> Floats:
-    square: Floats = (points * points).sum(axis=1)[:, None] + (centres * centres).sum(axis=1) - 2 * points @ centres.T
-    return np.maximum(square, 0)
+def doubt_of(pool: Pool, labels: Indices) -> Floats:
+    """How open the answer is for each window, shape (m,), from 0 to 1.
+
+    Args:
+        pool: of windows.
+        labels: shape (m,), class indices; -1: nothing is known. One is known at least.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    flows = spread(pool.graph, np.eye(len(labels))[:, rows])  # of each label alone: any of them can be left out
+    classes, own = np.unique(labels[rows], return_inverse=True)
+    share = flows / np.maximum(flows.sum(axis=0), 1e-300)
+    by_class = np.stack([share[:, own == k].mean(axis=1) for k in range(len(classes))], axis=1)
+    doubt = 1 - _margin(by_class)
+    doubt[by_class.sum(axis=1) <= 0] = 1.0
+    others = by_class[rows].copy()
+    counts = np.bincount(own)
+    for i, k in enumerate(own):  # what its neighbours say of a label
+        left = by_class[rows[i], k] * counts[k] - share[rows[i], i]
+        others[i, k] = left / (counts[k] - 1) if counts[k] > 1 else np.inf  # the only one of its kind is not disputed
+    disputed = rows[others.argmax(axis=1) != own]
+    doubt[np.isin(share.argmax(axis=1), np.flatnonzero(np.isin(rows, disputed)))] = 1.0
+    return doubt
 
 
-def _spread_out(points: Floats, k: int, weights: Floats, rng: np.random.Generator) -> Floats:
-    chosen = [int(rng.choice(len(points), p=weights / weights.sum()))]
-    square = ((points - points[chosen[0]]) ** 2).sum(axis=1)
-    for _ in range(k - 1):
-        mass = weights * square
-        chosen.append(int(rng.choice(len(points), p=mass / mass.sum())) if mass.sum() > 0 else 0)
-        square = np.minimum(square, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-    return points[chosen]
+def _margin(values: Floats) -> Floats:
+    if values.shape[1] < 2:
+        return np.full(len(values), 0.5)
+    top = np.sort(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-300), axis=1)
+    margin: Floats = top[:, -1] - top[:, -2]
+    return margin

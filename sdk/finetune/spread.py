@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-NEIGHBOURS = 20
+NEIGHBOURS = 12
 _ALPHA = 0.99  # how far labels flow
 _TUNED = 7  # a window's scale is the distance to this neighbour
 _ROWS = 256  # of distances at once: a bound on memory
-_CG_STEPS, _CG_GOAL = 200, 1e-6
+_CG_STEPS, _CG_GOAL = 100, 1e-4
 _BALANCING_STEPS = 100
 
 

@@ -10,24 +10,17 @@ its windows would be given to those that have labels. A class weighs the same ho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdk.finetune.clusters import clusters
 from sdk.finetune.space import fit_space
 from sdk.finetune.spread import Floats, Graph, Indices, make_graph, spread
 
-MOST_TAUGHT = 240  # windows that a head is fitted to: a bound on time and memory
+MOST_TAUGHT = 240  # windows without labels that a head is fitted to: a bound on time and memory
+_PER_CLUSTER = 5  # of them, where windows lie close together
 _FAR_S = 1e6  # between windows of which nobody knows the time
-
-
-class Taught(NamedTuple):
-    """Windows with soft labels."""
-
-    rows: Indices  # of the pool, shape (m,)
-    soft: Floats  # shape (m, n_classes)
-    weights: Floats  # shape (m,): each class the same in sum, within a class by confidence
 
 
 @dataclass(frozen=True)
@@ -57,50 +50,33 @@ class Pool:
 
         A class without any seed stays empty.
         """
-        flow = spread(self.graph, seeds)
-        mass = flow.sum(axis=0)
-        flow = flow / np.where(mass > 0, mass, 1)
-        some = flow.sum(axis=1, keepdims=True)
-        known = (mass > 0) / max(int((mass > 0).sum()), 1)
-        return np.where(some > 0, flow / np.where(some > 0, some, 1), known)
+        return shared(spread(self.graph, seeds))
+
+    def cover(self, first: int, most: int) -> Indices:
+        """Windows that stand for all from `first` on, at most so many, in the order of their rows: no label is used."""
+        n = len(self.places) - first
+        if n <= most:
+            return first + np.arange(n)
+        k = max(most // _PER_CLUSTER, 1)
+        own, centres = clusters(self.places[first:], k, np.ones(n), starts=1)
+        far = ((self.places[first:] - centres[own]) ** 2).sum(axis=1)
+        order = np.lexsort((far, own))
+        place = np.arange(n) - np.searchsorted(own[order], own[order])  # 0 for the nearest to its centre
+        return first + np.sort(order[place < _PER_CLUSTER])
 
 
-def seeds_of(labels: Indices, weights: Floats, n: int, answers: Floats) -> Floats:
-    """What is known of the windows of a pool, whose first ones are labelled; shape (n, n_classes).
-
-    Args:
-        labels: shape (k,), class indices; -1: held out.
-        weights: shape (k,).
-        n: windows in the pool.
-        answers: shape (n - k, n_classes), 1 where the version in use is sure and is believed; all of a class weigh as
-            much as one label.
-    """
-    seeds = np.zeros((n, answers.shape[1]))
-    rows = np.flatnonzero(labels >= 0)
-    seeds[rows, labels[rows]] = weights[rows] / weights[rows].mean() if len(rows) else 1.0
-    seeds[len(labels) :] = answers / np.maximum(answers.sum(axis=0), 1)
-    return seeds
+def shared(flow: Floats) -> Floats:
+    """Flow, shape (n, n_classes), as soft labels: each class given the same mass, then rows that sum to 1."""
+    mass = flow.sum(axis=0)
+    flow = flow / np.where(mass > 0, mass, 1)
+    some = flow.sum(axis=1, keepdims=True)
+    known = (mass > 0) / max(int((mass > 0).sum()), 1)
+    return np.where(some > 0, flow / np.where(some > 0, some, 1), known)
 
 
-def choose_taught(soft: Floats, first: int, most: int = MOST_TAUGHT) -> Taught:
-    """The windows of a pool that a head is fitted to: those of each class spread over time, surer ones weigh more.
-
-    Args:
-        soft: shape (n, n_classes).
-        first: the first window without a label.
-        most: how many at most.
-    """
+def evenly(soft: Floats) -> Floats:
+    """Weights of windows with soft labels, shape (n,), that sum to 1: each class the same, the surer ones more."""
     own, sure = soft.argmax(axis=1), soft.max(axis=1)
-    classes = np.unique(own[first:]) if len(soft) > first else np.zeros(0, np.int64)
-    rows, weights = [], []
-    for label in classes:
-        found = first + np.flatnonzero(own[first:] == label)
-        n = min(len(found), max(most // len(classes), 1))
-        chosen = found[np.linspace(0, len(found) - 1, n).round().astype(int)]
-        rows.append(chosen)
-        weights.append(sure[chosen] / sure[chosen].sum())
-    if not rows:
-        return Taught(np.zeros(0, np.int64), soft[:0], np.zeros(0))
-    order = np.argsort(np.concatenate(rows), kind="stable")
-    chosen = np.concatenate(rows)[order]
-    return Taught(chosen, soft[chosen], np.concatenate(weights)[order])
+    mass = np.bincount(own, sure, soft.shape[1])
+    weights: Floats = sure / mass[own] / max(int((mass > 0).sum()), 1)
+    return weights
