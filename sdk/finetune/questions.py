@@ -73,7 +73,7 @@ def rounds(budget: int) -> list[int]:
 
 
 def next_questions(
-    pool: Pool, start_s: Floats, apart_s: float, labels: Indices, asked: NDArray[np.bool_], n: int
+    pool: Pool, start_s: Floats, apart_s: float, labels: Indices, asked: NDArray[np.bool_], n: int, seed: int = 0
 ) -> Indices:
     """The windows of the next round, at most n, in the order of time.
 
@@ -84,6 +84,7 @@ def next_questions(
         labels: shape (m,), what is known of each window by now; -1: nothing.
         asked: shape (m,), windows that were asked about, answered or not.
         n: how many.
+        seed: of k-means.
     """
     told = start_s[asked | (labels >= 0)]
     near = np.searchsorted(told, start_s)
@@ -92,7 +93,7 @@ def next_questions(
         there = (side >= 0) & (side < len(told))
         gap_s[there] = np.minimum(gap_s[there], np.abs(start_s[there] - told[side[there]]))
     allowed = calm(pool.places, start_s) & (gap_s > apart_s)
-    return choose(pool.places, allowed, n, doubt_of(pool, labels) if (labels >= 0).any() else None)
+    return choose(pool.places, allowed, n, doubt_of(pool, labels) if (labels >= 0).any() else None, seed)
 
 
 def doubt_of(pool: Pool, labels: Indices) -> Floats:
