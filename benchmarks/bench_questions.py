@@ -3,9 +3,10 @@
 For each person the windows of the first session are a pool without labels; a budget of answers is bought by questions
 (`sdk.finetune.questions`, asked in rounds) or spent on windows at random, or on one window per activity, which needs to
 know them beforehand. A wearer answers truly, or names another activity 5 or 10 times of 100; windows in which something
-begins or ends cannot be answered. Then a head is fitted to the answers alone, or to the labels that were spread over the
+begins or ends cannot be answered. Then a head is fitted to the answers alone, or to labels that were spread over the
 pool, on the features of the shipped bundle and on hand-made ones. Everything is scored on the later sessions: macro-F1,
-mean and median over people. Last, the shipped bundle is adapted as on a device, its acceptance included.
+mean, median and worst over people, and how many these are. Last, the shipped bundle is adapted as on a device, its
+acceptance included.
 
 Needs --data; --only names data sets. MotionSense: the four people that the shipped bundle has never seen.
 """
@@ -195,7 +196,9 @@ def _measure(person: Person, names: tuple[str, ...], scores: Scores, n_draws: in
         for budget in (*BUDGETS, 60):
             rows = np.sort(rng.permutation(known)[:budget])
             add(f"{budget} at random", rows, person.labels[rows])
-        rows = np.array([rng.choice(np.flatnonzero(person.labels == label)) for label in np.unique(person.labels[known])])
+        rows = np.array(
+            [rng.choice(np.flatnonzero(person.labels == label)) for label in np.unique(person.labels[known])]
+        )
         add("one per activity", rows, person.labels[rows])
         for budget in BUDGETS:
             for wrong in (0.0, *(WRONG if budget in (12, 20) else ())):
@@ -241,7 +244,9 @@ def _adapted(
         adapted, report = finetune(bundle, data, FinetunePlan(sure=True), days=days)
         for row, used in (("shipped, as it is", bundle), ("shipped, 12 questions, accepted or not", adapted)):
             found = _answers(used, person.later)
-            truth = np.array([used.manifest.labels.index(n) if n in used.manifest.labels else len(known) for n in names])
+            truth = np.array(
+                [used.manifest.labels.index(n) if n in used.manifest.labels else len(known) for n in names]
+            )
             value = score(truth[person.truth], found, len(known) + 1).macro_f1 or 0.0
             scores[row][person.name].append(value)
         scores["accepted"][person.name].append(float(report.accepted))

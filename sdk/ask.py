@@ -38,8 +38,8 @@ EXAMPLES = """\
   python -m sdk.ask me.db walk.bundle --learn            and then a new version, if it is no worse
   python -m sdk.ask me.db walk.bundle --json             the questions of one round, for a page of your own
 
-A question is about one window in the middle of something. Half of them are asked at once; the others where answers
-leave doubt. An answer is a label of the model, its number, or a name of your own; s skips, q ends. With --json nothing
+A question is about one window in the middle of something. Beyond twelve, a third of them is asked where answers leave
+doubt. An answer is a label of the model, its number, or a name of your own; s skips, q ends. With --json nothing
 is asked: mark the answers (python -m sdk.label STORE mark --from ... --to ... LABEL), name what was skipped with
 --skip, and call again."""
 

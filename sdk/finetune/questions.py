@@ -3,8 +3,8 @@
     places -> the calm half: windows whose neighbours in time lie close, not those in which something begins or ends
            -> k-means, so many clusters as questions, the calm windows weighted by doubt -> the middle of each
 
-Half of the questions are asked at once. The others come in two rounds after the answers were spread: doubt is then
-where labels meet, and where an answer disagrees with what its neighbours were told.
+Up to twelve are asked at once; of more, a third comes after the answers were spread: doubt is then where labels meet,
+and where an answer disagrees with what its neighbours were told.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sdk.finetune.clusters import clusters, squares
 from sdk.finetune.spread import Floats, Indices, nearest, spread
 from sdk.finetune.teach import Pool
 
+_AT_ONCE = 12
 _CALM = 0.5  # share of the windows that may be asked about
 _TUNED = 7  # the neighbour in space whose distance is a window's scale
 _APART = 5.0  # hops: a longer gap is no neighbourhood
@@ -66,10 +67,9 @@ def choose(
 
 
 def rounds(budget: int) -> list[int]:
-    """How many questions each round has: half at once, then a quarter each."""
-    first = -(-budget // 2) if budget >= 8 else budget
-    second = (budget - first + 1) // 2
-    return [n for n in (first, second, budget - first - second) if n]
+    """How many questions each round has: up to twelve at once; of more, two thirds at once and the rest after them."""
+    first = budget if budget <= _AT_ONCE else -(-2 * budget // 3)
+    return [n for n in (first, budget - first) if n]
 
 
 def next_questions(
