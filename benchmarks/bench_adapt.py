@@ -43,15 +43,17 @@ def run(options: Options) -> Result:
     return result
 
 
-def study(name: str, options: Options, runs: Path) -> tuple[list[Recording], StudyTask, dict[str, Any]]:
-    """Recordings, task and report of a data set's study: five folds of people, five seeds; trained where missing."""
+def study(
+    name: str, options: Options, runs: Path, n_seeds: int = N_SEEDS
+) -> tuple[list[Recording], StudyTask, dict[str, Any]]:
+    """Recordings, task and report of a data set's study: five folds of people, a few seeds; trained where missing."""
     info = dataset_info(name)
     signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
     task = StudyTask(signal, WindowSpec(128, 64), LABELS[name])
     recordings = load_dataset(name, options.data)
     splits = subject_folds(recordings, N_FOLDS)
     plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()
-    splits, n_seeds = (splits[:1], 1) if options.quick else (splits, N_SEEDS)
+    splits, n_seeds = (splits[:1], 1) if options.quick else (splits, n_seeds)
     report = run_study(recordings, task, plan, splits, n_seeds, runs, say=lambda text: print(text, file=sys.stderr))
     return recordings, task, report
 

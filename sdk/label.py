@@ -272,7 +272,7 @@ def _check_label(label: str, known: tuple[str, ...]) -> None:
             "label",
             expected=f"one of the model's: {', '.join(known)}",
             got=repr(label),
-            fix=f"Did you mean {near[0]}?" if near else "Add --new for one that only another model knows.",
+            fix=f"Did you mean {near[0]}?" if near else "Add --new for one that the model is to learn.",
         )
 
 

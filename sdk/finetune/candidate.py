@@ -9,7 +9,7 @@ What the version in use is sure of is kept, but for activities of which the labe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.judge import Adapted, Evidence, Verdict, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, none_of_these, trusted_answers
-from sdk.finetune.labels import LabelledSet
+from sdk.finetune.labels import LabelledSet, stretches
 from sdk.finetune.plan import FinetunePlan
 from sdk.scores import require_finite
 
@@ -39,7 +39,19 @@ class Seen:
     features: _Floats  # shape (n, n_features), of the labelled windows
     rest: _Floats  # shape (m, n_features), of those without labels
     golden: _Floats  # shape (k, n_features)
-    logits: Array  # shape (n, n_classes of the version in use)
+    shipped: tuple[str, ...]  # what the base calls each golden window
+    weight: _Floats  # the head, shape (n_classes, n_features)
+    bias: _Floats  # shape (n_classes,)
+
+    @property
+    def logits(self) -> Array:
+        """Of the labelled windows, shape (n, n_classes)."""
+        return self.of(self.features)
+
+    def of(self, features: _Floats) -> Array:
+        """Logits of any windows by their features, shape (n, n_features)."""
+        logits: Array = features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        return logits
 
 
 def look(bundle: Bundle, data: LabelledSet, ledger: Ledger, progress: ShowProgress) -> Seen:
@@ -48,7 +60,7 @@ def look(bundle: Bundle, data: LabelledSet, ledger: Ledger, progress: ShowProgre
     Raises:
         InputError: for some windows its features are no numbers.
     """
-    weight, bias = head_of(bundle)
+    names, shipped = bundle.manifest.head, bundle.golden()
     with ledger.phase("prefix"):
         engine = open_engine(bundle)
         has_features = data.features is not None
@@ -56,33 +68,31 @@ def look(bundle: Bundle, data: LabelledSet, ledger: Ledger, progress: ShowProgre
         features = data.features if data.features is not None else _features(engine, data.windows, progress)
         if data.rest is not None and not has_features:
             rest = _features(engine, data.rest, progress)
-        golden = _features(engine, bundle.golden().windows, progress)
+        golden = _features(engine, shipped.windows, progress)
         engine.close()
-    return Seen(features, rest, golden, features.astype(np.float64) @ weight.T.astype(np.float64) + bias)
+    called = tuple(bundle.base_manifest.labels[label] for label in shipped.logits.argmax(axis=1))
+    return Seen(features, rest, golden, called, bundle.tensor(names.weight), bundle.tensor(names.bias))
 
 
-def with_null(data: LabelledSet, seen: Seen, name: str, head: tuple[_Floats, _Floats]) -> tuple[LabelledSet, Seen]:
+def with_null(data: LabelledSet, seen: Seen, name: str) -> tuple[LabelledSet, Seen]:
     """Both with one more class, of windows without labels that are none of the model's activities.
 
     Args:
         data: labelled windows; `names` are set.
         seen: what the version in use makes of them.
         name: of the class.
-        head: weight and bias of the version in use.
 
     Raises:
         InputError: there are too few such windows.
     """
-    logits = seen.rest.astype(np.float64) @ head[0].T.astype(np.float64) + head[1]
-    rows = none_of_these(logits, name)
+    rows = none_of_these(seen.of(seen.rest), name)
     names = data.names or ()
     names = names if name in names else (*names, name)
     features = np.concatenate([seen.features, seen.rest[rows]])
-    left = np.delete(seen.rest, rows, axis=0)
     labels = np.concatenate([data.labels, np.full(len(rows), names.index(name))])
     weights = np.concatenate([data.weights, np.ones(len(rows))])
     more = LabelledSet(data.windows, labels, weights, features, names, None, data.rest, data.notes)
-    return more, Seen(features, left, seen.golden, np.concatenate([seen.logits, logits[rows]]))
+    return more, replace(seen, features=features, rest=np.delete(seen.rest, rows, axis=0))
 
 
 def _features(engine: Engine, windows: _Floats, progress: ShowProgress) -> _Floats:
@@ -91,11 +101,6 @@ def _features(engine: Engine, windows: _Floats, progress: ShowProgress) -> _Floa
         parts.append(engine.run(windows[begin : begin + _BATCH], "features"))
         progress(min(begin + _BATCH, len(windows)), len(windows), "features")
     return require_finite(np.concatenate(parts))
-
-
-def head_of(bundle: Bundle) -> tuple[_Floats, _Floats]:
-    """Weight and bias of the version in use, shapes (n_classes, n_features) and (n_classes,)."""
-    return bundle.tensor(bundle.manifest.head.weight), bundle.tensor(bundle.manifest.head.bias)
 
 
 class _Judged(NamedTuple):
@@ -109,7 +114,6 @@ class _Judged(NamedTuple):
 
 
 def head_candidate(
-    bundle: Bundle,
     data: LabelledSet,
     seen: Seen,
     classes: Classes,
@@ -117,12 +121,11 @@ def head_candidate(
     ledger: Ledger,
     progress: ShowProgress,
 ) -> Adapted:
-    """Fit a head and judge it."""
+    """Fit a head and judge it; its tensors are called weight and bias."""
     with ledger.phase("judging"):
-        head = head_of(bundle)
-        shipped = bundle.base_manifest.labels, bundle.golden()
+        head = seen.weight, seen.bias
         trusted = trusted_answers(classes.logits(seen.logits), data.labels)
-        kept = kept_answers(classes, seen.rest, seen.golden, head, shipped, trusted)
+        kept = kept_answers(classes, (seen.rest, seen.golden), head, seen.shipped, trusted)
         start = classes.head(*head)
         anchor = start if plan.anchor == "pretrained" else (np.zeros_like(start[0]), np.zeros_like(start[1]))
         grid = L2_GRID if plan.l2 is None else (plan.l2,)
@@ -137,9 +140,8 @@ def head_candidate(
     with ledger.phase("training"):
         fit = best.problem.fit(best.l2)
         progress(len(judged) + 1, len(judged) + 1, "head fitted to all labels")
-    names = bundle.manifest.head
     return Adapted(
-        {names.weight: fit.weight.astype(np.float32), names.bias: fit.bias.astype(np.float32)},
+        {"weight": fit.weight.astype(np.float32), "bias": fit.bias.astype(np.float32)},
         best.verdict,
         best.l2,
         labels=classes.names,
@@ -183,6 +185,7 @@ def _judge(
         kept.answers,
         kept.logits,
         logits[n:],
+        stretches(data),
     )
-    verdict = weigh(evidence, classes.names)
+    verdict = weigh(evidence, classes.names, len(classes.names) - len(set(classes.of.tolist()) - {-1}))
     return _Judged(verdict.after.log_loss, l2, replay, problem, verdict)

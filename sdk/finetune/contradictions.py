@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sdk.finetune.head import Array, log_softmax
 
 SURE = 0.9  # probability above which the model is sure of a window
+LONG = 5  # windows in a row that contradict: a whole mark, and no mistake of the model here and there
 MISTAKES = 0.1  # share of labelled windows that may contradict without a question
 _UNIX_S = 978_307_200  # a time of day is told for what is later: 2001
 
@@ -79,7 +80,7 @@ def worth_asking(found: Sequence[Contradiction], n: int) -> bool:
         found: those of a set of labels.
         n: labelled windows of the set.
     """
-    return sum(one.windows for one in found) > MISTAKES * n
+    return sum(one.windows for one in found) > MISTAKES * n or any(one.windows >= LONG for one in found)
 
 
 def _clock(at_s: float | None) -> str:

@@ -25,6 +25,9 @@ from sdk.finetune.head import Array, log_softmax
 from sdk.scores import require_finite, score
 
 GUESSING = 0.05  # a head that guessing would match with a higher probability is not accepted
+COVERED = 0.6  # share of the known activities that need labels, if one of them has some
+SPREAD = 2.5  # stretches of time for each labelled activity; with fewer,
+NARROW = 0.2  # of the labelled windows, so many more must be right than now; with more, one
 KEPT = 0.9  # of the kept answers of a class, that have to stay
 
 
@@ -68,6 +71,7 @@ class Evidence:
     kept: NDArray[np.int64]  # shape (m,), answers that are to stay; m may be 0
     kept_before: Array  # shape (m, n_classes)
     kept_after: Array  # shape (m, n_classes)
+    stretches: int | None = None  # of time that the labels come from; None: nobody knows, and each window is its own
 
 
 @dataclass(frozen=True)
@@ -139,12 +143,13 @@ def kept_weights(labels: NDArray[np.int64], weights: Array, kept: NDArray[np.int
     return found
 
 
-def weigh(evidence: Evidence, names: Sequence[str]) -> Verdict:
+def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Verdict:
     """Decide about a candidate.
 
     Args:
         evidence: what is known of it.
         names: of the classes, in the order of the logits.
+        n_new: how many of them, the last ones, the version in use does not have.
 
     Raises:
         InputError: logits that are no numbers.
@@ -157,9 +162,16 @@ def weigh(evidence: Evidence, names: Sequence[str]) -> Verdict:
     stay = _stay(evidence.kept, evidence.kept_after)
     was, is_now = (np.concatenate(pair).argmax(axis=1) == labels for pair in pairs)
     fixed, broken = int((is_now & ~was).sum()), int((was & ~is_now).sum())
-    reason = doubt(before, after, labels) or _lost(stay, names)
+    reason = (
+        _too_few(evidence.labels, len(names) - n_new)
+        or doubt(before, after, labels)
+        or _lost(stay, names)
+        or _no_gain(fixed - broken, evidence)
+    )
+    missing = _missing(evidence, names)
+    reason += f"; {missing[0]}" if reason and missing else ""
     kept = float(np.mean(list(stay.values()))) if stay else None
-    return Verdict(before, after, reason, kept, fixed, broken, _missing(evidence, names))
+    return Verdict(before, after, reason, kept, fixed, broken, missing)
 
 
 def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
@@ -182,6 +194,27 @@ def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
             f"({most:.0%}; probability {chance:.2f}); are the labels right, and enough?"
         )
     return ""
+
+
+def _too_few(labels: NDArray[np.int64], n_known: int) -> str:
+    """Labels of some activities say nothing about the others; those of new ones alone move none of the known ones."""
+    given = np.unique(labels)
+    known, needed = int((given < n_known).sum()), math.ceil(COVERED * n_known)
+    if known and len(given) < needed:
+        return f"{len(given)} of {n_known} activities have labels, {needed} must"
+    return ""
+
+
+def _no_gain(net: int, evidence: Evidence) -> str:
+    """A model that is right already is left alone; and one stretch of each activity tells little of the others."""
+    n, stretches = len(evidence.labels), evidence.stretches
+    narrow = stretches is not None and stretches < SPREAD * len(np.unique(evidence.labels))
+    needed = math.ceil(NARROW * n) if narrow else 1
+    if net >= needed:
+        return ""
+    why = f"{net} windows more would be right, {needed} must"
+    more = f", as they are of {stretches} stretches of time: mark each activity again at another" if narrow else ""
+    return f"too little is gained: {why}{more}"
 
 
 def _stay(kept: NDArray[np.int64], after: Array) -> dict[int, float]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Golden
 from runtime.errors import InputError, printable
 from sdk.finetune.contradictions import SURE
 from sdk.finetune.head import Array, log_softmax
@@ -92,29 +91,27 @@ class Kept(NamedTuple):
 
 def kept_answers(
     classes: Classes,
-    rest: NDArray[np.float32],
-    golden: NDArray[np.float32],
+    features: tuple[NDArray[np.float32], NDArray[np.float32]],
     head: _Head,
-    shipped: tuple[Sequence[str], Golden],
+    shipped: Sequence[str],
     trusted: NDArray[np.bool_],
 ) -> Kept:
     """What is to stay.
 
     Args:
         classes: of the new version.
-        rest: features of windows without labels, shape (m, n_features), in the order of time.
-        golden: features of the golden windows by the encoder in use, shape (k, n_features).
+        features: by the encoder in use: of windows without labels, in the order of time, and of the golden ones; shapes
+            (m, n_features) and (k, n_features).
         head: weight and bias of the version in use.
-        shipped: the base's labels and its golden windows.
+        shipped: what the base calls each golden window.
         trusted: shape (n_classes,), classes of which the answers are to stay.
     """
+    rest, golden = features
     own = classes.logits(rest @ head[0].T + head[1])
     answers, sure = own.argmax(axis=1), np.exp(log_softmax(own)).max(axis=1) >= SURE
     rows = [_spread(np.flatnonzero(sure & (answers == label))) for label in np.flatnonzero(trusted)]
     chosen = np.concatenate([np.zeros(0, np.int64), *rows])
-    labels, facts = shipped
-    now = np.array([classes.names.index(name) if name in classes.names else -1 for name in labels])
-    told = now[facts.logits.argmax(axis=1)]
+    told = np.array([classes.names.index(name) if name in classes.names else -1 for name in shipped])
     still = (told >= 0) & trusted[told]
     return Kept(
         np.concatenate([rest[chosen], golden[still]]),

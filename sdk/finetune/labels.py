@@ -60,6 +60,14 @@ class LabelledSet:
         return digest.hexdigest()
 
 
+def stretches(data: LabelledSet) -> int | None:
+    """From how many stretches of time the labels come: runs of one label without a gap; None: nobody knows when."""
+    if data.spans_s is None:
+        return None
+    apart = (data.spans_s[1:, 0] > data.spans_s[:-1, 1] + _EDGE_S) | (data.spans_s[1:, 0] < data.spans_s[:-1, 0])
+    return 1 + int((apart | (np.diff(data.labels) != 0)).sum())
+
+
 def renamed(data: LabelledSet, now: NDArray[np.int64], names: tuple[str, ...]) -> LabelledSet:
     """The set with other classes, without the windows of those that are dropped.
 
@@ -120,9 +128,16 @@ class Names:
         self.all = list(labels)
         self._taken: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
+        self.first: tuple[str, str] | None = None  # where a name was left out first, and which
 
-    def index(self, name: str) -> int | None:
-        """The class of a name; None: it is left out."""
+    def index(self, name: str, where: str) -> int | None:
+        """The class of a name; None: it is left out.
+
+        Raises:
+            InputError: it is empty.
+        """
+        if not name:
+            raise self.unknown(where, name)
         if name not in self.all:
             alike = [known for known in self.known if known.casefold() == name.casefold()]
             if alike:
@@ -130,9 +145,15 @@ class Names:
                 return self.all.index(alike[0])
             if self.new is not None and name not in self.new:
                 self._left[name] += 1
+                self.first = self.first or (where, name)
                 return None
             self.all.append(name)
         return self.all.index(name)
+
+    def unknown(self, where: str, name: str) -> InputError:
+        """The error for a name that stands for nothing."""
+        expected = f"a label of the model: {', '.join(self.known)}"
+        return InputError(where, expected=expected, got=repr(name), fix="Use the model's names, or add it with --new.")
 
     def notes(self) -> tuple[str, ...]:
         """What was guessed and what was left out."""
@@ -141,6 +162,7 @@ class Names:
             f"--new adds it as an activity"
             for name, n in self._left.items()
         ]
+        left[:1] = [f"{printable(self.first[0])}: {left[0]}"] if self.first else []
         return (*self._taken, *left)
 
 
@@ -168,12 +190,14 @@ def read_labels(
                 found.append((cut, inside[0].label, inside[0].weight))
             elif all(cut.end_s <= s.start_s or s.end_s <= cut.start_s for s in spans):
                 rest.append(cut.samples)
+    if not found and names.first:
+        raise names.unknown(*names.first)
     if not found:
         raise InputError(
             path,
-            expected=f"spans of at least {manifest.window_s:g} s, the length of a window, of {', '.join(names.all)}",
-            got="; ".join(("no window that lies inside one", *names.notes())),
-            fix="Label longer stretches, with the model's names.",
+            expected=f"spans of at least {manifest.window_s:g} s, the length of a window",
+            got="no window that lies inside one",
+            fix="Label longer stretches.",
         )
     return LabelledSet(
         np.stack([cut.samples for cut, _, _ in found]),
@@ -257,7 +281,7 @@ def _span(where: str, row: dict[str, str], source: Recording, names: Names) -> _
         )
     if not (math.isfinite(weight) and weight > 0):
         raise InputError(where, expected="a weight above 0", got=weight, fix="Drop the line, or weigh it.")
-    label = names.index(row["label"].strip())
+    label = names.index(row["label"].strip(), where)
     return None if label is None else _Span(start_s, end_s, label, weight)
 
 
@@ -277,7 +301,7 @@ def _spans_of_samples(recording: Recording, names: Names) -> list[_Span]:
     spans = []
     for begin, end in pairwise(edges):
         if begin < end and recording.labels[begin] != UNLABELLED:
-            label = names.index(str(recording.label_names[int(recording.labels[begin])]))
+            label = names.index(str(recording.label_names[int(recording.labels[begin])]), recording.name)
             ends = _time(recording, begin), _time(recording, end - 1) + 1 / recording.rate_hz
             if label is not None:
                 spans.append(_Span(*ends, label, 1.0))

@@ -27,7 +27,8 @@ from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.graph import GradientSession, choose_spec, fitting_batch, predicted_bytes
 from sdk.finetune.judge import Adapted, Evidence, HeldOut, TrainingReport, blocks, golden_agreement, judge, weigh
-from sdk.finetune.labels import LabelledSet
+from sdk.finetune.kept import trusted_answers
+from sdk.finetune.labels import LabelledSet, stretches
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.sample import Indices, augmented, cached
@@ -138,11 +139,14 @@ def layers_candidate(
         golden_agreement=agreement,
         stopped_by=trained.stopped_by or judged.stopped_by,
     )
+    answers = run.shipped_logits.argmax(axis=1)
+    kept = trusted_answers(judged.evidence.before, judged.evidence.labels)[answers]
     evidence = dataclasses.replace(
         judged.evidence,
-        kept=run.shipped_logits.argmax(axis=1),
-        kept_before=run.golden_logits(run.start),
-        kept_after=golden,
+        kept=answers[kept],
+        kept_before=run.golden_logits(run.start)[kept],
+        kept_after=golden[kept],
+        stretches=stretches(data),
     )
     verdict = weigh(evidence, bundle.manifest.labels)
     if not verdict.doubt and agreement < plan.keep:

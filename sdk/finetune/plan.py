@@ -38,8 +38,8 @@ class Budget:
 class FinetunePlan:
     """What is trained and how.
 
-    The first eight fields belong to every method (the last three of them to head), the others to those that take
-    gradient steps: layers, full, iterative.
+    The first four fields, the budget and `sure` belong to every method, the three behind it to head, the others to
+    those that take gradient steps: layers, full, iterative.
 
     Raises:
         InputError: names the first field that is outside its range.
@@ -49,10 +49,6 @@ class FinetunePlan:
     anchor: Literal["pretrained", "zero"] = "pretrained"  # what tensors are pulled to; zero is MESEN's eq. 9
     l2: float | None = None  # strength of that pull; None: chosen on held-out blocks (head), `L2` (the others)
     folds: int = 5  # held-out blocks per class; fewer where a class has fewer windows
-    sure: bool = False  # the labels are right where they contradict what the model is sure of
-    merge: tuple[tuple[str, str], ...] = ()  # of head: activities of the model, each with the name that it gets
-    drop: tuple[str, ...] = ()  # of head: activities of the model that the new version does not have
-    null: str = ""  # of head: name of one more, for windows without labels of which the model is not sure; empty: none
 
     space: Literal["hand", "encoder", "both"] = "hand"  # features by which windows without labels are near each other
 
@@ -75,6 +71,10 @@ class FinetunePlan:
     keep: float = 0.5  # least agreement with the base on its golden windows, see `golden_agreement`
     seed: int = 0
     budget: Budget = field(default_factory=Budget)
+    sure: bool = False  # the labels are right where they contradict what the model is sure of
+    merge: tuple[tuple[str, str], ...] = ()  # of head: activities of the model, each with the name that it gets
+    drop: tuple[str, ...] = ()  # of head: activities of the model that the new version does not have
+    null: str = ""  # of head: name of one more, for windows without labels of which the model is not sure; empty: none
 
     def __post_init__(self) -> None:
         rules = (
@@ -155,9 +155,12 @@ class FinetunePlan:
         """For JSON: the fields that the method uses; an infinite gamma as the word."""
         plain = asdict(self)
         if self.method == "head":
-            return {name: plain[name] for name in HEAD_FIELDS}
+            own = {name: plain[name] for name in HEAD_FIELDS}
+            return own | {"merge": [list(pair) for pair in self.merge], "drop": list(self.drop)}
         gammas = [gamma if math.isfinite(gamma) else "inf" for gamma in self._gammas()]
         return plain | {
             "gamma": gammas if isinstance(self.gamma, tuple) else gammas[0],
             "augment": list(self.augment),
+            "merge": [],
+            "drop": [],
         }

@@ -48,7 +48,7 @@ def read_store(path: str | Path, bundle: Bundle) -> LabelledSet:
         found = []
         for span in spans:
             inside = list(between(span.start_s, span.end_s))
-            label = names.index(span.label) if inside else None
+            label = names.index(span.label, str(path)) if inside else None
             found += [(entry, label) for entry in inside if label is not None]
         rest = spread_over(_unmarked(between, spans, store.span_s, manifest.window_s)) if found else None
     if not found:

@@ -201,7 +201,7 @@ def test_times_that_are_none(text, message):
     ("words", "message"),
     [
         (["mark", "12:00-12:05", "waking", "--date", "2026-11-20"], "got 'waking'. Did you mean walking?"),
-        (["mark", "12:00-12:05", "eating", "--date", "2026-11-20"], "Add --new for one that only another model knows"),
+        (["mark", "12:00-12:05", "eating", "--date", "2026-11-20"], "Add --new for one that the model is to learn"),
         (["mark", "13:00-13:05", "walking", "--date", "2026-11-20"], "got none that lies inside, 0 that it cuts"),
         (["mark", "walking"], 'expected two times such as "12:00-12:30"'),
         (["mark", "12:00-12:05", "--date", "2026-11-20"], "expected a span and one label"),

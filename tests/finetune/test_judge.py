@@ -9,6 +9,7 @@ import scipy.stats
 from sdk.finetune.judge import GUESSING, HeldOut, blocks, doubt, golden_agreement, judge
 
 GOOD = HeldOut(1.0, 1.0, 0.1)
+THREE = np.arange(30) % 3
 
 
 def logits_of(labels, n_classes=2):
@@ -32,25 +33,27 @@ def test_weights_count_for_the_log_loss_alone():
 
 
 @pytest.mark.parametrize(
-    ("right", "n", "n_classes", "refused"), [(8, 10, 2, True), (9, 10, 2, False), (1, 20, 20, True)]
+    ("right", "labels", "refused"),
+    [(8, [0, 1] * 5, True), (9, [0, 1] * 5, False), (19, [0] * 19 + [1], True), (20, [0] * 19 + [1], True)],
 )
-def test_no_better_than_guessing_is_one_in_twenty(right, n, n_classes, refused):
-    """8 of 10 right of two classes is what guessing gives with 0.0547, 9 of 10 with 0.0107."""
-    chance = scipy.stats.binom.sf(right - 1, n, 1 / n_classes)
+def test_no_better_than_one_answer_for_all_is_one_in_twenty(right, labels, refused):
+    """8 of 10 right of two classes is what one answer gives with 0.0547, 9 of 10 with 0.0107."""
+    n, most = len(labels), max(labels.count(0), labels.count(1)) / len(labels)
+    chance = scipy.stats.binom.sf(right - 1, n, most)
     assert (chance > 0.05) == refused
-    said = doubt(replace(GOOD, accuracy=0), replace(GOOD, accuracy=right / n), n, n_classes)
+    said = doubt(replace(GOOD, accuracy=0), replace(GOOD, accuracy=right / n), np.array(labels))
     assert bool(said) == refused
-    assert not refused or f"guessing among {n_classes} gives too (probability {chance:.2f})" in said
+    assert not refused or f"one answer for all of them gives too ({most:.0%}; probability {chance:.2f})" in said
     assert GUESSING == 0.05
 
 
 def test_as_good_as_before_is_good_enough_and_one_figure_that_is_worse_is_not():
-    assert doubt(GOOD, GOOD, 30, 3) == ""
+    assert doubt(GOOD, GOOD, THREE) == ""
     assert "macro-F1 on held-out labels would fall from 1.000 to 0.999" in doubt(
-        GOOD, replace(GOOD, macro_f1=0.999), 30, 3
+        GOOD, replace(GOOD, macro_f1=0.999), THREE
     )
     assert "log-loss on held-out labels would rise from 0.100 to 0.101" in doubt(
-        GOOD, replace(GOOD, log_loss=0.101), 30, 3
+        GOOD, replace(GOOD, log_loss=0.101), THREE
     )
 
 

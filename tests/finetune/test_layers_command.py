@@ -16,7 +16,7 @@ from tests.bundles_small import without_note
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 PERSON = DATA / "person_24.npz"
-STEPS = ("--method", "layers", "--epochs", "5", "--judge", "one")
+STEPS = ("--sure", "--method", "layers", "--epochs", "5", "--judge", "one")
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +103,19 @@ def test_layers_of_a_bundle(bundle, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "layers", "--from-layer", "9"), "error: from_layer: expected 0 to 4, the head's, got 9. "),
+        (
+            ("--sure", "--method", "layers", "--from-layer", "9"),
+            "error: from_layer: expected 0 to 4, the head's, got 9. ",
+        ),
         (("--epochs", "3"), "error: --epochs: expected one of the methods layers, full and iterative, got head, "),
-        (("--method", "full", "--gamma", "1,2"), "error: gamma: expected one number, or 4: one per layer of the encod"),
+        (
+            ("--sure", "--method", "full", "--gamma", "1,2"),
+            "error: gamma: expected one number, or 4: one per layer of the encod",
+        ),
         ((*STEPS, "--budget-joules", "5"), "error: budget.joules: expected a meter of energy, got none: none in a te"),
         ((*STEPS, "--budget-mb", "1"), "error: budget.megabytes: expected at least "),
         (
-            ("--method", "full", "--optimiser", "sgd", "--learning-rate", "1e30"),
+            ("--sure", "--method", "full", "--optimiser", "sgd", "--learning-rate", "1e30"),
             "error: training: expected a finite loss, got ",
         ),
     ],

@@ -113,7 +113,9 @@ def test_only_a_head_needs_a_pull():
 
 
 def test_wrong_values_cover_the_plan():
-    assert {*WRONG, "from_layer", "balanced", "budget"} == set(FinetunePlan.__dataclass_fields__)
+    assert {*WRONG, "from_layer", "balanced", "budget", "sure", "merge", "drop", "null"} == set(
+        FinetunePlan.__dataclass_fields__
+    )
 
 
 @pytest.mark.parametrize("name", ["seconds", "joules", "megabytes"])
@@ -124,7 +126,10 @@ def test_budgets_are_above_zero(name, value):
 
 
 def test_plan_is_json():
-    assert FinetunePlan().to_dict() == {"method": "head", "anchor": "pretrained", "l2": None, "folds": 5}
+    plain = {"method": "head", "anchor": "pretrained", "l2": None, "folds": 5, "sure": False}
+    assert FinetunePlan().to_dict() == plain | {"merge": [], "drop": [], "null": ""}
+    named = FinetunePlan(merge=(("up", "stairs"), ("down", "stairs")), drop=("run",)).to_dict()
+    assert (named["merge"], named["drop"]) == ([["up", "stairs"], ["down", "stairs"]], ["run"])
     plan = FinetunePlan("full", gamma=(INF, 1.0), augment=("jitter",), budget=Budget(seconds=3))
     again = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
     assert again["gamma"] == ["inf", 1.0]
@@ -161,7 +166,12 @@ def test_every_option_reaches_the_plan():
         *(("jitter", "scale"), 0.6, 2, "one", 0.7, 8, Budget(1, 2, 3)),
     )
     assert found == expected
-    assert all(getattr(found, name) != getattr(FinetunePlan(), name) for name in FinetunePlan.__dataclass_fields__)
+    head = parsed("--sure", "--merge", "up,down=stairs", "--drop", "run,jump", "--null", "none")
+    merged = (("up", "stairs"), ("down", "stairs"))
+    assert head == FinetunePlan(sure=True, merge=merged, drop=("run", "jump"), null="none")
+    own = {"sure", "merge", "drop", "null"}
+    for name in FinetunePlan.__dataclass_fields__:
+        assert getattr(head if name in own else found, name) != getattr(FinetunePlan(), name)
 
 
 @pytest.mark.parametrize(
