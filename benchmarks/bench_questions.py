@@ -45,7 +45,7 @@ from sdk.scores import score
 BUNDLE = ROOT / "sdk" / "demo" / "data" / "walk.bundle"
 BUDGETS = (4, 8, 12, 20, 40)
 WRONG = (0.05, 0.1)
-N_DRAWS = 3
+N_DRAWS = 1
 LABELS = {
     "hapt": ("walking", "upstairs", "downstairs", "sitting", "standing", "laying"),
     "motionsense": ("downstairs", "upstairs", "walking", "jogging", "sitting", "standing"),

@@ -21,7 +21,7 @@ from runtime.progress import ShowProgress, silent
 from runtime.specs import Normalise
 from sdk.features import hand_features
 from sdk.finetune.budget import Ledger
-from sdk.finetune.candidate import Seen, head_of
+from sdk.finetune.candidate import Seen
 from sdk.finetune.head import Array, HeadFit, HeadProblem, log_softmax
 from sdk.finetune.judge import Adapted, Evidence, Verdict, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, trusted_answers
@@ -132,10 +132,8 @@ def days_candidate(
         progress: told how far it is.
     """
     with ledger.phase("prefix"):
-        head = head_of(bundle)
         trusted = trusted_answers(classes.logits(seen.logits), data.labels)
-        shipped = bundle.base_manifest.labels, bundle.golden()
-        kept = kept_answers(classes, seen.rest, seen.golden, head, shipped, trusted)
+        kept = kept_answers(classes, (seen.rest, seen.golden), (seen.weight, seen.bias), seen.shipped, trusted)
         lesson = _lesson(bundle, data, seen, kept, classes, trusted, days, plan, progress)
     with ledger.phase("judging"):
         grid = _L2_GRID if plan.l2 is None else (plan.l2,)
@@ -148,13 +146,13 @@ def days_candidate(
     with ledger.phase("training"):
         fit, soft = lesson.fit(None, l2)
         weight, bias = lesson.lifted(fit)
-    names, n = bundle.manifest.head, len(data.labels)
+    n = len(data.labels)
     told = (
         f"labels spread over {len(days.windows)} windows without: mean confidence {soft[n:].max(axis=1).mean():.2f}, "
         f"{came_back} of {n} labels that were held back came back"
     )
     return Adapted(
-        {names.weight: weight.astype(np.float32), names.bias: bias.astype(np.float32)},
+        {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)},
         replace(verdict, notes=(*verdict.notes, told)),
         l2,
         labels=classes.names,
@@ -185,8 +183,7 @@ def _lesson(
     pool = Pool.of(features, np.concatenate([times, days.start_s]))
     taught = pool.cover(n, MOST_TAUGHT)
     of_taught = run_features(bundle, days.windows[taught - n])
-    head = head_of(bundle)
-    p = np.exp(log_softmax(classes.logits(of_taught.astype(np.float64) @ head[0].T.astype(np.float64) + head[1])))
+    p = np.exp(log_softmax(classes.logits(seen.of(of_taught))))
     folds = blocks(data.labels, plan.folds)
     seeds = np.zeros((len(windows), int(folds.max()) + 2, len(classes.names)))
     seeds[np.arange(n), folds, data.labels] = data.weights / data.weights.mean()
@@ -194,7 +191,7 @@ def _lesson(
     seeds[taught, -1] = sure / np.maximum(sure.sum(axis=0), 1)  # all of a class weigh as much as one label
     flows = spread(pool.graph, seeds.reshape(len(windows), -1)).reshape(seeds.shape)
     reduced, lift = _reduced(np.concatenate([seen.features, of_taught, kept.features]))
-    start = classes.head(*head)
+    start = classes.head(seen.weight, seen.bias)
     zero = plan.anchor == "zero"
     anchor = (np.zeros_like(start[0]), np.zeros_like(start[1])) if zero else start
     share = kept_weights(data.labels, data.weights, kept.answers) / float(data.weights.sum())
@@ -252,7 +249,8 @@ def run_over(
         with_encoder: False: no features.
         progress: told how far it is.
     """
-    engine, head = open_engine(bundle), head_of(bundle)
+    engine, names = open_engine(bundle), bundle.manifest.head
+    head = bundle.tensor(names.weight), bundle.tensor(names.bias)
     logits, encoded = [], []
     for begin in range(0, len(windows), _BATCH):
         features = engine.run(windows[begin : begin + _BATCH], "features")

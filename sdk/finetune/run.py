@@ -27,14 +27,9 @@ from runtime.errors import BundleError, InputError
 from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
-<<<<<<< HEAD
-from sdk.finetune.candidate import head_candidate, head_of, look, with_null
-from sdk.finetune.contradictions import contradictions, worth_asking
-from sdk.finetune.days import days_candidate
-=======
 from sdk.finetune.candidate import head_candidate, look, with_null
 from sdk.finetune.contradictions import Contradiction, contradictions, worth_asking
->>>>>>> guard
+from sdk.finetune.days import days_candidate
 from sdk.finetune.head import Array
 from sdk.finetune.judge import Adapted, HeldOut, TrainingReport, Verdict, judge
 from sdk.finetune.kept import Classes
@@ -203,16 +198,11 @@ def _candidate(
     if plan.method != "head":
         return _noted(layers_candidate(bundle, data, plan, ledger, progress), told), ()
     if plan.null:
-<<<<<<< HEAD
-        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null, head_of(bundle))
-    found = head_candidate(bundle, data, seen, classes, plan, ledger, progress)
+        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null)
+    found, names = head_candidate(data, seen, classes, plan, ledger, progress), bundle.manifest.head
     if days is not None and len(days.windows) and data.features is None:
         other = days_candidate(bundle, data, seen, classes, days, plan, ledger, progress)
         found = min(found, other, key=lambda one: (bool(one.verdict.doubt), one.verdict.after.log_loss))
-    return found, ()
-=======
-        data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null)
-    found, names = head_candidate(data, seen, classes, plan, ledger, progress), bundle.manifest.head
     tensors = {names.weight: found.tensors["weight"], names.bias: found.tensors["bias"]}
     return _noted(dataclasses.replace(found, tensors=tensors), told), ()
 
@@ -222,7 +212,6 @@ def _noted(found: Adapted, told: Sequence[Contradiction]) -> Adapted:
     verdict = found.verdict
     notes = (*map(str, told), *verdict.notes)
     return dataclasses.replace(found, verdict=dataclasses.replace(verdict, notes=notes))
->>>>>>> guard
 
 
 def _unasked(logits: Array, data: LabelledSet, plan: FinetunePlan) -> Adapted:
