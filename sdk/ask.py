@@ -67,7 +67,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask; the exit code."""
+    """Ask; the exit code.
+
+    Raises:
+        InputError: a budget or options that make no sense.
+    """
     if arguments.budget < 1:
         raise InputError("--budget", expected="at least 1", got=arguments.budget, fix="Such as --budget 12.")
     if arguments.json and arguments.learn:
@@ -76,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = open_bundle(arguments.bundle, trust=trust_of(arguments))
     with Store(arguments.store) as store:
-        session = Session.open(store, bundle)
+        session = Sitting.open(store, bundle)
         if arguments.json:
             say(json.dumps(_listed(session, _round(session, arguments))))
             return DONE
@@ -89,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @dataclass
-class Session:
+class Sitting:
     """A store's windows, and what was asked and told about them by now."""
 
     store: Store
@@ -102,7 +106,7 @@ class Session:
     logits: NDArray[np.float64]  # shape (n, n_classes), of the version in use
 
     @classmethod
-    def open(cls, store: Store, bundle: Bundle) -> Session:
+    def open(cls, store: Store, bundle: Bundle) -> Sitting:
         """Read the store's days, and lay them out in the space.
 
         Raises:
@@ -156,7 +160,12 @@ class Session:
         return [(self.names[int(row.argmax())], float(row.max())) for row in p]
 
     def tell(self, row: int, label: str) -> None:
-        """Mark a window."""
+        """Mark a window.
+
+        Args:
+            row: of the days.
+            label: any name.
+        """
         start_s = float(self.days.start_s[row])
         self.store.mark(start_s - _EDGE_S, start_s + self.store.window_s + _EDGE_S, label, time.time())
         self.labels[row] = self.index(label)
@@ -184,7 +193,7 @@ class Session:
         return told
 
 
-def _round(session: Session, arguments: argparse.Namespace) -> NDArray[np.int64]:
+def _round(session: Sitting, arguments: argparse.Namespace) -> NDArray[np.int64]:
     """The questions of one round of a page."""
     import numpy as np
 
@@ -197,7 +206,7 @@ def _round(session: Session, arguments: argparse.Namespace) -> NDArray[np.int64]
     return session.choose(arguments.budget)
 
 
-def _listed(session: Session, rows: NDArray[np.int64]) -> dict[str, Any]:
+def _listed(session: Sitting, rows: NDArray[np.int64]) -> dict[str, Any]:
     """The questions for a page."""
     questions = []
     for row, (guess, sure) in zip(rows.tolist(), session.guesses(rows), strict=True):
@@ -218,7 +227,7 @@ def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)
 
 
-def _sitting(session: Session, budget: int, read: Callable[[str], str] = input) -> int:
+def _sitting(session: Sitting, budget: int, read: Callable[[str], str] = input) -> int:
     """Ask a person, round by round; how many questions were answered."""
     from sdk.finetune.questions import rounds
 
@@ -241,7 +250,7 @@ def _sitting(session: Session, budget: int, read: Callable[[str], str] = input) 
     return answered
 
 
-def _shown(session: Session, row: int, title: str) -> str:
+def _shown(session: Sitting, row: int, title: str) -> str:
     """A question as text: when, and how it moved."""
     start_s = float(session.days.start_s[row])
     when = datetime.fromtimestamp(start_s).astimezone()
@@ -264,7 +273,7 @@ def _spark(values: NDArray[np.float64]) -> str:
     return "".join(" " if math.isnan(v) else blocks[round((v - low) * scale)] for v in values.tolist())
 
 
-def _answer(session: Session, guess: str, read: Callable[[str], str]) -> str | None:
+def _answer(session: Sitting, guess: str, read: Callable[[str], str]) -> str | None:
     """A label, or None for a question that is skipped.
 
     Raises:

@@ -231,7 +231,11 @@ def _weighed(data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits
 
 
 def run_features(bundle: Bundle, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the encoder in use makes of windows, shape (n, n_features)."""
+    """What the encoder in use makes of windows, shape (n, *window_shape); shape (n, n_features).
+
+    Raises:
+        InputError: some are no numbers.
+    """
     engine = open_engine(bundle)
     parts = [engine.run(windows[at : at + _BATCH], "features") for at in range(0, len(windows), _BATCH)]
     engine.close()

@@ -93,7 +93,12 @@ def next_questions(
         there = (side >= 0) & (side < len(told))
         gap_s[there] = np.minimum(gap_s[there], np.abs(start_s[there] - told[side[there]]))
     allowed = calm(pool.places, start_s) & (gap_s > apart_s)
-    return choose(pool.places, allowed, n, doubt_of(pool, labels) if (labels >= 0).any() else None, seed)
+    rows = choose(pool.places, allowed, n, doubt_of(pool, labels) if (labels >= 0).any() else None, seed)
+    kept: list[int] = []
+    for row in rows.tolist():
+        if not kept or start_s[row] - start_s[kept[-1]] > apart_s:
+            kept.append(row)
+    return np.array(kept, np.int64)
 
 
 def doubt_of(pool: Pool, labels: Indices) -> Floats:

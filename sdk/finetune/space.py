@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from sdk.finetune.spread import Floats
 
 LAG_S = 6.0  # between the two windows of a change
 _QUIET = 0.3  # share of the changes that are taken for jitter, the smallest

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sdk.finetune.sample import Indices
+
 Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 NEIGHBOURS = 12
 _ALPHA = 0.99  # how far labels flow
@@ -24,7 +25,7 @@ _CG_STEPS, _CG_GOAL = 100, 1e-4
 _BALANCING_STEPS = 100
 
 
-class Graph(NamedTuple):
+class Neighbours(NamedTuple):
     """A symmetric sparse matrix, normalised by its degrees: edges in the order of `first`."""
 
     first: Indices  # shape (n_edges,)
@@ -53,7 +54,7 @@ def nearest(places: NDArray[np.float32], k: int) -> tuple[Indices, NDArray[np.fl
     return np.concatenate(rows), np.concatenate(distances)
 
 
-def make_graph(places: NDArray[np.float32], k: int = NEIGHBOURS) -> Graph:
+def make_graph(places: NDArray[np.float32], k: int = NEIGHBOURS) -> Neighbours:
     """The graph of windows at places of shape (n, n_directions), n at least 2."""
     n = len(places)
     k = min(k, n - 1)
@@ -67,10 +68,10 @@ def make_graph(places: NDArray[np.float32], k: int = NEIGHBOURS) -> Graph:
     first, second = keys // n, keys % n
     degree = np.bincount(first, merged, n)
     merged /= np.sqrt(degree[first] * degree[second])
-    return Graph(first, second, merged, np.searchsorted(first, np.arange(n)))
+    return Neighbours(first, second, merged, np.searchsorted(first, np.arange(n)))
 
 
-def spread(graph: Graph, labels: Floats, alpha: float = _ALPHA) -> Floats:
+def spread(graph: Neighbours, labels: Floats, alpha: float = _ALPHA) -> Floats:
     """Where labels flow: the solution F of (1 - alpha S) F = (1 - alpha) labels, both of shape (n, n_classes)."""
     goal = (1 - alpha) * labels
     flow = np.zeros_like(goal)

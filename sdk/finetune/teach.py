@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sdk.finetune.clusters import clusters
 from sdk.finetune.space import fit_space
-from sdk.finetune.spread import Floats, Graph, Indices, make_graph, spread
+from sdk.finetune.spread import Floats, Indices, Neighbours, make_graph, spread
 
 MOST_TAUGHT = 240  # windows without labels that a head is fitted to: a bound on time and memory
 _PER_CLUSTER = 5  # of them, where windows lie close together
@@ -28,7 +28,7 @@ class Pool:
     """Labelled windows, then those without labels, as places in the space."""
 
     places: NDArray[np.float32]  # shape (n, n_directions)
-    graph: Graph
+    graph: Neighbours
 
     @classmethod
     def of(cls, features: NDArray[np.float32], start_s: Floats) -> Pool:
