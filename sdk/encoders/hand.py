@@ -25,6 +25,9 @@ class Hand(nn.Module):
     Args:
         length_samples: rows of a window, at least 8.
         n_channels: columns of a window; three in turn are one sensor.
+
+    Raises:
+        InputError: shorter windows, or none.
     """
 
     def __init__(self, length_samples: int, n_channels: int) -> None:
@@ -113,7 +116,7 @@ class Beside(nn.Module):
 
 @register_encoder("hand", "none", (128, 6))
 def hand(length_samples: int, n_channels: int) -> Hand:
-    """Hand-made features alone."""
+    """Hand-made features alone, of windows (n, length_samples, n_channels)."""
     return Hand(length_samples, n_channels)
 
 
