@@ -15,6 +15,7 @@ COMMANDS = {
         "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
         "stream": ("sdk.stream", "samples of a recording, a sensor or a network through a bundle"),
         "label": ("sdk.label", "what a recorder kept: list it, say what it was, export it"),
+        "ask": ("sdk.ask", "which recorded windows to ask the wearer about; take the answers"),
         "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),
         "bundle": ("sdk.bundle", "a bundle as one file, and back"),
         "optimize": ("sdk.optimize.__main__", "which engine and precision earn their place on this device"),

@@ -32,6 +32,8 @@ SMALL = {
     "cosmo-skeleton": ((18, 45), lambda: with_gru(skeleton_maps(18, 45))),
     "cosmo-usc": ((6, 8), lambda: narrow_fusion(((6, 4), (6, 4)), "sum", None)),
     "cosmo-utd": ((834,), lambda: narrow_fusion(((6, 4), (18, 45)), "concatenation", (3.0, 7.0))),
+    "hand": ((16, 4), lambda: create_encoder("hand", 16, 4)),
+    "hand+fcn": ((16, 3), lambda: create_encoder("hand+fcn", 16, 3)),
     "resnet18": ((3, 32, 40), lambda: ResNet18((8, 12, 16, 20))),
     "resnet1d": ((16, 3), lambda: create_encoder("resnet1d", 16, 3)),
 }
@@ -64,7 +66,8 @@ def classifier(name, n_classes=3, seed=0):
                 parameter.uniform_(-0.1, 0.1)
         for layer in module.modules():
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-                layer.weight.uniform_(0.5, 1.5)
+                if layer.affine:
+                    layer.weight.uniform_(0.5, 1.5)
                 layer.momentum = None  # the average of all batches, which are one
         module.train()(torch.randn(16, *shape))
     return module.eval(), shape

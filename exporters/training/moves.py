@@ -113,6 +113,16 @@ def _part(case: Case) -> tuple[Laid, Pullback]:
     return y, lambda dy: [pull_slice(dy)]
 
 
+@rule("TopK")
+def _top_k(case: Case) -> tuple[Laid, Pullback]:
+    """Sorted values; no gradient, since what sorts is made by hand and nothing below it is trained."""
+    if case.wanted(0):
+        raise refuse(case, "nothing to train below it", "a trained layer")
+    x, k = case.graph.arrange(case.given(0)), case.graph.arrange(case.given(1))
+    values, _ = case.graph.emit_many("TopK", x, k, shapes=[case.shape, case.shape], **case.attributes)
+    return plainly(values), lambda dy: [None]
+
+
 @rule("Last")
 def _last(case: Case) -> tuple[Laid, Pullback]:
     """The last step of a recurrent layer's (steps, directions, batch, units)."""

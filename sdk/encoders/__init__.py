@@ -13,6 +13,7 @@ cosmo            one modality of Cosmo                   Maps, Depth, Radar
                  ("cosmo-imu", "cosmo-skeleton", "cosmo-depth", "cosmo-radar")
 fusion           several, weighed by attention           AttentionFusion, Split, Projection ("cosmo-utd", "cosmo-usc")
 resnet           images; and a small one over time       ResNet18, SmallResNet ("resnet18", "resnet1d")
+hand             hand-made features, none learned        Hand, Beside ("hand", "hand+fcn")
 heads            MLP, GRU or LSTM before the last layer  with_body, Bodied, MLP, Recurrent
 sequence         features that are a sequence            SequenceEncoder
 untrained        what a window costs one, and a blank manifest to export it with
@@ -30,6 +31,7 @@ from sdk.encoders.cosmo import Depth, Maps, Radar
 from sdk.encoders.deepconvlstm import DeepConvLSTM
 from sdk.encoders.fcn import FCN
 from sdk.encoders.fusion import AttentionFusion, Projection, Split
+from sdk.encoders.hand import Beside, Hand
 from sdk.encoders.hart import HART
 from sdk.encoders.heads import MLP, Bodied, Recurrent, with_body
 from sdk.encoders.ispl_inception import ISPLInception
@@ -50,6 +52,7 @@ __all__ = [
     "HART",
     "MLP",
     "AttentionFusion",
+    "Beside",
     "Bodied",
     "Classifier",
     "CoOccurrence",
@@ -57,6 +60,7 @@ __all__ = [
     "DeepConvLSTM",
     "Depth",
     "EncoderInfo",
+    "Hand",
     "ISPLInception",
     "Maps",
     "MobileHART",

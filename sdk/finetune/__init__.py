@@ -5,6 +5,12 @@ stored              the same from a recorder's store                  read_store
 contradictions      labels that the model is sure are others
 kept                what a new version must not forget; its classes
 candidate           a new head, and what it is judged by
+days                the same from labels that were spread over windows without:
+  pool              windows of a store that cover its days                read_days, Days
+  space, spread     which windows are near each other; labels flow along
+  clusters          k-means
+  teach             soft labels, and the windows that a head is taught with
+questions           which windows to ask the wearer about
 plan                what moves, how far, for how long                 FinetunePlan, Budget
 head                the linear head as a convex problem               fit_head
 layers              more than the head, by gradient steps:
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from sdk.finetune.head import fit_head
     from sdk.finetune.labels import LabelledSet, read_labels, set_apart
     from sdk.finetune.plan import Budget, FinetunePlan
+    from sdk.finetune.pool import Days, read_days
     from sdk.finetune.run import FinetuneReport, finetune
     from sdk.finetune.sample import few_shot
     from sdk.finetune.stored import read_store
@@ -38,6 +45,7 @@ __getattr__ = attach(
     {
         "head": "fit_head",
         "labels": "LabelledSet read_labels set_apart",
+        "pool": "Days read_days",
         "plan": "Budget FinetunePlan",
         "run": "FinetuneReport finetune",
         "sample": "few_shot",
@@ -47,12 +55,14 @@ __getattr__ = attach(
 
 __all__ = [
     "Budget",
+    "Days",
     "FinetunePlan",
     "FinetuneReport",
     "LabelledSet",
     "few_shot",
     "finetune",
     "fit_head",
+    "read_days",
     "read_labels",
     "read_store",
     "set_apart",

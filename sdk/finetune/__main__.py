@@ -25,7 +25,9 @@ from runtime.command import (
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    pass
+    from runtime.bundle import Bundle
+    from sdk.finetune.labels import LabelledSet
+    from sdk.finetune.pool import Days
 
 HELP = "Adapt a bundle on this device to its wearer's own labels, without torch."
 EXAMPLES = """\
@@ -93,6 +95,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         type=_names,
         default=(),
         help="labels whose windows are not wanted",
+    )
+    p.add_argument(
+        "--unlabelled", metavar="STORE", type=Path, help="a store whose windows teach the head, too: labels are spread"
+    )
+    p.add_argument(
+        "--space", choices=("hand", "encoder", "both"), help="features by which windows are near (default hand)"
     )
     p.add_argument("--method", choices=("head", "layers", "full", "iterative"), help="what moves (default head)")
     p.add_argument(
@@ -256,9 +264,26 @@ def _finetune(arguments: argparse.Namespace) -> int:
             arguments.new or (),
             leave_out=arguments.leave_out,
         )
-    _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show)
+    days = _days(arguments, bundle, data)
+    _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show, days=days)
     say(json_text(report.to_dict()) if arguments.json else describe(report))
     return DONE if report.accepted else REFUSED
+
+
+def _days(arguments: argparse.Namespace, bundle: Bundle, data: LabelledSet) -> Days | None:
+    """Windows without labels, of the store that was named.
+
+    Raises:
+        InputError: another method than head; a store that does not fit.
+    """
+    from sdk.finetune.pool import read_days
+
+    if arguments.unlabelled is None:
+        return None
+    if arguments.method not in (None, "head") or data.features is not None:
+        got = "another method, or labels with features alone"
+        raise InputError("--unlabelled", expected="method head, labels with windows", got=got, fix="Leave it out.")
+    return read_days(arguments.unlabelled, bundle.manifest)
 
 
 def plan_of(arguments: argparse.Namespace) -> Any:

@@ -6,12 +6,11 @@ hides no other version.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from runtime.command import DONE, note, say, table
+from runtime.command import DONE, json_text, note, say, table
 from runtime.errors import BundleError, printable
 from runtime.specs import BASE
 
@@ -32,7 +31,7 @@ def show(bundle: Bundle, *, as_json: bool) -> int:
     except BundleError as error:
         note(str(error))
     if as_json:
-        say(json.dumps({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
+        say(json_text({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
         return DONE
     rows = [(BASE, *[""] * 7, "in use" if current == BASE else "")]
     for name in bundle.versions():

@@ -21,7 +21,7 @@ METHODS: tuple[str, ...] = get_args(FinetuneMethod)
 # Lambda of MESEN's eq. 10 where none is given. Five people of MotionSense, unseen by the encoder, gained most from a
 # strong pull to the pretrained weights with one label per class, and as much as with any other with five.
 L2 = {"pretrained": 1.0, "zero": 1e-3}
-HEAD_FIELDS = ("method", "anchor", "l2", "folds", "sure", "merge", "drop", "null")
+HEAD_FIELDS = ("method", "anchor", "l2", "folds", "sure", "merge", "drop", "null", "space")
 ONLY_HEAD = ("merge", "drop", "null")
 
 
@@ -49,6 +49,8 @@ class FinetunePlan:
     anchor: Literal["pretrained", "zero"] = "pretrained"  # what tensors are pulled to; zero is MESEN's eq. 9
     l2: float | None = None  # strength of that pull; None: chosen on held-out blocks (head), `L2` (the others)
     folds: int = 5  # held-out blocks per class; fewer where a class has fewer windows
+
+    space: Literal["hand", "encoder", "both"] = "hand"  # features by which windows without labels are near each other
 
     from_layer: int | None = None  # first that moves; None: the last of the encoder (layers), 0 (full, iterative)
     gamma: float | tuple[float, ...] = 1.0  # of eq. 9, for each layer of the encoder or one for all; inf: frozen
@@ -80,6 +82,7 @@ class FinetunePlan:
             ("anchor", "pretrained or zero", self.anchor in ("pretrained", "zero")),
             ("l2", f"a finite number {'above' if self.method == 'head' else 'of at least'} 0", self._l2_is_good()),
             ("folds", "at least 2", self.folds >= 2),
+            ("space", "hand, encoder or both", self.space in ("hand", "encoder", "both")),
             *((name, "nothing, unless the method is head", not getattr(self, name)) for name in self._foreign()),
             ("gamma", "numbers of at least 0", all(value >= 0 for value in self._gammas())),
             ("gamma_ratio", "a finite number above 0", 0 < self.gamma_ratio < math.inf),

@@ -29,12 +29,14 @@ from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
 from sdk.finetune.candidate import Seen, head_candidate, look, with_null
 from sdk.finetune.contradictions import Contradiction, contradictions, worth_asking
+from sdk.finetune.days import days_candidate
 from sdk.finetune.head import Array
 from sdk.finetune.judge import Adapted, HeldOut, Judgement, TrainingReport, judge
 from sdk.finetune.kept import Classes
 from sdk.finetune.labels import LabelledSet, renamed
 from sdk.finetune.layers import layers_candidate
 from sdk.finetune.plan import FinetunePlan
+from sdk.finetune.pool import Days
 from sdk.meters import Measurement, Meter
 
 
@@ -88,6 +90,7 @@ def finetune(
     *,
     meter: Meter | None = None,
     progress: ShowProgress = silent,
+    days: Days | None = None,
 ) -> tuple[Bundle, FinetuneReport]:
     """Adapt a bundle to labelled windows of its wearer.
 
@@ -97,6 +100,7 @@ def finetune(
         plan: None is the default plan.
         meter: of energy; None measures time and memory only.
         progress: called with steps done, all steps and what is being done.
+        days: windows of the wearer without labels, over which labels are spread (method head, labels with windows).
 
     Returns:
         The bundle in the version now in use, and the report, which is also stored with the version.
@@ -116,7 +120,7 @@ def finetune(
     with alone(bundle.path):
         import_module("onnxruntime")  # before the first reading: a library is no cost of the run
         ledger = Ledger(plan.budget, meter)
-        found, told = _candidate(bundle, data, classes, plan, ledger, progress)
+        found, told = _candidate(bundle, data, days, classes, plan, ledger, progress)
         verdict = found.verdict
         report = FinetuneReport(
             accepted=not verdict.doubt,
@@ -177,7 +181,13 @@ def _begins(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _candidate(
-    bundle: Bundle, data: LabelledSet, classes: Classes, plan: FinetunePlan, ledger: Ledger, progress: ShowProgress
+    bundle: Bundle,
+    data: LabelledSet,
+    days: Days | None,
+    classes: Classes,
+    plan: FinetunePlan,
+    ledger: Ledger,
+    progress: ShowProgress,
 ) -> tuple[Adapted, tuple[str, ...]]:
     """A new version that nobody uses yet, or what speaks against training one."""
     told: list[Contradiction] = []
@@ -191,7 +201,7 @@ def _candidate(
         found = layers_candidate(bundle, data, plan, ledger, progress, ask)
     else:
         seen = look(bundle, data, ledger, progress)
-        found = ask(classes.logits(seen.logits)) or _head(bundle, data, seen, classes, plan, ledger, progress)
+        found = ask(classes.logits(seen.logits)) or _head(bundle, data, days, seen, classes, plan, ledger, progress)
     if not found.tensors:
         return found, tuple(map(str, told))
     return _noted(found, told), ()
@@ -200,6 +210,7 @@ def _candidate(
 def _head(
     bundle: Bundle,
     data: LabelledSet,
+    days: Days | None,
     seen: Seen,
     classes: Classes,
     plan: FinetunePlan,
@@ -210,6 +221,9 @@ def _head(
     if plan.null:
         data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null)
     found, names = head_candidate(data, seen, classes, plan, ledger, progress), bundle.manifest.head
+    if days is not None and len(days.windows) and data.features is None:
+        other = days_candidate(bundle, data, seen, classes, days, plan, ledger, progress)
+        found = min(found, other, key=lambda one: (bool(one.verdict.doubt), one.verdict.after.log_loss))
     tensors = {names.weight: found.tensors["weight"], names.bias: found.tensors["bias"]}
     return dataclasses.replace(found, tensors=tensors)
 

@@ -36,8 +36,8 @@ class LabelSpan:
 class Names:
     """The model's labels and behind them new ones, by the names that files and marks have for them.
 
-    Case, blanks, hyphens and underscores do not matter where only one of the labels can be meant. It keeps what is to be
-    said of the names.
+    Case, blanks, hyphens and underscores do not matter where only one of the labels can be meant. What is to be said of
+    the names is kept.
 
     Args:
         labels: the model's.
@@ -100,13 +100,10 @@ class Names:
 
     def _cure(self, name: str) -> str:
         near = difflib.get_close_matches(name, self.known, 1, 0.8)
-        ways = [f"did you mean {near[0]}"] if near else ["use the model's names"]
-        ways += [f"add it with --new {name}", f"leave it out with --leave-out {name}"] if name else []
-        return (
-            f"{', or '.join(ways)}.".capitalize()
-            if not near
-            else f"Did you mean {near[0]}? Or {', or '.join(ways[1:])}."
-        )
+        if not name:
+            return "Use the model's names."
+        first = f"Did you mean {near[0]}? Or add" if near else "Use the model's names, or add"
+        return f"{first} it with --new {name}, or leave it out with --leave-out {name}."
 
 
 def painted(spans: Sequence[LabelSpan]) -> list[LabelSpan]:

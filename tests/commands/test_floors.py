@@ -10,11 +10,13 @@ from tests.commands.tools import ROOT, copy_bundle, environment, python
 
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
 FLOOR_1 = (
+    "ask",
     "bundle",
     "cli",
     "datasets",
     "demo",
     "doctor",
+    "features",
     "finetune",
     "label",
     "meters",

@@ -8,6 +8,7 @@ from tests.rooms import House
 
 # Names that stand in several files all the same, and why.
 KNOWN = {
+    "Floats": "an array of floats: of float32 in sdk.features, of float64 in the space",
     "Limits": "what an engine's builder may take, and what `optimize` asks of a candidate: neither leaves its room",
     "Reading": "what was said about a file's columns, and one value of a meter: neither leaves its room",
     "Report": "a profile as read from JSON, in all three files",

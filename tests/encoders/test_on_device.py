@@ -30,7 +30,7 @@ def base_of(bundle_of, tmp_path_factory):
 
 def test_the_battery_meets_every_encoder():
     assert list_encoders() == NAMES
-    assert len(NAMES) == 19
+    assert len(NAMES) == 21
 
 
 @needs_openvino

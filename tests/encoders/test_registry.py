@@ -15,6 +15,7 @@ NAMES = ["fcn", "fcn-stride4"]
 ELSEWHERE = [
     *("deepconvlstm", "hart", "ispl-inception", "mobilehart-xs", "mobilehart-xxs"),  # test_supervised.py
     *("1d-cnn", "cnn-gru", "cnn-transformer", "co-occurrence", "resnet1d", "resnet18"),  # test_more.py
+    *("hand", "hand+fcn"),  # test_hand.py
     *("cosmo-depth", "cosmo-imu", "cosmo-radar", "cosmo-skeleton", "cosmo-usc", "cosmo-utd"),  # test_more.py
 ]
 SHAPES = [(32, 3), (30, 6), (128, 9), (17, 1)]
