@@ -10,8 +10,8 @@ and is judged once more, who was wrong takes them away, or, in the figures that 
     motionsense    the shipped bundle, its four test people
     hapt_shipped, wisdm_phone, wisdm_watch    the shipped bundle on people of other sets, other phones, another place
 
-Rules and thresholds were chosen while looking at HAPT, for the most part at people of odd numbers; figures of `hapt` are of
-those of even numbers. WISDM was not looked at before.
+Rules and thresholds were chosen while looking at HAPT, for the most part at people of odd numbers; figures of `hapt`
+are of those of even numbers. WISDM was not looked at before.
 
     new activity   a class is taken out of the head (not out of the encoder, which saw it in training), and learnt from
                    ten windows; its recall on the others, and the change of accuracy on the rest, by activity

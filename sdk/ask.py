@@ -117,7 +117,7 @@ class Sitting:
         from sdk.finetune.pool import read_days
         from sdk.finetune.teach import Pool
 
-        days = read_days(store.path, bundle.manifest, marked=True)
+        days = read_days(store.path, bundle, marked=True)
         if len(days.windows) < 2:
             raise InputError(
                 store.path,
@@ -306,7 +306,7 @@ def _learn(path: Path, bundle: Bundle) -> int:
     from sdk.finetune.__main__ import describe
     from sdk.meters import open_meter
 
-    days = read_days(path, bundle.manifest)
+    days = read_days(path, bundle)
     _, report = finetune(bundle, read_store(path, bundle), FinetunePlan(sure=True), meter=open_meter(), days=days)
     say(describe(report))
     return DONE if report.accepted else REFUSED

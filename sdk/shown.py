@@ -10,7 +10,7 @@ from runtime.errors import printable
 
 if TYPE_CHECKING:
     from runtime import Counters, Prediction, Recorder
-    from runtime.bundle import Manifest
+    from runtime.bundle import Bundle
     from runtime.sinks import Sink
     from runtime.sources import SourceCounters
     from sdk.scores import Scores
@@ -78,14 +78,15 @@ def describe_source(counters: SourceCounters) -> str:
     return f"source: {counters.samples} rows read{told}{shown}"
 
 
-def why_nothing(source: SourceCounters, counters: Counters, manifest: Manifest) -> str:
+def why_nothing(source: SourceCounters, counters: Counters, bundle: Bundle) -> str:
     """The likely reason why a source ended without one window.
 
     Args:
         source: what became of its lines.
         counters: what became of its samples.
-        manifest: of the model.
+        bundle: of the model.
     """
+    manifest = bundle.manifest
     n, needed = counters.samples, manifest.window.length_samples
     span = f"{manifest.window_s:g} s, the length of a window"
     if not n:

@@ -145,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(report(bundle, source, tally, counters, sinks, recorder, told), err=bool(sinks))
     if counters.windows or signals:
         return DONE
-    say(f"error: nothing was predicted: {why_nothing(source.counters, counters, bundle.manifest)}", err=True)
+    say(f"error: nothing was predicted: {why_nothing(source.counters, counters, bundle)}", err=True)
     return FAILED
 
 

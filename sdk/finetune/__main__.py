@@ -266,7 +266,12 @@ def _finetune(arguments: argparse.Namespace) -> int:
         )
     days = _days(arguments, bundle, data)
     _, report = finetune(bundle, data, plan, meter=open_meter(), progress=Progress().show, days=days)
-    say(json_text(report.to_dict()) if arguments.json else describe(report))
+    if arguments.json:
+        say(json_text(report.to_dict()))
+    else:
+        from sdk.finetune.described import describe
+
+        say(describe(report))
     return DONE if report.accepted else REFUSED
 
 
@@ -283,7 +288,7 @@ def _days(arguments: argparse.Namespace, bundle: Bundle, data: LabelledSet) -> D
     if arguments.method not in (None, "head") or data.features is not None:
         got = "another method, or labels with features alone"
         raise InputError("--unlabelled", expected="method head, labels with windows", got=got, fix="Leave it out.")
-    return read_days(arguments.unlabelled, bundle.manifest)
+    return read_days(arguments.unlabelled, bundle)
 
 
 def plan_of(arguments: argparse.Namespace) -> Any:
@@ -312,51 +317,6 @@ def plan_of(arguments: argparse.Namespace) -> Any:
         option = {"budget.megabytes": "budget-mb", "balanced": "unbalanced"}.get(error.where, error.where)
         where = f"--{option.replace('_', '-').replace('.', '-')}"
         raise InputError(where, expected=error.expected, got=error.got, fix="Correct the option.") from None
-
-
-def describe(report: Any) -> str:
-    """A fine-tuning report as text."""
-    counts = ", ".join(f"{n} {name}" for name, n in report.windows_per_label.items() if n)
-    cost, training = report.cost, report.training
-    lines = [
-        f"labelled windows   {counts}",
-        f"held-out labels    macro-F1 {report.before.macro_f1:.3f} -> {report.after.macro_f1:.3f} {_over(report)}, "
-        f"log-loss {report.before.log_loss:.3f} -> {report.after.log_loss:.3f} (l2 {report.l2:g})",
-    ]
-    if report.kept is not None:
-        lines.append(
-            f"kept               {report.kept:.0%} of what the model is sure of "
-            f"({report.unlabelled} windows without labels, weight {report.replay:g})"
-        )
-    if report.contradictions:
-        lines[1:] = report.contradictions
-    if training is not None:
-        stopped = f", ended by {training.stopped_by}" if training.stopped_by else ""
-        lines += [
-            f"golden windows     {training.golden_agreement:.0%} keep the class that the base gives them",
-            f"trained            layers {', '.join(map(str, training.layers))} ({training.parameters} parameters), "
-            f"{training.epochs:g} epochs of batches of {training.batch}, {training.trainings} times{stopped}",
-        ]
-    lines += [
-        f"cost               {cost.seconds:.3f} s, peak memory {cost.memory.peak_bytes / 1e6:.1f} MB "
-        f"({cost.memory.above_baseline_bytes / 1e6:.1f} MB above the start"
-        + (f", {training.predicted_bytes / 1e6:.1f} MB predicted)" if training is not None else ")"),
-        *(f"  {name:<16} {phase.seconds:.3f} s" for name, phase in report.phases.items()),
-        f"energy             {cost.energy.describe()}",
-        *([f"over budget        {report.exceeded}"] if report.exceeded else []),
-        *(f"note               {text}" for text in report.notes),
-        f"in use             {report.version} ({report.reason})",
-    ]
-    return "\n".join(lines)
-
-
-def _over(report: Any) -> str:
-    """How many classes macro-F1 is the mean over; before and after, where they differ."""
-    from sdk.scores import over_classes
-
-    before, after = report.before.macro_f1_classes, report.after.macro_f1_classes
-    over = over_classes(after, len(report.windows_per_label))
-    return over if before == after else f"({before} classes before, then {over})"
 
 
 if __name__ == "__main__":

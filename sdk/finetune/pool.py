@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle import Manifest
+from runtime.bundle import Bundle
 from runtime.recorder import Store
 
 MOST = 5000  # windows: a bound on time and memory
@@ -34,12 +34,12 @@ class Days:
     recorded: int  # windows that there are in the store
 
 
-def read_days(path: str | Path, manifest: Manifest, most: int = MOST, *, marked: bool = False) -> Days:
+def read_days(path: str | Path, bundle: Bundle, most: int = MOST, *, marked: bool = False) -> Days:
     """The windows of a store that have no mark.
 
     Args:
         path: the store.
-        manifest: of the model.
+        bundle: of the model.
         most: windows to read at most.
         marked: those with a mark too.
 
@@ -47,7 +47,7 @@ def read_days(path: str | Path, manifest: Manifest, most: int = MOST, *, marked:
         InputError: no store, or one of another signal or window; a damaged file.
     """
     with Store(path) as store:
-        store.check_fits(manifest)
+        store.check_fits(bundle.manifest)
         span_s = store.span_s or (0.0, 0.0)
         starts_s = store.starts_us(*span_s) / 1e6
         spans = [] if marked else store.spans()
@@ -57,10 +57,10 @@ def read_days(path: str | Path, manifest: Manifest, most: int = MOST, *, marked:
             for entry in store.windows(first_s - _EDGE_S, last_s + store.window_s + _EDGE_S):
                 end_s = entry.start_s + store.window_s
                 told = any(span.start_s - _EDGE_S <= entry.start_s and end_s <= span.end_s + _EDGE_S for span in spans)
-                if not told and len(windows) < most and entry.data.shape == manifest.window_shape:
+                if not told and len(windows) < most and entry.data.shape == bundle.manifest.window_shape:
                     windows.append(entry.data)
                     at_s.append(entry.start_s)
-    shaped = np.stack(windows) if windows else np.zeros((0, *manifest.window_shape), np.float32)
+    shaped = np.stack(windows) if windows else np.zeros((0, *bundle.manifest.window_shape), np.float32)
     return Days(shaped, np.array(at_s), len(starts_s))
 
 

@@ -76,7 +76,7 @@ def test_answers_become_marks(store, capsys, monkeypatch):
         assert len(labels) == 4
         assert {"walking", "juggling"} <= set(labels)
         assert all(opened.inside(span.start_s, span.end_s).inside == 1 for span in opened.spans())
-    days, everything = (read_days(store, Bundle.open(BUNDLE, "base").manifest, marked=told) for told in (False, True))
+    days, everything = (read_days(store, Bundle.open(BUNDLE, "base"), marked=told) for told in (False, True))
     assert len(everything.windows) - len(days.windows) == 4
 
 
@@ -103,9 +103,9 @@ def test_bad_input_is_one_line(store, capsys, arguments, text):
 
 def test_a_large_store_is_covered(store):
     """Stretches of windows in a row, and every activity that was predicted."""
-    manifest = Bundle.open(BUNDLE, "base").manifest
-    days = read_days(store, manifest, 48)
-    assert days.recorded == read_days(store, manifest).recorded > 150
+    bundle = Bundle.open(BUNDLE, "base")
+    days = read_days(store, bundle, 48)
+    assert days.recorded == read_days(store, bundle).recorded > 150
     assert 30 <= len(days.windows) <= 48
     assert np.all(np.diff(days.start_s) > 0)
     assert np.mean(np.isclose(np.diff(days.start_s), 1.28)) > 0.8
