@@ -303,7 +303,7 @@ def _answer(session: Sitting, guess: str, read: Callable[[str], str]) -> str | N
 def _learn(path: Path, bundle: Bundle) -> int:
     """A new version from the marks, as sdk.finetune makes it."""
     from sdk.finetune import FinetunePlan, finetune, read_days, read_store
-    from sdk.finetune.__main__ import describe
+    from sdk.finetune.described import describe
     from sdk.meters import open_meter
 
     days = read_days(path, bundle)

@@ -93,7 +93,7 @@ def _demo(path: Path, person: str, arguments: argparse.Namespace) -> dict[str, A
     from runtime.play import play
     from runtime.specs import BASE
     from sdk import shown
-    from sdk.finetune.__main__ import describe as describe_finetune
+    from sdk.finetune.described import describe as describe_finetune
     from sdk.scores import Tally
 
     quiet = arguments.json

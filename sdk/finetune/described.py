@@ -53,5 +53,5 @@ def describe(report: FinetuneReport) -> str:
 def _over(report: FinetuneReport) -> str:
     """How many classes macro-F1 is the mean over; before and after, where they differ."""
     before, after = report.before.macro_f1_classes, report.after.macro_f1_classes
-    over = over_classes(after, len(report.windows_per_label))
+    over = over_classes(after or 0, len(report.windows_per_label))
     return over if before == after else f"({before} classes before, then {over})"

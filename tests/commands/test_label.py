@@ -263,7 +263,7 @@ def test_a_label_that_the_model_does_not_know(store, tmp_path, capsys):
     with pytest.raises(InputError, match="leave it out: --leave-out eating"):
         read_store(store, bundle)
     found = read_store(store, bundle, leave_out=("eating",))
-    assert found.remarks == ("labels are left out as asked: eating",)
+    assert found.notes == ("labels are left out as asked: eating",)
     assert set(found.labels.tolist()) == set(range(6))
 
 

@@ -134,8 +134,8 @@ def test_of_two_lines_the_later_one_counts(tmp_path, name):
     save(tmp_path / "r.npz")
     found = read_labels(write_spans(tmp_path / "l.csv", *lines), MANIFEST, tmp_path / "r.npz")
     assert tuple(np.bincount(found.labels, minlength=3)[:2]) == expected
-    assert len(found.remarks) == (said is not None)
-    assert said is None or re.search(said, found.remarks[0])
+    assert len(found.notes) == (said is not None)
+    assert said is None or re.search(said, found.notes[0])
 
 
 def test_names_in_another_spelling_are_taken_and_said(tmp_path):
@@ -143,7 +143,7 @@ def test_names_in_another_spelling_are_taken_and_said(tmp_path):
     path = write_spans(tmp_path / "l.csv", "0,4,Walk", "4,8,SIT ", "8,10,run")
     found = read_labels(path, MANIFEST, tmp_path / "r.npz")
     check(found, naive(recording, [(0, 4, "walk", 1.0), (4, 8, "sit", 1.0), (8, 10, "run", 1.0)]))
-    assert found.remarks == ("labels are taken for the model's of another spelling: 'Walk' is walk, 'SIT' is sit",)
+    assert found.notes == ("labels are taken for the model's of another spelling: 'Walk' is walk, 'SIT' is sit",)
     both = replace(MANIFEST, labels=("walk", "Walk", "WALK"))
     assert set(read_labels(write_spans(path, "0,4,Walk"), both, tmp_path / "r.npz").labels) == {1}
     with pytest.raises(InputError, match=r"got 'wAlK'\. .* leave it out: --leave-out wAlK\."):
@@ -158,7 +158,7 @@ def test_labels_that_are_left_out(tmp_path):
         read_labels(path, MANIFEST, tmp_path / "r.npz")
     found = read_labels(path, MANIFEST, tmp_path / "r.npz", leave_out=("none", "waving"))
     check(found, naive(recording, [(0, 4, "walk", 1.0), (5, 8, "walk", 1.0)]))
-    assert found.remarks == ("labels are left out as asked: none, waving",)
+    assert found.notes == ("labels are left out as asked: none, waving",)
 
 
 def test_recordings_without_a_window_are_counted(tmp_path):
@@ -168,7 +168,7 @@ def test_recordings_without_a_window_are_counted(tmp_path):
     save(tmp_path / "d.npz", t=np.arange(100) * 1.0)
     lines = ["0,4,walk,a.npz", "0,0.5,walk,b.npz", "0,0.7,walk,c.npz", "0,50,walk,d.npz"]
     path = write_spans(tmp_path / "l.csv", *lines, header="start_s,end_s,label,recording")
-    (told,) = read_labels(path, MANIFEST).remarks
+    (told,) = read_labels(path, MANIFEST).notes
     assert told.startswith("3 of 4 recordings gave no window, because ")
     for reason in ("1 have no window inside a span", "1 are shorter than a window of 0.8 s", "1 have time stamps that"):
         assert reason in told
