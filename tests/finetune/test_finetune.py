@@ -146,7 +146,7 @@ def test_names_in_another_spelling_are_taken_and_said(tmp_path):
     assert found.notes == ("labels are taken for the model's of another spelling: 'Walk' is walk, 'SIT' is sit",)
     both = replace(MANIFEST, labels=("walk", "Walk", "WALK"))
     assert set(read_labels(write_spans(path, "0,4,Walk"), both, tmp_path / "r.npz").labels) == {1}
-    with pytest.raises(InputError, match=r"got 'wAlK'\. .* leave it out: --leave-out wAlK\."):
+    with pytest.raises(InputError, match=r"got 'wAlK'\. .* leave it out with --leave-out wAlK\."):
         read_labels(write_spans(path, "0,4,wAlK"), both, tmp_path / "r.npz")
 
 
@@ -154,8 +154,8 @@ def test_labels_that_are_left_out(tmp_path):
     """One that is left out takes labels away, as a later line does."""
     recording = save(tmp_path / "r.npz")
     path = write_spans(tmp_path / "l.csv", "0,10,walk", "4,5,none", ",,", "8,10,waving")
-    with pytest.raises(InputError, match=r"line 3: expected a label of the model: .* leave it out: --leave-out none\."):
-        read_labels(path, MANIFEST, tmp_path / "r.npz")
+    plain = read_labels(path, MANIFEST, tmp_path / "r.npz")
+    assert [note.split(" ")[0] for note in plain.notes] == ["'none'", "'waving'"]
     found = read_labels(path, MANIFEST, tmp_path / "r.npz", leave_out=("none", "waving"))
     check(found, naive(recording, [(0, 4, "walk", 1.0), (5, 8, "walk", 1.0)]))
     assert found.notes == ("labels are left out as asked: none, waving",)
