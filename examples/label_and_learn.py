@@ -64,7 +64,9 @@ def learn(bundle: Bundle, day: Recording, store_path: Path) -> tuple[Scores, Sco
     before = score_outside(bundle, day, marks)
     labelled = read_store(store_path, bundle)
     adapted, report = finetune(bundle, labelled)
-    if report.contradictions:  # the model is sure of something else, as the sensor hangs upside down: the wearer is asked
+    if (
+        report.contradictions
+    ):  # the model is sure of something else, as the sensor hangs upside down: the wearer is asked
         print("asked    ", *report.contradictions[:1], f"({len(report.contradictions)} such marks): yes, sure")
         adapted, report = finetune(bundle, labelled, FinetunePlan(sure=True))
     after = score_outside(adapted, day, marks)

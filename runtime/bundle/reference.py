@@ -32,6 +32,7 @@ QUANTILES = (0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0)
 MEDIAN = QUANTILES.index(0.5)
 FAR = 0.95  # of a class's windows are nearer than its scale
 MOST_FEATURES, MOST_COMPONENTS = 256, 24
+_FARTHEST = np.float32(1e15)  # of a feature; the square of more leaves float32
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ class Reference:
         """Mahalanobis distance of features (n_features,) to the nearest class, over that class's scale."""
         places: NDArray[np.intp] = self._places  # type: ignore[attr-defined]
         lengths: NDArray[np.float32] = self._lengths  # type: ignore[attr-defined]
-        point = features[places].dot(self.projection) - self.centre
-        squares: list[float] = (
-            lengths - 2 * self.means.dot(point)
-        ).tolist()  # of the distances, less that of the point
+        near = np.fmax(np.fmin(features[places], _FARTHEST), -_FARTHEST)  # also what is no number is far away
+        point = near.dot(self.projection) - self.centre
+        squares: list[float] = (lengths - 2 * self.means.dot(point)).tolist()  # of the distances, less the point's own
         least = min(squares)
         distance = math.sqrt(max(least + float(point.dot(point)), 0.0))
         return distance / float(self.scale[squares.index(least)])
