@@ -44,8 +44,8 @@ def reference_of(
     Raises:
         InputError: fewer than 50 windows, none of a class that has at least five, or numbers that are none.
     """
-    counts = np.bincount(labels[labels >= 0]) if (labels >= 0).any() else np.zeros(1, int)
-    if len(windows) < LEAST_WINDOWS or counts.max() < LEAST_WINDOWS // 10 or len(labels) != len(windows):
+    counts = np.bincount(labels[labels >= 0], minlength=1)
+    if not are_enough(labels) or len(labels) != len(windows):
         got = f"{len(windows)} windows, {int(counts.max())} of the largest class"
         raise InputError("training windows", expected=f"at least {LEAST_WINDOWS}", got=got, fix="Give more data.")
     parts = [_part(windows, signal, window, at) for at in range(len(signal.modalities))]
@@ -59,6 +59,15 @@ def reference_of(
         raise InputError("features", expected="finite numbers", got="others", fix="Look at the windows.")
     levels = [np.array(values, np.float32) for values in (rest, rms, index)]
     return Reference(quantiles, *levels, **statistics)
+
+
+def are_enough(labels: NDArray[np.int64]) -> bool:
+    """Whether so many training windows say what they were like.
+
+    Args:
+        labels: class index of each window, shape (n,); below 0: no class.
+    """
+    return len(labels) >= LEAST_WINDOWS and np.bincount(labels[labels >= 0], minlength=1).max() >= LEAST_WINDOWS // 10
 
 
 def _part(windows: NDArray[np.float32], signal: Signal, window: WindowSpec, at: int) -> NDArray[np.float32]:

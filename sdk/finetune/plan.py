@@ -50,7 +50,6 @@ class FinetunePlan:
     l2: float | None = None  # strength of that pull; None: chosen on held-out blocks (head), `L2` (the others)
     folds: int = 5  # held-out blocks per class; fewer where a class has fewer windows
 
-    space: Literal["hand", "encoder", "both"] = "hand"  # features by which windows without labels are near each other
 
     from_layer: int | None = None  # first that moves; None: the last of the encoder (layers), 0 (full, iterative)
     gamma: float | tuple[float, ...] = 1.0  # of eq. 9, for each layer of the encoder or one for all; inf: frozen
@@ -75,6 +74,7 @@ class FinetunePlan:
     merge: tuple[tuple[str, str], ...] = ()  # of head: activities of the model, each with the name that it gets
     drop: tuple[str, ...] = ()  # of head: activities of the model that the new version does not have
     null: str = ""  # of head: name of one more, for windows without labels of which the model is not sure; empty: none
+    space: Literal["hand", "encoder", "both"] = "hand"  # features by which windows without labels are near each other
 
     def __post_init__(self) -> None:
         rules = (

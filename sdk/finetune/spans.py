@@ -95,7 +95,8 @@ class Names:
             said.append(f"labels are left out as asked: {', '.join(sorted(self._left))}")
         for name, n in self._unknown.items():
             times = "once" if n == 1 else f"{n} times"
-            said.append(f"{name!r} is left out ({times}), as the model does not know it. {self._cure(name)}")
+            at = f"{self.first[0]}: " if self.first and self.first[1] == name else ""
+            said.append(f"{at}{name!r} is left out ({times}), as the model does not know it. {self._cure(name)}")
         return tuple(printable(text) for text in said)
 
     def _cure(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sdk.pretrain.study import checkpoint_of
 from sdk.pretrain.views import normalised, statistics
 
 _GOLDEN_PER_CLASS = 2
+_log = logging.getLogger("sensedge.export")
 _FIGURES = ("test_subjects", "n", "accuracy", "macro_f1", "macro_f1_classes")
 
 
@@ -44,6 +46,7 @@ def export_run(
         ParityError: the exported graph does not answer as the model does.
     """
     from exporters import export_bundle
+    from exporters.training_data import are_enough
 
     run = report["runs"][index]
     task = _task(report["task"])
@@ -76,6 +79,9 @@ def export_run(
         },
     )
     golden = windows.samples[np.concatenate(rows)][:, :, columns]
+    known = are_enough(windows.labels)
+    if not known:
+        _log.warning("%d training windows: too few to tell a device what they were like", len(windows.labels))
     return export_bundle(
         path,
         encoder,
@@ -83,7 +89,7 @@ def export_run(
         manifest,
         golden,
         training=True,
-        seen=(windows.samples[:, :, columns], windows.labels),
+        seen=(windows.samples[:, :, columns], windows.labels) if known else None,
     )
 
 

@@ -45,8 +45,9 @@ def read_plan(text: str) -> FinetunePlan:
     if "gamma" in fields:
         gamma = fields["gamma"]
         fields["gamma"] = tuple(map(float, gamma)) if isinstance(gamma, list) else float(gamma)
-    if "augment" in fields:
-        fields["augment"] = tuple(fields["augment"])
+    for name in ("augment", "drop", "merge"):
+        if name in fields:
+            fields[name] = tuple(tuple(part) if isinstance(part, list) else part for part in fields[name])
     try:
         return FinetunePlan(**fields)
     except TypeError as error:

@@ -113,7 +113,7 @@ def test_only_a_head_needs_a_pull():
 
 
 def test_wrong_values_cover_the_plan():
-    assert {*WRONG, "from_layer", "balanced", "budget", "sure", "merge", "drop", "null"} == set(
+    assert {*WRONG, "from_layer", "balanced", "budget", "sure", "merge", "drop", "null", "space"} == set(
         FinetunePlan.__dataclass_fields__
     )
 
@@ -127,7 +127,7 @@ def test_budgets_are_above_zero(name, value):
 
 def test_plan_is_json():
     plain = {"method": "head", "anchor": "pretrained", "l2": None, "folds": 5, "sure": False}
-    assert FinetunePlan().to_dict() == plain | {"merge": [], "drop": [], "null": ""}
+    assert FinetunePlan().to_dict() == plain | {"merge": [], "drop": [], "null": "", "space": "hand"}
     named = FinetunePlan(merge=(("up", "stairs"), ("down", "stairs")), drop=("run",)).to_dict()
     assert (named["merge"], named["drop"]) == ([["up", "stairs"], ["down", "stairs"]], ["run"])
     plan = FinetunePlan("full", gamma=(INF, 1.0), augment=("jitter",), budget=Budget(seconds=3))
@@ -166,10 +166,11 @@ def test_every_option_reaches_the_plan():
         *(("jitter", "scale"), 0.6, 2, "one", 0.7, 8, Budget(1, 2, 3)),
     )
     assert found == expected
-    head = parsed("--sure", "--merge", "up,down=stairs", "--drop", "run,jump", "--null", "none")
+    given = ("--sure", "--merge", "up,down=stairs", "--drop", "run,jump", "--null", "none", "--space", "both")
+    head = parsed(*given)
     merged = (("up", "stairs"), ("down", "stairs"))
-    assert head == FinetunePlan(sure=True, merge=merged, drop=("run", "jump"), null="none")
-    own = {"sure", "merge", "drop", "null"}
+    assert head == FinetunePlan(sure=True, merge=merged, drop=("run", "jump"), null="none", space="both")
+    own = {"sure", "merge", "drop", "null", "space"}
     for name in FinetunePlan.__dataclass_fields__:
         assert getattr(head if name in own else found, name) != getattr(FinetunePlan(), name)
 

@@ -42,6 +42,7 @@ def test_sway_is_as_visible_as_a_step():
 def test_the_bundle_takes_plain_samples(tmp_path, monkeypatch):
     class Data:
         name = title = licence = citation = placement = "waves"
+        positions = worn = ()
 
     monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
     plan = PretrainPlan(epochs=2, batch=16, arcsinh=True)

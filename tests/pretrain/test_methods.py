@@ -156,6 +156,7 @@ class Data:
     """What is known of the data set."""
 
     name = title = licence = citation = placement = "waves"
+    positions = worn = ()
 
 
 # --- the registry
