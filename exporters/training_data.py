@@ -120,7 +120,7 @@ def _statistics(
 
 
 def shrunken_covariance(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The covariance (d, d) of centred points (n, d), drawn towards a multiple of the identity by Ledoit and Wolf."""
+    """The covariance, shape (d, d), of centred points of shape (n, d), drawn to the identity by Ledoit and Wolf."""
     n, d = points.shape
     sample = points.T @ points / n
     target = np.eye(d) * np.trace(sample) / d

@@ -141,13 +141,13 @@ class Sitting:
         return self.names.index(name)
 
     def choose(self, n: int) -> NDArray[np.int64]:
-        """The windows of the next round, at most n."""
+        """The windows of the next round, at most n: rows, shape (k,)."""
         from sdk.finetune.questions import next_questions
 
         return next_questions(self.pool, self.days.start_s, self.store.window_s, self.labels, self.asked, n)
 
     def guesses(self, rows: NDArray[np.int64]) -> list[tuple[str, float]]:
-        """What each window looks like, and how sure that is: by the labels so far, at first by the model."""
+        """What windows (rows, shape (n,)) look like, and how sure that is: by labels so far, at first by the model."""
         import numpy as np
 
         from sdk.finetune.head import log_softmax
@@ -170,7 +170,7 @@ class Sitting:
         self.labels[row] = self.index(label)
 
     def picture(self, row: int) -> dict[str, NDArray[np.float64]]:
-        """The norm of each modality around a window, a number per column of the screen; NaN where nothing is known."""
+        """The norm of each modality around a window, shape (columns of the screen,); NaN where nothing is known."""
         import numpy as np
 
         if not self.store.is_even:

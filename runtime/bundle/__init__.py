@@ -5,6 +5,7 @@ manifest     what a bundle says about itself                       Manifest
 contents     what it lists of its files                            TensorSpec, TrainingSpec, VariantSpec, ...
 typed_json   parsed JSON as the dataclasses that it stands for
 check        whether a bundle is whole
+reference    what the training data were like
 overlay      the graph of a version: the shipped bytes with its tensors in them
 versions     folders under personal/, and which of them is in use
 variants     the model in another precision

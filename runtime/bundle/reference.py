@@ -53,7 +53,7 @@ class Reference:
         object.__setattr__(self, "_lengths", (self.means**2).sum(-1))
 
     def distance(self, features: NDArray[np.float32]) -> float:
-        """Mahalanobis distance of features (n_features,) to the nearest class, over that class's scale."""
+        """Mahalanobis distance of features, shape (n_features,), to the nearest class, over that class's scale."""
         places: NDArray[np.intp] = self._places  # type: ignore[attr-defined]
         lengths: NDArray[np.float32] = self._lengths  # type: ignore[attr-defined]
         near = np.fmax(np.fmin(features[places], _FARTHEST), -_FARTHEST)  # also what is no number is far away
@@ -64,7 +64,7 @@ class Reference:
         return distance / float(self.scale[squares.index(least)])
 
     def dump(self) -> bytes:
-        """The file's bytes."""
+        """All arrays as the bytes of reference.safetensors."""
         return dump_tensors(self._arrays())
 
     def _arrays(self) -> Mapping[str, NDArray[np.float32]]:

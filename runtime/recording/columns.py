@@ -138,7 +138,8 @@ class Columns:
     def apply(self, table: Table) -> Rows:
         """A table's rows as samples with their times; some may wait for the next stamp.
 
-        It is called with every table of the source, in order.
+        Values of shape (n, n_columns) become samples of shape (m, n_channels) and times of shape (m,). Every table of the
+        source is to come, in order.
         """
         values = table.values
         samples = as_float32(values[:, self.places]) if self.placed is None else self.placed.apply(values)
@@ -167,7 +168,7 @@ class Columns:
         return Rows.joined(rows) if rows else self._nothing()
 
     def flush(self) -> Rows:
-        """The rows that wait; no more will come."""
+        """The rows that wait, samples of shape (m, n_channels); no more will come."""
         rows: list[Rows] = []
         for stage in self._stages:
             rows = [given for part in rows for given in stage.push(part)] + stage.flush()

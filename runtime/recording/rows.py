@@ -25,18 +25,18 @@ class Rows(NamedTuple):
     labels: Sequence[str] | None = None  # n names, "" where unknown; None: no column of labels
 
     def part(self, begin: int, end: int | None = None) -> Rows:
-        """Rows from one place to another."""
+        """Rows from one place to another, samples of shape (end - begin, n_channels)."""
         t = None if self.t is None else self.t[begin:end]
         return Rows(self.samples[begin:end], t, None if self.labels is None else self.labels[begin:end])
 
     def at(self, order: NDArray[np.int64]) -> Rows:
-        """Rows in another order."""
+        """Rows in another order, samples of shape (len(order), n_channels)."""
         t = None if self.t is None else self.t[order]
         return Rows(self.samples[order], t, None if self.labels is None else [self.labels[i] for i in order])
 
     @staticmethod
     def joined(parts: Sequence[Rows]) -> Rows:
-        """Rows one after the other; at least one part."""
+        """Rows one after the other, samples of shape (n of all, n_channels); at least one part."""
         if len(parts) == 1:
             return parts[0]
         samples = np.concatenate([part.samples for part in parts])
@@ -53,7 +53,7 @@ class Sorter:
         self._n = 0
 
     def push(self, rows: Rows) -> list[Rows]:
-        """Take rows; give those that need not wait any longer."""
+        """Take rows of shape (n, n_channels); give those that need not wait any longer."""
         ready = []
         while len(rows.samples):
             part = rows.part(0, _MOST_SORTED - self._n)
@@ -67,7 +67,7 @@ class Sorter:
         return ready
 
     def flush(self) -> list[Rows]:
-        """Give all that waits."""
+        """Give all that waits, samples of shape (n, n_channels)."""
         ready = [self._sorted()] if self._held else []
         self._held, self._n = [], 0
         return ready
@@ -92,7 +92,7 @@ class Spreader:
         self._is_first = True
 
     def push(self, rows: Rows) -> list[Rows]:
-        """Take rows; give those whose stamp is followed by another."""
+        """Take rows of shape (n, n_channels); give those whose stamp is followed by another."""
         assert rows.t is not None
         ready: list[Rows] = []
         edges = np.flatnonzero(rows.t[1:] != rows.t[:-1]) + 1
@@ -114,7 +114,7 @@ class Spreader:
         return ready
 
     def flush(self) -> list[Rows]:
-        """Give the rows of the last stamp."""
+        """Give the rows of the last stamp, samples of shape (n, n_channels)."""
         return [self._given(None)] if self._held else []
 
     def _given(self, next_s: float | None) -> Rows:

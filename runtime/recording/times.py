@@ -104,7 +104,7 @@ def seconds_of(texts: Sequence[str]) -> _Array:
     """Texts in ISO 8601 as seconds since 1970; of a time of day alone, since midnight. Without a zone they are UTC.
 
     Args:
-        texts: n of them; one that is no time becomes NaN.
+        texts: n of them; one that is no time becomes NaN, in the answer of shape (n,).
     """
     found = np.full(len(texts), np.nan)
     for i, text in enumerate(texts):

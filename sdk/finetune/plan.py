@@ -50,7 +50,6 @@ class FinetunePlan:
     l2: float | None = None  # strength of that pull; None: chosen on held-out blocks (head), `L2` (the others)
     folds: int = 5  # held-out blocks per class; fewer where a class has fewer windows
 
-
     from_layer: int | None = None  # first that moves; None: the last of the encoder (layers), 0 (full, iterative)
     gamma: float | tuple[float, ...] = 1.0  # of eq. 9, for each layer of the encoder or one for all; inf: frozen
     gamma_ratio: float = 1.0  # one gamma for all: each layer has so many times the gamma of the next deeper one

@@ -54,7 +54,7 @@ class Pool:
         return shared(spread(self.graph, seeds))
 
     def cover(self, first: int, most: int) -> Indices:
-        """Windows that stand for all from `first` on, at most so many, in the order of their rows: no label is used."""
+        """Windows that stand for all from `first` on, at most so many: rows, shape (k,), rising. No label is used."""
         n = len(self.places) - first
         if n <= most:
             return first + np.arange(n)

@@ -31,7 +31,11 @@ PROMISED = {  # ratios and figures that are known by name outside
     "trainstep": {"ours_vs_torch", "ours_vs_ort_training", "memory_ours_vs_torch", "start_ours_vs_torch"},
 }
 NEED_DATA = {"adapt", "finetune"}
-MINUTES = {"answers", "questions", "unusual"}  # of people, for minutes even if quick: their parts have tests of their own
+MINUTES = {
+    "answers",
+    "questions",
+    "unusual",
+}  # of people, for minutes even if quick: their parts have tests of their own
 # None where there is no meter, and where the peer is not installed
 NOT_MEASURED = {"labeltrain_vs_layerwise_energy", "ours_vs_ort_training"}
 

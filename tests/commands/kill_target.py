@@ -20,9 +20,9 @@ from sdk.demo import __main__ as demo
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.meters import open_meter
 
-LAYERS = FinetunePlan("layers", l2=0.001, folds=2, judge="one", batch=64, learning_rate=3e-3, keep=0.0)
+LAYERS = FinetunePlan("layers", sure=True, l2=0.001, folds=2, judge="one", batch=64, learning_rate=3e-3, keep=0.0)
 PLANS = {
-    "head": (FinetunePlan(l2=0.0003, folds=2), FinetunePlan(l2=0.003, folds=2)),
+    "head": (FinetunePlan(l2=0.0003, folds=2, sure=True), FinetunePlan(l2=0.003, folds=2, sure=True)),
     "layers": (replace(LAYERS, epochs=8), replace(LAYERS, epochs=12)),
 }
 HEAD = "head.bias"

@@ -19,6 +19,7 @@ FLOOR_1 = (
     "features",
     "finetune",
     "label",
+    "left_out",
     "meters",
     "optimize",
     "profile",

@@ -4,11 +4,11 @@ import shutil
 import pytest
 
 from runtime.bundle import Bundle
-from tests.commands.tools import DATA, copy_bundle, environment, listing, python, write_labels
+from tests.commands.tools import DATA, copy_bundle, environment, listing, python, write_turned
 
 COMMANDS = {
     "stream": ["sdk.stream", "BUNDLE", "--replay", DATA / "person_24.npz"],
-    "finetune": ["sdk.finetune", "BUNDLE", "--labels", "LABELS", "--recording", DATA / "person_6.npz", "--l2", "0.1"],
+    "finetune": ["sdk.finetune", "BUNDLE", "--labels", "LABELS", "--sure"],
     "profile": ["sdk.profile", "BUNDLE", "--windows", "20"],
     "demo": ["sdk.demo", "--windows", "20", "--json"],
 }
@@ -30,7 +30,7 @@ def away(tmp_path):
 def test_nothing_is_written_outside_the_bundle(tmp_path, away, name):
     env, places = away
     bundle = copy_bundle(tmp_path)
-    labels = write_labels(tmp_path)
+    labels = write_turned(tmp_path)
     before, bundle_before = listing(places), listing(bundle)
     arguments = [{"BUNDLE": bundle, "LABELS": labels}.get(part, part) for part in COMMANDS[name]]
     done = python("-m", *arguments, cwd=places / "cwd", env=env)
@@ -49,7 +49,7 @@ def test_nothing_is_written_outside_the_bundle(tmp_path, away, name):
         }
     else:
         assert not added
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.csv", "places", "walk.bundle"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["places", "turned.npz", "walk.bundle"]
 
 
 LIBRARIES = {  # that write into the home folder when they are imported as they are
@@ -78,8 +78,8 @@ def test_the_demo_keeps_what_it_is_asked_to_keep(tmp_path, away):
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (places / "cwd").iterdir()] == ["my.bundle"]
     version = Bundle.open(places / "cwd" / "my.bundle").version
-    assert json.loads(done.stdout)["version"] == version == "0001"
-    assert "my.bundle: version 0001 is in use, adapted to person 6; back to the model as shipped:" in done.stderr
+    assert json.loads(done.stdout)["version"] == version == "base"
+    assert "my.bundle: the base is in use, since no version for person 6 was accepted." in done.stderr
     shutil.rmtree(places / "cwd" / "my.bundle")
     assert not [path for path in places.rglob("*") if path.is_file()]
 

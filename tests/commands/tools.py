@@ -5,10 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 import sdk
 import sdk.demo
+from runtime import Recording
 
 ROOT = Path(sdk.__file__).parents[1]  # what an `import sdk` needs on its path
 DATA = Path(sdk.demo.__file__).parent / "data"
@@ -58,6 +62,14 @@ MINE = """start_s,end_s,label
 400,420,upstairs
 510,530,walking
 """
+
+
+def write_turned(folder):
+    """Person 18 with labels, the sensor upside down, as the model has never seen it: a version is taken from them."""
+    person = Recording.load(DATA / "person_18.npz")
+    turned = replace(person, samples=person.samples * np.array([1, -1, -1, 1, -1, -1], np.float32))
+    turned.save(folder / "turned.npz")
+    return folder / "turned.npz"
 
 
 def write_labels(folder, text=MINE):

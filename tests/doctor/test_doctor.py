@@ -490,6 +490,6 @@ def test_keys_without_a_bundle(capsys):
 
 
 def test_a_report_that_cannot_be_written(monkeypatch, capsys):
-    monkeypatch.setattr("sdk.doctor.run._all", lambda host, path, opener: iter(()))
+    monkeypatch.setattr("sdk.doctor.run._all", lambda host, path, opener, source: iter(()))
     assert main(["--report", "/nowhere/doctor.json"]) == 1
     assert "No such file" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.finetune.head import log_softmax
 from tests.bundles_small import needs_openvino
 from tests.encoders_small import SMALL, TOLERANCE
+from tests.taken import take_all
 
 NAMES = sorted(SMALL)
 every = pytest.mark.parametrize("name", NAMES)
@@ -89,8 +90,9 @@ def manifest_rate(manifest, modality):
 
 
 @every
-def test_the_head_learns_the_wearers_labels(name, base_of):
+def test_the_head_learns_the_wearers_labels(name, base_of, monkeypatch):
     """Labels that follow one feature: the head fits them, says so, and a version is what it says."""
+    take_all(monkeypatch)
     bundle = base_of(name)
     shape = bundle.manifest.window_shape
     windows = np.random.default_rng(5).normal(size=(48, *shape)).astype(np.float32)

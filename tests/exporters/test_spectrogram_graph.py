@@ -21,6 +21,7 @@ from runtime.errors import BundleError, InputError
 from sdk.finetune import LabelledSet, finetune
 from sdk.profile import ProfileOptions, profile
 from tests.bundles_small import image_manifest, image_parts, small_manifest, small_windows
+from tests.taken import take_all
 from tests.waiting import Clock
 
 FORMS = ("outside", "inside")
@@ -222,7 +223,7 @@ def test_both_forms_stream_to_the_same_predictions(bundles, gap):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_profile_and_fine_tuning_work_on_windows_as_for_any_bundle(bundles, form, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdk.finetune.judge.KEPT", 0.0)  # the labels are none of what the golden windows show
+    take_all(monkeypatch)
     path = shutil.copytree(getattr(bundles, form).path, tmp_path / "b")
     assert profile(path, ProfileOptions(3)).latency["window"].p50_s > 0
     rng = np.random.default_rng(0)
