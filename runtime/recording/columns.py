@@ -138,8 +138,8 @@ class Columns:
     def apply(self, table: Table) -> Rows:
         """A table's rows as samples with their times; some may wait for the next stamp.
 
-        Values of shape (n, n_columns) become samples of shape (m, n_channels) and times of shape (m,). Every table of the
-        source is to come, in order.
+        Values of shape (n, n_columns) become samples of shape (m, n_channels) and times of shape (m,). It is called
+        with every table of the source, in order.
         """
         values = table.values
         samples = as_float32(values[:, self.places]) if self.placed is None else self.placed.apply(values)
