@@ -1,6 +1,7 @@
 """Fine-tuning on the device, without torch: a handful of the wearer's own labels, a new version of the bundle.
 
 labels              from a file of labels to windows                  read_labels, LabelledSet
+spans               names and times that labels speak of; the later of two lines counts
 stored              the same from a recorder's store                  read_store
 contradictions      labels that the model is sure are others
 kept                what a new version must not forget; its classes
@@ -22,6 +23,7 @@ layers              more than the head, by gradient steps:
 budget              seconds, joules, megabytes, by phase
 judge               whether the new version may replace the old one
 run                 from labels to a committed version                finetune, FinetuneReport
+described           a report as text
 listing             what every version was made of
 
 A part is imported when it is first asked for, so that a process starts with what it needs.
