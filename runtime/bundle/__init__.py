@@ -7,6 +7,7 @@ typed_json   parsed JSON as the dataclasses that it stands for
 check        whether a bundle is whole
 versions     folders under personal/, and which of them is in use
 variants     the model in another precision
+reference    what the training data were like
 tensors      safetensors, read and written
 graph_bytes  what is inside an ONNX file, without the onnx package
 trust        whose bundles are taken                               Trust

@@ -7,6 +7,8 @@ cut        whole recordings, with their labels        cut_windows, label_of, lab
 check      what may be pushed
 track      one clock: samples in, rows of the grid out
 order, lowpass, grid   what a track is made of
+watch      what a sensor that lies looks like
+unusual    how unlike the training data a stream is
 buffer     the newest rows, from which windows are cut
 pieces     what goes through all of these, counted    Counters, Window, Quality
 """

@@ -7,6 +7,7 @@ machine     board, throttling, memory, disk, limits of the control group
 devices     meters, device nodes and who may open them
 clocks      clocks, governor, frequencies
 engines     engines that are here, their answers to the golden windows, threads that spin
+source      a source of samples, listened to for a while
 raw         files and answers as they are, for a bug report
 run         all of it, in order
 """
