@@ -81,6 +81,7 @@ class Watch:
         self._seen, self._until, self._rates = 0, 0, deque[float](maxlen=KEPT)
         self._said: dict[str, str] = {}
         self.implausible: tuple[str, ...] = ()  # what holds at the last window that was looked at
+        self._before: tuple[str, ...] = ()  # what held at the last regular look
         self.moves: bool | None = None  # whether somebody moves in the last window; None: it was not looked at
         self._frozen: tuple[str, ...] = ()  # modalities that stood still in the last window
         for sensor in self._sensors:
@@ -106,10 +107,10 @@ class Watch:
         regular = seen < FIRST or not seen % LOOK
         if (regular or seen < self._until) and self._ends and window.quality.real == 1.0:
             self._look(samples, window.quality.source_hz)
-            if self.implausible:
-                self._until = 0
-            elif regular and any([sensor.odd for sensor in self._sensors]):
-                self._until = seen + CLOSER
+            if regular:
+                news = not self.implausible or self.implausible != self._before
+                self._until = seen + CLOSER if news and any([sensor.odd for sensor in self._sensors]) else 0
+                self._before = self.implausible
         if (not frozen and not self.implausible) or window.quality.real < _REAL:
             return window
         counters.windows_frozen += bool(frozen)
@@ -292,12 +293,11 @@ class _Sensor:
 
     def _rail(self, samples: Rows, low: list[float], high: list[float], rms: float) -> dict[str, str]:
         """Many rows at one end, and that end far out: the range of the sensor is too small, or it is stuck there."""
-        a, b, rail = min(low), max(high), ""
-        end, ends = (b, high) if b > -a else (a, low)
-        at = ends.index(end)  # the channel that is farthest out tells for all
-        far = abs(end) > _LOW_END * (self.usual or rms) and high[at] > low[at]
-        if far and np.count_nonzero(self.part(samples)[:, at] == end) >= _RAIL_ROWS:
-            rail = f"{self.channels[at]} stays at {end:.4g} {self.unit}, the end of its range"
+        floor, rail = _LOW_END * (self.usual or rms), ""
+        for name, values, a, b in zip(self.channels, self.part(samples).T, low, high, strict=True):
+            end = b if b > -a else a
+            if abs(end) > floor and b > a and np.count_nonzero(values == end) >= _RAIL_ROWS:
+                rail = rail or f"{name} stays at {end:.4g} {self.unit}, the end of its range"
         self._rails.append(rail)
         told = [text for text in self._rails if text]
         self._any_rail = bool(told)
