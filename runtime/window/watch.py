@@ -230,7 +230,7 @@ class _Sensor:
             if max(self._rms) > _BEYOND * self.loudest:
                 found |= self._loud()
         self.odd = rms > _BEYOND * self.loudest or self._any_dead or self._any_rail
-        if self._gravity_there and not self.odd:
+        if self._gravity_there and not self.odd and (self.rest is not None or ratio <= _NO_GRAVITY):
             least, most = _SURE[0] * GRAVITY[self.unit], _SURE[1] * GRAVITY[self.unit]
             self.odd = not least <= length <= most if self._wants_gravity() else length >= least
         return found

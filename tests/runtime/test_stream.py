@@ -227,6 +227,8 @@ def test_a_prediction_as_a_dictionary_is_json(bundle, engine):
         "padded": 0,
         "source_hz": [pytest.approx(RATE_HZ)],
         "jitter_s": pytest.approx(0, abs=1e-9),
+        "frozen": [],
+        "implausible": [],
     }
 
 
