@@ -7,7 +7,7 @@ blame        the first node that an engine gets wrong          exporters.blame.f
 simplify     small graphs, older opsets
 variants     a model in another precision, added to a bundle: fp16, int8; prepare: the graph made ready for it
 parts        optional files of a bundle, swapped so that a kill leaves one that opens
-training_data  what the training data were like, for the bundle
+training_data what the training data were like, for a bundle
 reference    every value of a graph, in float64
 tensorrt     whether TensorRT accepts a graph, asked without a GPU
 sign         keys and signatures                               exporters.sign.sign_bundle

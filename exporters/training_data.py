@@ -1,9 +1,9 @@
 """What the training data were like, put into a bundle: see runtime.bundle.reference for the arrays.
 
     windows -> quantiles per channel; per modality the mean's length without motion, and the loudness
-    windows -> features -> 256 of them -> 24 principal components -> class means, one covariance (Ledoit and Wolf 2004)
+    windows -> features -> 768 of them -> 24 principal components -> class means, one covariance (Ledoit and Wolf 2004)
 
-The 256 features are drawn by a fixed seed: all of them answer no better, and cost a device more time.
+The 768 features are drawn by a fixed seed: all of them answer no better, and cost a device more time.
 """
 
 from __future__ import annotations
@@ -120,7 +120,11 @@ def _statistics(
 
 
 def shrunken_covariance(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The covariance, shape (d, d), of centred points of shape (n, d), drawn to the identity by Ledoit and Wolf."""
+    """The covariance, drawn towards a multiple of the identity as Ledoit and Wolf do, shape (d, d).
+
+    Args:
+        points: centred, shape (n, d).
+    """
     n, d = points.shape
     sample = points.T @ points / n
     target = np.eye(d) * np.trace(sample) / d

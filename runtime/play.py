@@ -103,7 +103,8 @@ def unlike(stream: Stream) -> list[str]:
     value = stream.unusual
     if value is None or value <= 1:
         return []
-    return [f"unlike the training data ({value:.2f}; people of its kind stay below 1): labels may be confidently wrong"]
+    known = f"{value:.2f}, and 95 of 100 training windows are below 1"
+    return [f"unlike the training data ({known}): labels may be confidently wrong"]
 
 
 def stream_for(

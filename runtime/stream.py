@@ -106,7 +106,7 @@ class Stream:
 
     @property
     def unusual(self) -> float | None:
-        """How far the latest 60 moving windows are from the training data, by their median.
+        """How far the latest 60 moving windows that were looked at are from the training data, by their median.
 
         1: as far as the farthest 5 % of the training windows. None: too few have come, or nobody knows, since the
         bundle says nothing of its training data or the version in use has another encoder.

@@ -5,10 +5,10 @@ manifest     what a bundle says about itself                       Manifest
 contents     what it lists of its files                            TensorSpec, TrainingSpec, VariantSpec, ...
 typed_json   parsed JSON as the dataclasses that it stands for
 check        whether a bundle is whole
-reference    what the training data were like
 overlay      the graph of a version: the shipped bytes with its tensors in them
 versions     folders under personal/, and which of them is in use
 variants     the model in another precision
+reference    what the training data were like
 tensors      safetensors, read and written
 graph_bytes  what is inside an ONNX file, without the onnx package
 trust        whose bundles are taken                               Trust

@@ -3,7 +3,7 @@
     quantiles   (n_channels, 9)       of the samples, at QUANTILES
     rest        (n_modalities,)       length of the mean in the stillest quarter of the windows: gravity, or about 0
     rms         (n_modalities, 9)     of a window's rms, all channels of the modality together, at QUANTILES
-    index       (k,)                  places of the features that are used, at most 256
+    index       (k,)                  places of the features that are used, at most 768
     projection  (k, d)                onto their first principal components, made white by one shrunken covariance
     centre      (d,)                  what is taken off after that
     means       (c, d)                of each class that was there
@@ -31,7 +31,7 @@ from runtime.errors import BundleError
 QUANTILES = (0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0)
 MEDIAN = QUANTILES.index(0.5)
 FAR = 0.95  # of a class's windows are nearer than its scale
-MOST_FEATURES, MOST_COMPONENTS = 256, 24
+MOST_FEATURES, MOST_COMPONENTS = 768, 24
 _FARTHEST = np.float32(1e15)  # of a feature; the square of more leaves float32
 
 
@@ -64,7 +64,7 @@ class Reference:
         return distance / float(self.scale[squares.index(least)])
 
     def dump(self) -> bytes:
-        """All arrays as the bytes of reference.safetensors."""
+        """The bytes of reference.safetensors that hold these arrays."""
         return dump_tensors(self._arrays())
 
     def _arrays(self) -> Mapping[str, NDArray[np.float32]]:

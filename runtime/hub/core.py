@@ -29,7 +29,7 @@ from runtime.bundle import Bundle
 from runtime.bundle.reference import open_reference
 from runtime.engine import Engine
 from runtime.errors import InputError
-from runtime.hub.tally import HubCounters, HubTally
+from runtime.hub.tally import HubCounters, WindowTally
 from runtime.specs import ClockSpec
 from runtime.stream import Prediction, decide, watch_of
 from runtime.window import Counters, Window, Windower
@@ -47,7 +47,7 @@ class _Source:
         self.name, self.windower, self.watch = name, windower, watch
         self.lock = Lock()  # over `windower`; taken before the core's
         self.waiting: deque[_Waiting] = deque()
-        self.tally, self.removed = HubTally(), False
+        self.tally, self.removed = WindowTally(), False
 
 
 class _Waiting(NamedTuple):
@@ -105,7 +105,7 @@ class HubCore:
         self._turns: deque[_Source] = deque()  # the streams that have windows waiting, the next one to be served first
         self._queued = 0  # windows in all their queues
         self._since_s: float | None = None  # since when there are some
-        self._all = HubTally()
+        self._all = WindowTally()
         self._closed = False
 
     def push(

@@ -17,7 +17,7 @@ class HubCounters:
 
 
 @dataclass(slots=True)
-class HubTally:
+class WindowTally:
     """The same while it is counted."""
 
     windows: int = 0

@@ -1,9 +1,9 @@
 """What a sensor that lies looks like: a watch over windows, against what the training data were like.
 
     every window     has a modality stood still for the whole of it?                   Quality.frozen, at once
-    one in LOOK      acceleration: how long is the mean, how much is motion            another unit, no gravity
-    (each of the     angular rate: louder than any window of the training              another unit
-     first FIRST)    each channel: its ends, what stays at one of them                 out of range, at the rail, dead
+    one in LOOK,     acceleration: how long is the mean, how much is motion            another unit, no gravity
+    each of the      angular rate: louder than any window of the training              another unit
+    first FIRST      each channel: its ends, what stays at one of them                 out of range, at the rail, dead
                      the source's rate                                                 far from the model's
 
 What is found is a word in `Quality.implausible` of every window until a later look finds it no longer, is counted, and
@@ -13,9 +13,9 @@ chunking of the samples gives the same words.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator
+from math import inf, log, pi, sqrt
 from operator import sub
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ import numpy as np
 from runtime.specs import Modality, Signal, WindowSpec
 from runtime.window.pieces import Counters, Rows, Window
 
-FIRST, LOOK = 64, 16  # windows that are looked at one by one; after these, one in so many
+FIRST, LOOK, CLOSER = 64, 64, 16  # windows looked at one by one; after these, one in so many; so many on suspicion
 SAID_AFTER = 3  # frozen windows in a row until it is said
 KEPT, DECIDES = 9, 5  # looks that are remembered; so many decide
 DEAD_AFTER = 8  # looks in a row at an axis that stands still while its sensor moves
 GRAVITY = {"m/s^2": 9.80665, "g": 1.0}  # at rest, in the units that are known
-_DEGREES = 180 / math.pi
+_DEGREES = 180 / pi
 _RANGE = {"m/s^2": 165.0, "g": 16.8, "rad/s": 36.6, "deg/s": 2100.0}  # of common sensors, 16 g and 2000 deg/s
 _LOUD = {"rad/s": 12.0, "deg/s": 688.0}  # of a window's rms, where no training data say it
 _PER_GRAVITY = {  # what the mean is at rest, times 1 g: the unit that this is, and how one says so
@@ -42,6 +42,7 @@ _PER_GRAVITY = {  # what the mean is at rest, times 1 g: the unit that this is, 
 _SURE, _NEAR = (0.25, 4.0), 1.25  # times gravity: what it may be, arms swung fast; of another unit, either way
 _NO_GRAVITY = 2.5  # motion over the mean's length, beyond which there is no gravity in an acceleration
 MOVES = 0.1  # the same, beyond which somebody moves
+_HUGE = 1e18
 _SAME = 1e-6  # of a value: what a filter's rounding leaves of one that stands still
 _RAIL_ROWS, _LOW_END = 8, 1.7  # rows at an end that is this many times the typical loudness
 _BEYOND = 2.0  # times the training's largest
@@ -77,9 +78,10 @@ class Watch:
 
     def reset(self) -> None:
         """Forget everything, what was said too."""
-        self._seen, self._rates = 0, deque[float](maxlen=KEPT)
+        self._seen, self._until, self._rates = 0, 0, deque[float](maxlen=KEPT)
         self._said: dict[str, str] = {}
         self.implausible: tuple[str, ...] = ()  # what holds at the last window that was looked at
+        self._before: tuple[str, ...] = ()  # what held at the last regular look
         self.moves: bool | None = None  # whether somebody moves in the last window; None: it was not looked at
         self._frozen: tuple[str, ...] = ()  # modalities that stood still in the last window
         for sensor in self._sensors:
@@ -102,8 +104,13 @@ class Watch:
                 frozen += (sensor.name,)
         if frozen or self._frozen:
             self._stand(frozen, samples)
-        if (seen < FIRST or not seen % LOOK) and self._ends and window.quality.real == 1.0:
+        regular = seen < FIRST or not seen % LOOK
+        if (regular or seen < self._until) and self._ends and window.quality.real == 1.0:
             self._look(samples, window.quality.source_hz)
+            if regular:
+                news = not self.implausible or self.implausible != self._before
+                self._until = seen + CLOSER if news and any([sensor.odd for sensor in self._sensors]) else 0
+                self._before = self.implausible
         if (not frozen and not self.implausible) or window.quality.real < _REAL:
             return window
         counters.windows_frozen += bool(frozen)
@@ -120,19 +127,17 @@ class Watch:
 
     def _look(self, samples: Rows, source_hz: tuple[float, ...]) -> None:
         found = self._rate(source_hz)
-        with np.errstate(all="ignore"):  # of values that no sensor gives
-            if self._even is not None:
-                means, columns, begin = self._even.dot(samples), samples.T.copy(), 0
-                low, high = columns.min(1).tolist(), columns.max(1).tolist()
-                for sensor in self._sensors:
-                    end = begin + len(sensor.channels)
-                    found |= sensor.look(means[begin:end], columns[begin:end], low[begin:end], high[begin:end])
-                    begin = end
-            else:
-                for sensor in self._sensors:
-                    columns = sensor.part(samples).T.copy()
-                    ends = columns.min(1).tolist(), columns.max(1).tolist()
-                    found |= sensor.look(columns.mean(1), columns, *ends)
+        if self._even is not None:
+            columns = samples.T.copy()
+            levels = _levels(columns, self._even)
+            for sensor in self._sensors:
+                found |= sensor.look(samples, *[level[sensor.columns] for level in levels])
+        else:
+            for sensor in self._sensors:
+                columns = sensor.part(samples).T.copy()
+                found |= sensor.look(
+                    samples, *_levels(columns, np.full(columns.shape[1], 1 / columns.shape[1], np.float32))
+                )
         self.moves = self._sensors[0].moves
         if found:
             self._said |= {word: text for word, text in found.items() if word not in self._said}
@@ -154,22 +159,24 @@ class _Sensor:
         self.name, self.unit, self.channels = m.name, m.unit, names
         self.first, self._rows, stride, self._flat = place  # place of its first value among all of a window
         self.last = self.first + (self._rows - 1) * stride  # of that channel's last value
-        self.limit = min((m.full_scale or math.inf) * 1.05, _RANGE.get(m.unit, math.inf))
+        self.limit = min((m.full_scale or inf) * 1.05, _RANGE.get(m.unit, inf))
         self.rest: float | None = None  # not known
-        self.usual, self.loudest, self.at = 0.0, _LOUD.get(m.unit, math.inf), at
+        self._gravity_there, self._loud_there = m.unit in GRAVITY, m.unit in _LOUD
+        self.columns = slice(self.first, self.first + len(names))  # of a row
+        self.usual, self.loudest, self.at = 0.0, _LOUD.get(m.unit, inf), at
         self.reset()
 
     def expect(self, expected: Expected) -> None:
         """Take what the training data say."""
         self.rest, self.usual = expected.rest[self.at], expected.usual[self.at]
-        self.loudest = max(expected.loudest[self.at], 0.0) or math.inf
+        self.loudest = max(expected.loudest[self.at], 0.0) or inf
 
     def reset(self) -> None:
         """Forget the windows so far."""
-        self.still, self.moves = 0, False  # frozen windows in a row; whether the last one that was looked at moves
+        self.still, self.moves, self.odd = 0, False, False  # frozen in a row; of the last look: motion, suspicion
         self._lengths, self._ratios = deque[float](maxlen=KEPT), deque[float](maxlen=KEPT)
         self._rms, self._rails = deque[float](maxlen=KEPT), deque[str](maxlen=KEPT)
-        self._dead = [0] * len(self.channels)
+        self._dead, self._any_dead, self._any_rail = [0] * len(self.channels), False, False
 
     def part(self, samples: Rows) -> Rows:
         """Its rows, shape (n, n_channels); a view."""
@@ -191,48 +198,59 @@ class _Sensor:
         )
         return f"{self.name} gives {told}: the sensor or its driver has stopped"
 
-    def look(self, mean: Rows, columns: Rows, low: list[float], high: list[float]) -> dict[str, str]:
+    def look(
+        self, samples: Rows, low: list[float], high: list[float], mean: list[float], power: list[float]
+    ) -> dict[str, str]:
         """What is wrong with it, by its word.
 
         Args:
-            mean: shape (n_channels,).
-            columns: shape (n_channels, n).
+            samples: of the whole window.
             low: the least value of each channel.
             high: the largest.
+            mean: of each channel.
+            power: mean square of each channel.
         """
-        flat = columns.ravel()
-        power, squared = float(flat.dot(flat)) / self._rows, float(mean.dot(mean))
-        length, motion, rms = math.sqrt(squared), math.sqrt(max(power - squared, 0.0)), math.sqrt(power)
-        ratio, farthest = motion / length if length else math.inf, max(max(high), -min(low))
+        squared, total = sum([value * value for value in mean]), sum(power)
+        length, motion, rms = sqrt(squared), sqrt(max(total - squared, 0.0)), sqrt(total)
+        ratio, farthest = motion / length if length else inf, max(max(high), -min(low))
         self.moves = ratio > MOVES
-        found = self._range(low, high) if farthest > self.limit else {}
-        if any(self._dead) or min(map(sub, high, low)) <= _SAME * farthest:
+        found: dict[str, str] = {}
+        if farthest > self.limit:
+            found |= self._range(low, high)
+        if self._any_dead or min(map(sub, high, low)) <= _SAME * farthest:
             found |= self._axes(low, high)
-        if farthest > _LOW_END * (self.usual or rms) or any(self._rails):
-            found |= self._rail(columns, low, high, rms)
-        if self.unit in GRAVITY and not self.still:
+        if self._any_rail or farthest > _LOW_END * (self.usual or rms):
+            found |= self._rail(samples, low, high, rms)
+        if self._gravity_there and not self.still:
             self._lengths.append(length)
             self._ratios.append(ratio)
             found |= self._gravity()
-        if self.unit in _LOUD:
+        if self._loud_there:
             self._rms.append(rms)
             if max(self._rms) > _BEYOND * self.loudest:
                 found |= self._loud()
+        self.odd = rms > _BEYOND * self.loudest or self._any_dead or self._any_rail
+        if self._gravity_there and not self.odd and (self.rest is not None or ratio <= _NO_GRAVITY):
+            least, most = _SURE[0] * GRAVITY[self.unit], _SURE[1] * GRAVITY[self.unit]
+            self.odd = not least <= length <= most if self._wants_gravity() else length >= least
         return found
+
+    def _wants_gravity(self) -> bool:
+        return self.rest is None or self.rest > _SURE[0] * GRAVITY[self.unit]
 
     def _gravity(self) -> dict[str, str]:
         """Motion averages out over a window, gravity does not: the mean is as long as gravity, in the unit it has."""
         if len(self._lengths) < DECIDES:
             return {}
         g, length, ratio = GRAVITY[self.unit], _middle(self._lengths), _middle(self._ratios)
-        wanted = self.rest is None or self.rest > _SURE[0] * g
+        wanted = self._wants_gravity()
         if wanted and ratio > _NO_GRAVITY and length < _SURE[0] * g:
             text = f"{self.name} has no gravity in it (mean {length:.2g} {self.unit}), and the model wants it"
             return {} if self.rest is None else {f"{self.name} gravity": f"{text}: push the raw acceleration"}
         if _SURE[0] * g <= length <= _SURE[1] * g:
             text = f"{self.name} has gravity in it (mean {length:.3g} {self.unit}), and the model wants none"
             return {} if wanted or ratio > _NO_GRAVITY else {f"{self.name} gravity": f"{text}: say what is at rest 0"}
-        near = min(_PER_GRAVITY, key=lambda per: abs(math.log(max(length, 1e-9) / per)))
+        near = min(_PER_GRAVITY, key=lambda per: abs(log(max(length, 1e-9) / per)))
         if ratio <= _NO_GRAVITY and 1 / _NEAR < length / near < _NEAR and near != g:
             unit, cure = _PER_GRAVITY[near]
             text = f"{self.name} looks like {unit}, not {self.unit} (mean {length:.4g}): say {cure}"
@@ -267,21 +285,36 @@ class _Sensor:
         moves = self.moves and not all(still)
         for i, stands in enumerate(still):
             self._dead[i] = self._dead[i] + 1 if stands and moves else self._dead[i] if stands else 0
+        self._any_dead = any(self._dead)
         names = [name for name, n in zip(self.channels, self._dead, strict=True) if n >= DEAD_AFTER]
         return {
             f"{name} dead": f"{name} never moves while the rest of {self.name} does: check its wire" for name in names
         }
 
-    def _rail(self, columns: Rows, low: list[float], high: list[float], rms: float) -> dict[str, str]:
+    def _rail(self, samples: Rows, low: list[float], high: list[float], rms: float) -> dict[str, str]:
         """Many rows at one end, and that end far out: the range of the sensor is too small, or it is stuck there."""
         floor, rail = _LOW_END * (self.usual or rms), ""
-        for name, values, a, b in zip(self.channels, columns, low, high, strict=True):
+        for name, values, a, b in zip(self.channels, self.part(samples).T, low, high, strict=True):
             end = b if b > -a else a
             if abs(end) > floor and b > a and np.count_nonzero(values == end) >= _RAIL_ROWS:
                 rail = rail or f"{name} stays at {end:.4g} {self.unit}, the end of its range"
         self._rails.append(rail)
         told = [text for text in self._rails if text]
+        self._any_rail = bool(told)
         return {f"{self.name} rail": f"{told[0]}: choose a larger range"} if len(told) >= SAID_AFTER else {}
+
+
+def _levels(columns: Rows, even: Rows) -> tuple[list[float], ...]:
+    """Of each channel: its ends, its mean and its mean square.
+
+    Args:
+        columns: shape (n_channels, n).
+        even: shape (n,), a share of one for each row.
+    """
+    low, high = columns.min(1).tolist(), columns.max(1).tolist()
+    if not max(max(high), -min(low)) < _HUGE:  # no sensor gives it, and its square is beyond float32
+        return low, high, [inf] * len(low), [inf] * len(low)
+    return low, high, columns.dot(even).tolist(), (columns * columns).dot(even).tolist()
 
 
 def _middle(values: Iterable[float]) -> float:

@@ -11,7 +11,7 @@ import sdk.demo
 from runtime import Bundle, Recording, Stream
 from runtime.specs import Modality, Signal, WindowSpec
 from runtime.window.pieces import PERFECT, Counters, Window
-from runtime.window.watch import FIRST, LOOK, Expected, Watch
+from runtime.window.watch import CLOSER, FIRST, LOOK, Expected, Watch
 
 DATA = Path(sdk.demo.__path__[0]) / "data"
 G, HOP = 9.80665, 64
@@ -185,5 +185,5 @@ def test_a_lie_that_begins_late_is_told_too(bundle, walk):
     predictions = stream.push(scaled(1 / G)(np.concatenate([walk] * 3)))
     marked = [bool(p.quality.implausible) for p in predictions]
     assert before > FIRST
-    assert marked.index(True) <= 6 * LOOK
+    assert marked.index(True) <= LOOK + CLOSER
     assert all(marked[marked.index(True) :])
