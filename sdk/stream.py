@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.command import DONE, FAILED, add_trust, json_text, open_bundle, run_command, say, trust_of
 from runtime.recording.reading import HELP as COLUMNS
@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         look = partial(_look, told, show)
         counters = play(source, bundle, look, engine=engine, recorder=recorder, sinks=sinks, on_warning=hear)
     report = _summary if arguments.json else _text
-    say(report(bundle, source, tally, counters, sinks, recorder, told), err=bool(sinks))
+    say(report(_Played(bundle, source, tally, counters, sinks, recorder, told)), err=bool(sinks))
     if counters.windows or signals:
         return DONE
     say(f"error: nothing was predicted: {why_nothing(source.counters, counters, bundle)}", err=True)
@@ -157,6 +157,18 @@ class Told:
     unusual: float | None = None
 
 
+class _Played(NamedTuple):
+    """What there is to report of."""
+
+    bundle: Bundle
+    source: Source
+    tally: Tally
+    counters: Counters
+    sinks: Sequence[Sink]
+    recorder: Recorder | None
+    told: Told
+
+
 def _hear(told: Told, text: str, *, live: bool) -> None:
     """At once where somebody may be able to mend it; the summary has it in any case."""
     told.warnings.append(text)
@@ -169,15 +181,8 @@ def _look(told: Told, show: OnPrediction, prediction: Prediction, true: str | No
     show(prediction, true)
 
 
-def _summary(
-    bundle: Bundle,
-    source: Source,
-    tally: Tally,
-    counters: Counters,
-    sinks: Sequence[Sink],
-    recorder: Recorder | None,
-    told: Told,
-) -> str:
+def _summary(played: _Played) -> str:
+    bundle, source, tally, counters, sinks, recorder, told = played
     summary: dict[str, Any] = {"bundle": bundle.manifest.name, "version": bundle.version}
     summary |= {"scores": tally.scores().to_dict(), "counters": dataclasses.asdict(counters)}
     summary |= dataclasses.asdict(told)
@@ -188,16 +193,10 @@ def _summary(
     return json_text(summary)
 
 
-def _text(
-    bundle: Bundle,
-    source: Source,
-    tally: Tally,
-    counters: Counters,
-    sinks: Sequence[Sink],
-    recorder: Recorder | None,
-    told: Told,
-) -> str:
+def _text(played: _Played) -> str:
     from runtime import Replay
+
+    _, source, tally, counters, sinks, recorder, told = played
 
     lines = [
         f"{counters.windows - counters.windows_not_finite} predictions"

@@ -112,17 +112,6 @@ def placement(names: Sequence[str], signal: Signal, reading: Reading, where: str
     return Placement(tuple(columns), scale, turns, tuple(told))
 
 
-def adapted(samples: NDArray[np.floating], signal: Signal, reading: Reading) -> NDArray[np.float32]:
-    """Samples that come without names, in the order of the model's channels: only units and axes can be said.
-
-    Args:
-        samples: shape (n, n_channels).
-        signal: of the model.
-        reading: what was said.
-    """
-    return placement(signal.channel_names, signal, reading).apply(samples)
-
-
 def _find(
     channel: str,
     modality: Modality,
