@@ -1,6 +1,7 @@
 """Export: a torch module, a manifest and some example windows become a bundle.
 
     windows -> (x - mean) / std -> encoder -> features -> head -> logits      one ONNX graph, any batch size
+    or, with a frame: windows -> axes turned -> (x - mean) / std -> ...
     or, with a spectrogram: windows -> images -> encoder -> ...               where in_graph says so
                                        images -> encoder -> ...               where the runtime draws them
     every parameter keeps its torch name as an initializer, with raw bytes     so that a device can replace it
@@ -28,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from exporters.frame import Frame
 from exporters.offsets import initializer_offsets, layer_name
 from exporters.parity import TOLERANCE, check_parity, graph_inputs
 from exporters.simplify import LEAST_OPSET, TORCH_OPSET, lower, operators, serialised, simplify
@@ -60,8 +62,12 @@ class _Deployed(nn.Module):
 
 def _front_end(manifest: Manifest) -> nn.Module:
     if manifest.spectrogram is None:
-        return _Normalise(manifest)
-    return SpectrogramImages(manifest) if manifest.spectrogram.in_graph else nn.Identity()
+        front: nn.Module = _Normalise(manifest)
+    else:
+        front = SpectrogramImages(manifest) if manifest.spectrogram.in_graph else nn.Identity()
+    if manifest.frame is None:
+        return front
+    return nn.Sequential(Frame(manifest.frame, manifest.signal, manifest.window.length_samples), front)
 
 
 class _Normalise(nn.Module):

@@ -74,7 +74,8 @@ def build(forward: Forward, manifest: Manifest, layer: int) -> TrainingGraph:
     if layer not in layers:
         raise InputError("layer", expected=f"one of {layers}", got=layer, fix="See the manifest's tensors.")
     specs = [spec for spec in manifest.tensors if spec.layer >= layer]
-    cut = find_cut(forward, {spec.name for spec in specs}, at_source=layer == layers[0])
+    whole = layer == layers[0] and manifest.frame is None  # a frame is run once per window, as all that is frozen
+    cut = find_cut(forward, {spec.name for spec in specs}, at_source=whole)
     shape = forward.shapes[cut.name][1:]
     names = tuple(spec.name for spec in specs)
     model, memory = _differentiated(forward, cut, specs)

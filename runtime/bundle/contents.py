@@ -46,7 +46,7 @@ class TrainingSpec:
 
     layer: int  # the first that is trained
     file: str  # train/NN.onnx, NN being the layer
-    cut: str  # the value of model.onnx that goes in; its own input, such as "windows", where everything is trained
+    cut: str  # the value of model.onnx that goes in; its own input, "windows", where all is trained
     cut_shape: tuple[int, ...]  # of that value, per window
     tensors: tuple[str, ...]  # the trained tensors, in the order in which they lie in the flat vectors
     sizes: tuple[int, ...]  # how many numbers each has

@@ -7,6 +7,7 @@
       window        length and hop, in samples
       clock         what a stream does about gaps and time stamps that are late or uneven, unless told otherwise
       labels        one name per class, in the order of the logits
+      frame         the axes that windows are turned to before all else; not there where they are taken as they come
       normalise     mean and standard deviation per channel (for the reader: the graph applies them)
       spectrogram   how a window becomes an image, for a model that looks at images; not there for others
       events        how predictions become events (see runtime.specs); not there where nobody said
@@ -36,7 +37,7 @@ from runtime.bundle.contents import HEAD, FileSpec, Head, TensorSpec, TrainingSp
 from runtime.bundle.typed_json import build, shown
 from runtime.errors import BundleError, printable
 from runtime.files import strict_json
-from runtime.specs import ClockSpec, EventRule, Normalise, Signal, SpectrogramSpec, WindowSpec
+from runtime.specs import ClockSpec, EventRule, FrameSpec, Normalise, Signal, SpectrogramSpec, WindowSpec
 
 SCHEMA = 1
 _FREE = ("provenance", "record")  # what is in them is for people, and may be anything
@@ -58,6 +59,7 @@ class Manifest:
     normalise: Normalise
     clock: ClockSpec = field(default_factory=ClockSpec)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    frame: FrameSpec | None = None  # None: windows are taken in the device's own axes
     spectrogram: SpectrogramSpec | None = None  # None: the model takes the samples themselves
     events: EventRule | None = None  # None: predictions are taken as they come
     # The exporter fills in what follows; a manifest that is still being written does without.
@@ -90,6 +92,8 @@ class Manifest:
             )
         if self.spectrogram is not None:
             self._check_spectrogram(self.spectrogram)
+        if self.frame is not None:
+            self._check_frame(self.frame)
         if self.events is not None:
             self.events.check_labels(self.labels)
         names = [tensor.name for tensor in self.tensors]
@@ -115,6 +119,17 @@ class Manifest:
                 expected=f"one rate, n_fft of at most the {length} rows of a window, channels of {', '.join(names)}",
                 got=f"n_fft {spec.n_fft} and channels {', '.join(spec.channels)}",
                 fix="Correct `spectrogram` in the manifest.",
+            )
+
+    def _check_frame(self, frame: FrameSpec) -> None:
+        """The runtime turns no windows; the graph does, where it takes windows."""
+        three = {m.name for m in self.signal.modalities if len(m.channels) == 3}
+        if not set(frame.turned) <= three or not self.signal.is_even or self.input_name != "windows":
+            raise BundleError(
+                "frame",
+                expected=f"sensors of three channels at one rate ({', '.join(three) or 'none'}), in a graph of windows",
+                got=f"{', '.join(frame.turned)} in a graph of {self.input_name}",
+                fix="Correct `frame` in the manifest, or let the graph draw the images.",
             )
 
     @property

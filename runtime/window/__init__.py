@@ -8,6 +8,7 @@ check      what may be pushed
 track      one clock: samples in, rows of the grid out
 order, rate, lowpass, grid   what a track is made of
 buffer     the newest rows, from which windows are cut
+frame      windows turned so that up is +z
 watch      whether a window's values can be what the bundle says
 unusual    how unlike the training data the latest windows are
 pieces     what goes through all of these, counted    Counters, Window, Quality

@@ -17,7 +17,7 @@ head                the linear head as a convex problem               fit_head
 layers              more than the head, by gradient steps:
   graph               the bundle's training graphs on this device
   theta               all tensors as one vector; the pull of MESEN's eq. 9 and 10
-  sample, augment     which windows a step sees, and how they are changed
+  sample              which windows a step sees, and how they are changed
   optimise, train     AdamW and SGD in NumPy; the loop
   scratch             random weights to start from, for comparison
 budget              seconds, joules, megabytes, by phase

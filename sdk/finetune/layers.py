@@ -25,6 +25,7 @@ from runtime.bundle import Bundle
 from runtime.engine import open_prefix
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
+from runtime.window.frame import turned
 from sdk.finetune.budget import Ledger
 from sdk.finetune.graph import GradientSession, choose_spec, fitting_batch, predicted_bytes
 from sdk.finetune.judge import Adapted, Evidence, HeldOut, TrainingReport, blocks, golden_agreement, judge, weigh
@@ -90,9 +91,11 @@ class LayerRun:
             progress(min(begin + PREFIX_BATCH, n_windows), n_windows, "frozen layers")
         activations = np.concatenate(parts)
         self._own, self._golden, self.shipped_logits = activations[:n_own], activations[n_own:], golden.logits
-        self._source = (
-            augmented(windows, plan.augment, bundle.manifest.signal, prefix) if plan.augment else cached(activations)
-        )
+        self._source = cached(activations)
+        if plan.augment:
+            signal, frame = bundle.manifest.signal, bundle.manifest.frame
+            upright = windows if frame is None else turned(windows, signal, frame)
+            self._source = augmented(upright, plan.augment, signal, prefix)
         self._graph = GradientSession(bundle, spec)
 
     def train(self, rows: Indices, **options: Any) -> Trained:

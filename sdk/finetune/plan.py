@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from runtime.errors import InputError, require
-from sdk.finetune.augment import AUGMENTATIONS
+from sdk.augment import AUGMENTATIONS
 
 FinetuneMethod = Literal["head", "layers", "full", "iterative"]
 METHODS: tuple[str, ...] = get_args(FinetuneMethod)

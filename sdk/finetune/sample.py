@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.specs import Signal
-from sdk.finetune.augment import Windows, augment
+from sdk.augment import Windows, augment
 
 Indices = NDArray[np.int64]  # of windows among all, shape (n,)
 Activations = NDArray[np.float32]  # shape (n, *cut_shape)

@@ -16,6 +16,7 @@ import torch
 from runtime.command import DONE, Progress, json_text, note, run_command, table
 from runtime.errors import BundleError, InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
+from sdk.augment import AUGMENTATIONS
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain import (
@@ -91,6 +92,16 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--lr", metavar="LR", dest="learning_rate", type=float, help="peak learning rate (default: the method's)"
     )
+    p.add_argument(
+        "--frame", choices=["gravity"], default="", help="turn windows so that up is +z, in the exported graph too"
+    )
+    p.add_argument(
+        "--augment",
+        metavar="NAME[,...]",
+        type=_augmentations,
+        default=(),
+        help=f"changes of each batch, in this order: {', '.join(AUGMENTATIONS)}",
+    )
     p.add_argument("--arcsinh", action="store_true", help="gyroscopes as arcsinh(x / 0.05 rad/s): for few labels")
     p.add_argument(
         "--set",
@@ -151,7 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
     given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
-    plan = replace(plan.with_settings(dict(map(_setting, arguments.settings))), arcsinh=arguments.arcsinh)
+    plan = replace(plan.with_settings(dict(map(_setting, arguments.settings))), **_front(arguments))
     with _warnings_as_notes():
         recordings = load_dataset(arguments.dataset, arguments.data)
     recordings = chosen(recordings, arguments.position, arguments.rate)
@@ -176,6 +187,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bundle and not arguments.json:
         print(f"\n{arguments.bundle} is ready. Next: python -m sdk.profile {arguments.bundle}")
     return DONE
+
+
+def _front(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"arcsinh": arguments.arcsinh, "frame": arguments.frame, "augment": arguments.augment}
 
 
 def _setting(text: str) -> tuple[str, float]:
@@ -212,6 +227,13 @@ def clock_of(text: str) -> ClockSpec:
 
 
 _CLOCK_WORDS = {"stamps": ("measured", "arrival"), "gap": ("split", "hold", "mark")}
+
+
+def _augmentations(text: str) -> tuple[str, ...]:
+    names = _list(text)
+    if unknown := [name for name in names if name not in AUGMENTATIONS]:
+        raise argparse.ArgumentTypeError(f"expected names of {', '.join(AUGMENTATIONS)}, got {', '.join(unknown)}")
+    return names
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -16,12 +16,12 @@ from runtime.window import labelled_windows
 from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
 from sdk.pretrain.data import place_of, placement_of
-from sdk.pretrain.front import Fronted, Scale
+from sdk.pretrain.front import Fronted
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
 from sdk.pretrain.registry import create_method
 from sdk.pretrain.study import checkpoint_of
-from sdk.pretrain.views import normalised, statistics
+from sdk.pretrain.views import Front
 
 _GOLDEN_PER_CLASS = 2
 _log = logging.getLogger("sensedge.export")
@@ -52,14 +52,12 @@ def export_run(
     task = _task(report["task"])
     train, _ = split_by_subject(list(recordings), run["test_subjects"])
     windows = labelled_windows(train, task.signal, task.window, task.labels, task.clock)
-    plan = PretrainPlan(**{**report["plan"], "seed": run["seed"]})
+    plan = PretrainPlan(**{**report["plan"], "seed": run["seed"], "augment": tuple(report["plan"].get("augment", ()))})
     method = create_method(plan, task)
     load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
-    normalise = statistics(windows.samples)
-    seen = normalised(windows.samples, normalise)
-    scale = Scale.of(task, seen, normalise) if plan.arcsinh else None
-    classifier = classifier_of(method, task, seen if scale is None else scale.front()(seen), windows.labels)
-    info, columns = dataset_info(dataset), task.kept_columns
+    front = Front.of(plan, task, windows.samples)
+    classifier = classifier_of(method, task, front(windows.samples), windows.labels)
+    info, columns, scale, normalise = dataset_info(dataset), task.kept_columns, front.scale, front.normalise
     encoder = classifier.encoder if scale is None else Fronted(scale.front(columns), classifier.encoder)
     rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
     manifest = Manifest(
@@ -69,6 +67,7 @@ def export_run(
         labels=task.labels,
         normalise=Normalise(*(tuple(part[i] for i in columns) for part in (normalise.mean, normalise.std))),
         clock=task.clock or ClockSpec(),
+        frame=None if front.frame is None else task.kept_task.frame,
         provenance={
             "method": plan.method,
             "plan": report["plan"] | {"seed": run["seed"]},

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from sdk.pretrain.checkpoint import load_checkpoint, save_checkpoint
 from sdk.pretrain.plan import PretrainPlan
 
 _WARM_UP = 0.1  # share of all steps
+View: TypeAlias = Callable[..., Sequence[Tensor]]
 
 
 def learning_rate(plan: PretrainPlan, step: int, n_steps: int) -> float:
@@ -36,6 +38,7 @@ def fit(
     tensors: Sequence[Tensor],
     plan: PretrainPlan,
     *,
+    view: View | None = None,
     checkpoint: Path | None = None,
     data: str = "",
     report: Callable[[int, float], None] | None = None,
@@ -46,6 +49,7 @@ def fit(
         method: called with the same rows of every tensor, returns their loss.
         tensors: as many as the method takes, each of shape (n, ...).
         plan: epochs, batch, rates and seed.
+        view: from the rows of a batch to what the method takes, drawn anew each time; None: the rows themselves.
         checkpoint: where to keep the state after each epoch; an unfinished run found there is resumed.
         data: a hash of what is trained on, kept in the checkpoint; empty: none.
         report: called with the number of finished epochs and the last one's mean loss.
@@ -57,7 +61,7 @@ def fit(
         InputError: the checkpoint belongs to another plan or other data; the loss is not a finite number; tensors of
             several lengths.
     """
-    n = _length_of(tensors)
+    _check_lengths(tensors)
     optimiser = torch.optim.AdamW(method.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     losses: list[float] = []
     mark = {"data": data} if data else {}
@@ -74,7 +78,7 @@ def fit(
             )
         losses = facts["losses"]
     for epoch in range(len(losses), plan.epochs):
-        losses.append(_epoch(method, optimiser, tensors, n, plan, epoch))
+        losses.append(_epoch(method, optimiser, tensors, view, plan, epoch))
         if not math.isfinite(losses[-1]):
             raise InputError(
                 f"epoch {epoch + 1}", expected="a finite loss", got=losses[-1], fix="Lower the learning rate."
@@ -91,12 +95,13 @@ def _epoch(
     method: nn.Module,
     optimiser: torch.optim.Optimizer,
     tensors: Sequence[Tensor],
-    n: int,
+    view: View | None,
     plan: PretrainPlan,
     epoch: int,
 ) -> float:
     """One pass over all rows; the mean loss."""
     method.train()
+    n = len(tensors[0])
     device = next(method.parameters()).device
     shuffle = torch.Generator().manual_seed(plan.seed * 100_003 + epoch)
     n_batches = math.ceil(n / plan.batch)
@@ -104,7 +109,8 @@ def _epoch(
     for i, rows in enumerate(torch.split(torch.randperm(n, generator=shuffle), plan.batch)):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, epoch * n_batches + i, plan.epochs * n_batches)
-        loss = method(*(tensor[rows].to(device) for tensor in tensors))
+        batch = tuple(tensor[rows] for tensor in tensors)
+        loss = method(*(part.to(device) for part in (batch if view is None else view(*batch))))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -112,8 +118,7 @@ def _epoch(
     return total / n
 
 
-def _length_of(tensors: Sequence[Tensor]) -> int:
+def _check_lengths(tensors: Sequence[Tensor]) -> None:
     lengths = [len(tensor) for tensor in tensors]
     if len(set(lengths)) != 1:
         raise InputError("tensors", expected="one or more of the same length", got=lengths, fix="Cut them alike.")
-    return lengths[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime.errors import InputError
-from runtime.specs import ClockSpec, Signal, WindowSpec
+from runtime.specs import ClockSpec, FrameSpec, Signal, WindowSpec
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class PretrainPlan:
     weight_decay: float = 0.01  # AdamW's, decoupled
     seed: int = 0  # of weights, order of batches, and whatever the method draws
     method: str = "supervised"  # one of `list_methods()`
+    frame: str = ""  # gravity: windows are turned so that up is +z, here and in the exported graph; empty: as they come
+    augment: tuple[str, ...] = ()  # names of `sdk.augment`; each batch is changed anew
     arcsinh: bool = False  # gyroscopes in a scale in which rest can be told from rest: `sdk.pretrain.front`
     settings: Mapping[str, float] = field(default_factory=dict)  # the method's own numbers, by the names it gives them
 
@@ -74,6 +76,24 @@ class StudyTask:
     def kept_task(self) -> StudyTask:
         """The task of the model that is left."""
         return replace(self, signal=Signal(tuple(self.signal.modalities[i] for i in self.kept)), keep=())
+
+    @property
+    def frame(self) -> FrameSpec:
+        """The frame of gravity: all sensors of three axes, turned by the one in m/s^2.
+
+        Raises:
+            InputError: no such sensor, or several, as of devices at several places.
+        """
+        threes = [m for m in self.signal.modalities if len(m.channels) == 3]
+        up = [m.name for m in threes if m.unit == "m/s^2"]
+        if len(up) != 1:
+            raise InputError(
+                "frame gravity",
+                expected="one sensor of three channels in m/s^2",
+                got=", ".join(up) or "none",
+                fix="Name the modalities of one device, its accelerometer among them.",
+            )
+        return FrameSpec(up[0], tuple(m.name for m in threes))
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:

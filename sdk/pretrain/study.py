@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from runtime.command import json_text
 from runtime.errors import InputError
@@ -23,12 +25,11 @@ from runtime.window import LabelledWindows
 from sdk.datasets import split_by_subject
 from sdk.datasets._people import subjects_of
 from sdk.pretrain.data import cut, fingerprint, told
-from sdk.pretrain.front import Scale
 from sdk.pretrain.loop import fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
-from sdk.pretrain.registry import create_method, method_info
-from sdk.pretrain.views import batch_of, normalised, statistics
+from sdk.pretrain.registry import Needs, create_method, method_info
+from sdk.pretrain.views import Front, batch_of
 from sdk.scores import over_classes, score
 
 
@@ -143,24 +144,30 @@ def _run(
     progress: Callable[[int, int, float], None],
 ) -> dict[str, Any]:
     """Train a method, give it a head where it has none, and score it."""
-    normalise = statistics(train.samples)
-    seen, unseen = (normalised(part.samples, normalise) for part in (train, test))
-    if plan.arcsinh:
-        front = Scale.of(task, seen, normalise).front()
-        seen, unseen = front(seen), front(unseen)
+    front, needs = Front.of(plan, task, train.samples), method_info(plan.method).needs
     method = create_method(plan, task).to(device)
-    batch = batch_of(method_info(plan.method).needs, task, seen, train.labels)
+    labels = torch.from_numpy(train.labels)
+    if not front.augment:
+        batch, view = batch_of(needs, task, front(train.samples), labels), None
+    else:
+        batch, view = (torch.from_numpy(front.raw(train.samples)), labels), partial(_augmented, front, needs)
     losses = fit(
         method,
         batch,
         plan,
+        view=view,
         checkpoint=checkpoint,
         data=fingerprint(train),
         report=lambda n, loss: progress(n, plan.epochs, loss),
     )
-    classifier = classifier_of(method, task, seen, train.labels)
-    scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
+    classifier = classifier_of(method, task, front(train.samples), train.labels)
+    scores = score(test.labels, predict(classifier, front(test.samples)[:, :, task.kept_columns]), len(task.labels))
     return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}
+
+
+def _augmented(front: Front, needs: Needs, windows: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """One batch of raw windows as the method takes it, drawn anew."""
+    return batch_of(needs, front.task, front.drawn(windows), labels)
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,23 +1,78 @@
 """What a method sees: windows in the units of the signal become the tensors of its batch.
 
-windows -> (x - mean) / std of the training people -> all columns, or one tensor per modality -> and labels
+windows -> axes turned -> augmented -> (x - mean) / std      -> all columns, or one tensor per modality, and labels
+           (frame)        (training)   of the training people
+                                       arcsinh, if asked for
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from runtime.specs import Normalise
+from runtime.specs import FrameSpec, Normalise
+from runtime.window.frame import turned
+from sdk.augment import augment
 from sdk.encoders.fusion import Split
-from sdk.pretrain.plan import StudyTask
+from sdk.pretrain.front import Scale
+from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.registry import Needs
 
 _LEAST_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class Front:
+    """What lies between windows in the units of the signal and a method; fitted to the training people."""
+
+    task: StudyTask
+    frame: FrameSpec | None
+    augment: tuple[str, ...]
+    normalise: Normalise
+    scale: Scale | None
+
+    @classmethod
+    def of(cls, plan: PretrainPlan, task: StudyTask, windows: NDArray[np.float32]) -> Front:
+        """The front of a plan. Mean and deviation are of windows as a method sees them, so augmented once.
+
+        Args:
+            plan: frame, augmentations, arcsinh, seed.
+            task: whose signal the windows have.
+            windows: of the training people, shape (n, length_samples, n_channels).
+
+        Raises:
+            InputError: a frame that the signal does not have, or an augmentation that there is not.
+        """
+        frame = task.frame if plan.frame else None
+        seen = windows if frame is None else turned(windows, task.signal, frame)
+        seen = augment(plan.augment, seen, task.signal, np.random.default_rng(plan.seed))
+        normalise = statistics(seen)
+        scale = Scale.of(task, normalised(seen, normalise), normalise) if plan.arcsinh else None
+        return cls(task, frame, plan.augment, normalise, scale)
+
+    def raw(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Windows with their axes turned, still in the units of the signal."""
+        return windows if self.frame is None else turned(windows, self.task.signal, self.frame)
+
+    def finished(self, windows: Tensor) -> Tensor:
+        """What `raw` gives, normalised, gyroscopes in their scale; shape (n, length_samples, n_channels)."""
+        plain = (windows - torch.tensor(self.normalise.mean)) / torch.tensor(self.normalise.std)
+        return plain if self.scale is None else self.scale.front()(plain)
+
+    def __call__(self, windows: NDArray[np.float32]) -> Tensor:
+        """Windows as the exported graph hands them to the encoder, shape (n, length_samples, n_channels)."""
+        return self.finished(torch.from_numpy(self.raw(windows)))
+
+    def drawn(self, windows: Tensor) -> Tensor:
+        """What `raw` gives, changed anew, as an encoder sees it; drawn from the generator that a checkpoint keeps."""
+        seed = int(torch.randint(2**62, ()))
+        changed = augment(self.augment, windows.numpy(), self.task.signal, np.random.default_rng(seed))
+        return self.finished(torch.from_numpy(changed))
 
 
 def statistics(windows: NDArray[np.float32]) -> Normalise:
@@ -36,8 +91,8 @@ def normalised(windows: NDArray[np.float32], by: Normalise) -> Tensor:
     return (torch.from_numpy(windows) - torch.tensor(by.mean)) / torch.tensor(by.std)
 
 
-def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: NDArray[np.int64]) -> tuple[Tensor, ...]:
-    """The tensors that a method's `forward` takes, of all windows.
+def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """The tensors that a method's `forward` takes.
 
     Args:
         needs: the method's.
@@ -46,7 +101,7 @@ def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: NDArray[np.
         labels: shape (n,), class indices.
     """
     parts = (windows,) if needs.modalities == 1 else tuple(Split(task.shapes)(windows))
-    return (*parts, torch.from_numpy(labels)) if needs.labels else parts
+    return (*parts, labels) if needs.labels else parts
 
 
 class SideBySide(nn.Module):

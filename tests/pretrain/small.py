@@ -58,7 +58,7 @@ def batch(windows, plan=PLAN, task=None):
     """The tensors of all windows that the plan's method takes."""
     task = task or task_of(plan)
     samples = normalised(windows.samples, statistics(windows.samples))
-    return batch_of(method_info(plan.method).needs, task, samples, windows.labels)
+    return batch_of(method_info(plan.method).needs, task, samples, torch.from_numpy(windows.labels))
 
 
 def train(plan=PLAN, **options):

@@ -4,13 +4,16 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from runtime import Bundle, open_engine
-from sdk.pretrain import PretrainPlan, Split, export_run, run_study
+from runtime.errors import InputError
+from sdk.pretrain import PretrainPlan, Split, StudyTask, export_run, run_study
 from sdk.pretrain.front import Scale
 from sdk.pretrain.views import normalised, statistics
-from tests.pretrain.small import TWO_TASK, data, people
+from tests.pretrain.small import TASK, TWO_TASK, data, people
 
 
 def scaled(windows):
@@ -39,12 +42,17 @@ def test_sway_is_as_visible_as_a_step():
     assert float(found[:40].mean() / found[40:].mean()) > 5 * float(before[:40].mean() / before[40:].mean())
 
 
-def test_the_bundle_takes_plain_samples(tmp_path, monkeypatch):
-    class Data:
-        name = title = licence = citation = placement = "waves"
-        positions = worn = ()
+class Data:
+    name = title = licence = citation = placement = "waves"
+    positions = worn = ()
 
+
+@pytest.fixture
+def waves(monkeypatch):
     monkeypatch.setattr("sdk.pretrain.export.dataset_info", lambda name: Data)
+
+
+def test_the_bundle_takes_plain_samples(tmp_path, waves):
     plan = PretrainPlan(epochs=2, batch=16, arcsinh=True)
     recordings = [dataclasses.replace(person, channels=TWO_TASK.signal.channel_names) for person in people(3)]
     report = run_study(recordings, TWO_TASK, plan, [Split("test", ("3",))], 1, tmp_path)
@@ -54,3 +62,51 @@ def test_the_bundle_takes_plain_samples(tmp_path, monkeypatch):
     assert bundle.manifest.training  # the graphs that fine-tuning runs hold it too
     found = open_engine(bundle).run(data(20).samples).argmax(1)
     assert (found == data(20).labels).mean() > 0.9
+
+
+FRAMED = PretrainPlan(epochs=2, batch=16, frame="gravity", augment=("yaw", "mirror", "tilt"))
+
+
+def worn(turn=None):
+    """People who move up and down, with a device that lies flat, or as it is turned."""
+    found = []
+    for person in people(3):
+        samples = person.samples * np.array([0, 0, 3], np.float32) + np.array([0, 0, 9.81], np.float32)
+        turned = samples if turn is None else turn.apply(samples).astype(np.float32)
+        found.append(dataclasses.replace(person, samples=turned))
+    return found
+
+
+def test_a_frame_makes_no_matter_of_how_a_device_is_worn(tmp_path, waves):
+    report = run_study(worn(), TASK, FRAMED, [Split("test", ("3",))], 1, tmp_path)
+    assert report["plan"]["frame"] == "gravity"
+    assert json.loads((tmp_path / "report.json").read_text())["plan"]["augment"] == ["yaw", "mirror", "tilt"]
+    bundle = export_run(worn(), report, tmp_path, tmp_path / "framed.bundle", "waves")
+    assert bundle.manifest.frame == TASK.frame
+    np.testing.assert_allclose(bundle.manifest.normalise.mean[:2], 0, atol=0.3)  # of windows as the net sees them
+    engine = open_engine(bundle)
+    for seed in range(5):
+        for person in worn(Rotation.random(random_state=seed)):
+            windows = person.samples.reshape(-1, 32, 3)
+            assert (engine.run(windows).argmax(1) == person.labels[0]).mean() > 0.9
+
+
+def test_a_study_that_was_cut_off_draws_on_where_it_stopped(tmp_path):
+    class CutError(Exception):
+        pass
+
+    def cut(run, done, total, loss):
+        raise CutError
+
+    whole = run_study(worn(), TASK, FRAMED, [Split("test", ("3",))], 1, tmp_path / "whole")
+    with pytest.raises(CutError):
+        run_study(worn(), TASK, FRAMED, [Split("test", ("3",))], 1, tmp_path / "cut", progress=cut)
+    assert run_study(worn(), TASK, FRAMED, [Split("test", ("3",))], 1, tmp_path / "cut")["runs"] == whole["runs"]
+
+
+def test_a_signal_that_cannot_be_turned_is_refused():
+    two = [dataclasses.replace(TASK.signal.modalities[0], name=name) for name in ("chest_acc", "wrist_acc")]
+    task = StudyTask(dataclasses.replace(TASK.signal, modalities=tuple(two)), TASK.window, TASK.labels)
+    for strange, got in ((TWO_TASK, "none"), (task, "chest_acc, wrist_acc")):
+        with pytest.raises(InputError, match=got):
+            assert strange.frame
