@@ -21,6 +21,8 @@ class PretrainPlan:
     seed: int = 0  # of weights, order of batches, and whatever the method draws
     method: str = "supervised"  # one of `list_methods()`
     arcsinh: bool = False  # gyroscopes in a scale in which rest can be told from rest: `sdk.pretrain.front`
+    balance: float = 0.0  # a window of a data set and class of n windows is drawn with weight n^-balance; 0: each once
+    by_set: bool = False  # z-scores of each data set by its own statistics, as the paper on combined public data sets
     settings: Mapping[str, float] = field(default_factory=dict)  # the method's own numbers, by the names it gives them
 
     def with_settings(self, given: Mapping[str, float]) -> PretrainPlan:
@@ -52,6 +54,7 @@ class StudyTask:
     labels: tuple[str, ...]
     clock: ClockSpec | None = None  # what is done about gaps and uneven time stamps; None: the default
     keep: tuple[str, ...] = ()  # the modalities that the model is left with after pretraining; empty: all
+    either: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a name in the data, the labels it may mean
 
     def __post_init__(self) -> None:
         names = [modality.name for modality in self.signal.modalities]
