@@ -75,8 +75,8 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     """Read all recordings of a data set.
 
     Args:
-        name: one of `list_datasets()`; the path of a folder or zip with a dataset.toml; or several of these with + between
-            them, which are brought together (`sdk.datasets._pool` says how).
+        name: one of `list_datasets()`; the path of a folder or zip with a dataset.toml; or several of these with +
+            between them, which are brought together (`sdk.datasets._pool` says how).
         data_dir: the folder that holds the archive, itself or in a direct subfolder; None: the folder that the
             environment variable SENSEDGE_DATA names.
         download: get the archive into `data_dir`, which must then be given, if it is not there yet.

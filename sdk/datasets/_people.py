@@ -1,8 +1,9 @@
 """Who is in a recording, and parts of recordings that share nobody.
 
 Every data set has a person 1. Where several are pooled, a person is called with the data set, `hapt:1`; the name alone
-is understood as long as only one of the pooled data sets has somebody of it. Those of one's own are called so, too. Data sets of the same people (`hapt` is
-`uci_har` cut in another way) count as one, or a person could be trained and tested on.
+is understood as long as only one of the pooled data sets has somebody of it. Data sets of one's own are named so, too.
+Data sets of the same people (`hapt` is `uci_har` cut in another way) count as one, or a person could be trained and
+tested on.
 """
 
 from __future__ import annotations

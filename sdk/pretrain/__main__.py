@@ -1,4 +1,4 @@
-"""`python -m sdk.pretrain`: from public data sets, or one's own, to checkpoints, scores over unseen people, and a bundle."""
+"""`python -m sdk.pretrain`: from data sets, public or one's own, to checkpoints, scores over unseen people, a bundle."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         "--leave-out",
         metavar="SET[,SET]",
         type=_list,
-        help="of a pool: train on the others, test on this; each in turn",
+        help="of a pool: test on this, train on the others; each in turn",
     )
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
@@ -98,9 +98,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help="of uneven time stamps: arrival, hold, mark, or fields such as gap=hold,gap_s=0.2; the bundle keeps it",
     )
     p.add_argument("--rate", metavar="HZ", type=float, help="of recordings without times (default: the nominal one)")
-    p.add_argument(
-        "--hz", metavar="HZ", type=float, help="of the windows (default: the data set's; of a pool the first's)"
-    )
+    p.add_argument("--hz", metavar="HZ", type=float, help="of windows (default: the data set's, of a pool the first's)")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
     p.add_argument("--keep", metavar="NAMES", help="of several modalities, those that the model is left with")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")

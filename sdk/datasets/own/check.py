@@ -193,7 +193,7 @@ def _units(found: Found, sensor: Sensor, recordings: Sequence[Recording]) -> Non
         found.figures["largest_rad_s"][sensor.name] = round(max(large.values(), default=0.0), 2)
         if over := [name for name, value in large.items() if value > LARGEST_RAD_S]:
             found.problems.append(
-                f"{sensor.name}: {max(large.values()):.0f} rad/s in {_few(over)}, more than a sensor can measure: deg/s?"
+                f"{sensor.name}: {max(large.values()):.0f} rad/s in {_few(over)}, more than a sensor measures: deg/s?"
             )
 
 

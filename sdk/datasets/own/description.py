@@ -136,7 +136,9 @@ class Description:
             files: of a sensor, the file that holds it.
         """
         columns = {
-            f"{s.name}_{channel}": column for s in self.sensors for channel, column in zip(s.channels, s.columns)
+            f"{s.name}_{channel}": column
+            for s in self.sensors
+            for channel, column in zip(s.channels, s.columns, strict=False)
         }
         pairs = columns | {s.name: s.file for s in self.sensors if s.file} | dict(files or {})
         words = {

@@ -28,42 +28,8 @@ _SUBJECTS = ("subject", "person", "user", "participant", "userid", "subjectid", 
 _LABELS = ("label", "labels", "activity", "class", "target", "annotation", "activitylabel", "gesture", "state")
 _NULLS = ("null", "none", "other", "unknown", "unlabeled", "unlabelled", "undefined", "transition", "nan", "noise", "")
 _PERSON = re.compile(r"(?:subject|sub|subj|person|participant|part|user|proband|id|s|p|u)[-_ ]?\d+", re.I)
-ACTIVITIES = frozenset(
-    [
-        "walking",
-        "walk",
-        "running",
-        "run",
-        "jogging",
-        "jog",
-        "sitting",
-        "sit",
-        "standing",
-        "stand",
-        "laying",
-        "lying",
-        "lie",
-        "cycling",
-        "biking",
-        "upstairs",
-        "downstairs",
-        "stairs",
-        "jumping",
-        "still",
-        "idle",
-        "rest",
-        "wave",
-        "updown",
-        "snake",
-        "circle",
-        "fall",
-        "falling",
-        "sleep",
-        "sleeping",
-        "eating",
-        "typing",
-    ]
-)
+_ACTIVITIES = """walking walk running run jogging jog sitting sit standing stand laying lying lie cycling biking
+    upstairs downstairs stairs jumping still idle rest wave snake circle fall falling sleep sleeping eating typing"""
 
 
 class Head(NamedTuple):
@@ -175,7 +141,7 @@ def pattern_like(names: Sequence[str]) -> tuple[str, str]:
 def _columns_like(columns: Sequence[Sequence[str]], free: Sequence[int]) -> dict[str, int]:
     """Which part of names is the person, and which the label."""
     varied = [i for i in free if len(set(columns[i])) > 1]
-    label = [i for i in varied if all(word.lower() in ACTIVITIES for word in columns[i])]
+    label = [i for i in varied if all(word.lower() in _ACTIVITIES.split() for word in columns[i])]
     persons = [i for i in varied if all(_PERSON.fullmatch(word) for word in columns[i])]
     others = [i for i in varied if i not in label]
     subject = persons[:1] or others[:1]

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -247,7 +248,7 @@ def _by_person(whole: Recording, people: Recording) -> list[Recording]:
         raise InputError(whole.name, expected=expected, got="none", fix=fix)
     edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
     found, runs = [], dict[str, int]()
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         person = "" if codes[begin] == UNLABELLED else people.label_names[int(codes[begin])]
         runs[person] = runs.get(person, 0) + 1
         rows = slice(begin, end)

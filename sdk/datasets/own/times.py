@@ -1,4 +1,4 @@
-"""What the times in a file of labels count: seconds, ms, ... or samples, of the recording's own time or since its start.
+"""What times in a file of labels count: seconds, ms, ... or samples, of the recording's own time or since its start.
 
     75.5, 75500               numbers; a column's name may tell the unit, start_s, begin (ms)
     2024-06-03T09:01:15.5     ISO 8601; without a zone UTC, or as labels.zone says
