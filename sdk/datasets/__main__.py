@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.command import DONE, FAILED, json_text, run_command, say
+from runtime.errors import InputError
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
 from sdk.datasets._find import data_folder, find_archive, no_archive
 from sdk.datasets._info import STANDARD_GRAVITY, is_path
+from sdk.datasets._pool import parts_of
 from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
 from sdk.datasets._registry import entries_of
 
@@ -170,7 +172,9 @@ def _check_own(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    if arguments.name and arguments.name not in list_datasets() and is_path(arguments.name):
+    if arguments.name and len(parts_of(arguments.name)) > 1:
+        raise InputError(arguments.name, expected="one data set", got="a pool", fix="Check one after the other.")
+    if arguments.name and is_path(arguments.name):
         return _check_own(arguments)
     folder = data_folder(arguments.data)
     names = [arguments.name] if arguments.name else [n for n in list_datasets() if find_archive(n, folder) is not None]

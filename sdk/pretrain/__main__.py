@@ -1,4 +1,4 @@
-"""`python -m sdk.pretrain`: from data sets, public or one's own, to checkpoints, scores over unseen people, a bundle."""
+"""`python -m sdk.pretrain`: from data sets, public or own, to checkpoints, scores over unseen people, and a bundle."""
 
 from __future__ import annotations
 

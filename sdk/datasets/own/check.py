@@ -92,9 +92,8 @@ def printed(found: Found) -> str:
     figures = found.figures
     measured = figures.get("measured")
     by_times = "" if measured is None else f", {measured['median_hz']:g} by the times"
-    rest = [
-        f"{name} {'not measured' if v is None else f'{v:.2f} m/s^2'}" for name, v in figures["rest_acc_m_s2"].items()
-    ]
+    norms, spans = figures["rest_acc_m_s2"].items(), figures.get("spans")
+    rest = [f"{name} {'not measured' if norm is None else f'{norm:.2f} m/s^2'}" for name, norm in norms]
     lines = [
         found.name,
         f"  people       {figures['people']}",
@@ -102,10 +101,7 @@ def printed(found: Found) -> str:
         f"  samples      {figures['samples']:,}",
         f"  rate         {figures['rate_hz']:g} Hz{by_times}",
         *([f"  at rest      {'; '.join(rest)}"] if rest else []),
-        *(
-            [f"  spans        {figures['spans']['lines']}, times in {_few(figures['spans']['times'])}"]
-            * ("spans" in figures)
-        ),
+        *([f"  spans        {spans['lines']}, times in {_few(spans['times'])}"] if spans else []),
         "",
     ]
     people = list(figures["seconds"])

@@ -30,12 +30,11 @@ from sdk.datasets.own.description import FILE, IOS, Description, parse
 from sdk.datasets.own.files import TABLES, Take, is_of_sensors, opened, takes, unpack
 from sdk.datasets.own.logs import as_file
 from sdk.datasets.own.spans import WrittenSpan, read_spans
-from sdk.datasets.own.times import Way, likeliest, placed, start_of
+from sdk.datasets.own.times import MOST, Way, likeliest, placed, start_of
 
 _log = logging.getLogger("sensedge.recording")
 GAP_S = 0.2  # the longest step of another sensor that is interpolated over; two and a half steps of a slow one
 _STEPS = 2.5
-_DOUBT = 0.5  # less than this share of a recording's spans lies inside it: the times are meant in another way
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,8 @@ class OwnSet:
         self._pieces = list(self.pieces())
         left = {plain(name) for name in its.leave_out}
         found = {name for piece in self._pieces for name in piece.recording.label_names}
-        called = {its.rename.get(name) or plain(name) for name in found if name.strip() and plain(name) not in left}
+        rename = {plain(old): new for old, new in its.rename.items()}
+        called = {rename.get(plain(name), plain(name)) for name in found if name.strip() and plain(name) not in left}
         return tuple(sorted(name for name in called if plain(name) not in left))
 
     def read(self, archive: object = None) -> Iterator[Recording]:
@@ -335,7 +335,7 @@ def _labelled(recording: Recording, take: Take, spans: list[WrittenSpan] | None,
     its = description.labels
     pairs = [(span.start, span.end) for span in timed if span.start and span.end]
     way, share = likeliest([(recording, pairs)], its.unit, its.origin)
-    if timed and share < _DOUBT:
+    if timed and share < MOST:
         first = timed[0]
         got = f"{first.start.value if first.start else 0:g} to {first.end.value if first.end else 0:g}"
         expected = f"times within {start_of(recording):g} to {start_of(recording) + recording.duration_s:g} s"

@@ -4,8 +4,8 @@
     2024-06-03T09:01:15.5     ISO 8601; without a zone UTC, or as labels.zone says
     09:01:15.5, 00:01:15.5    a time of day, or what a stopwatch shows, whichever lies in the recording
 
-What is not said is found: the first of these ways in which all spans lie in the recording, or the one in which most do.
-Larger units come first, since 60 ms would fit wherever 60 s do.
+What is not said is found: the first of these ways in which most spans lie in the recording. Larger units come first, since
+60 ms would fit wherever 60 s do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from runtime.recording.times import seconds_of
 
 CLOCK, ISO, SAMPLES = "clock", "iso", "samples"
 SLACK_S = 1.0  # a span may end so much after its recording, and is clipped: somebody pressed late
+MOST = 0.5  # of the spans of a recording lie in it, if their times are meant in the right way
 _DAY_S = 86400.0
 _EPOCH_S = 1e9  # a recording whose times are larger counts from 1970
 
@@ -136,6 +137,8 @@ def likeliest(
         inside = sum(share_inside(spans, way, recording) * len(spans) for recording, spans in pairs) / max(n, 1)
         if inside > share + 1e-9:
             best, share = way, inside
+        if share > MOST:
+            break
     return best, max(share, 0.0)
 
 
