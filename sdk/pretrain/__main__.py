@@ -17,6 +17,7 @@ from runtime.command import DONE, Progress, json_text, note, run_command, table
 from runtime.errors import BundleError, InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
+from sdk.datasets._info import is_path
 from sdk.datasets._pool import parts_of
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain import (
@@ -274,8 +275,13 @@ def _splits(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> l
     if arguments.folds:
         return subject_folds(recordings, arguments.folds)
     if arguments.leave_out:
-        return [set_left_out(recordings, dataset_info(name).name) for name in arguments.leave_out]
+        return [set_left_out(recordings, _name_of(name)) for name in arguments.leave_out]
     return [Split("test", tuple(arguments.test.split(",")))]
+
+
+def _name_of(dataset: str) -> str:
+    """A data set of a pool may be said by its path or by its name."""
+    return dataset_info(dataset).name if is_path(dataset) else dataset
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -338,8 +338,7 @@ def test_new_sees_spans_and_sensors(tmp_path, capsys):
     write_files(tmp_path / "ben_1", made.sensor_logger())
     rows = [f"{who}_1,{s:g},{e:g},{label}" for who in ("anna", "ben") for s, e, label in [*SPANS, (3, 4, "null")]]
     (tmp_path / "marks.csv").write_text("\n".join(["recording,begin,end,label", *rows]) + "\n")
-    code, printed = run(capsys, "new", tmp_path)
-    assert code == 0
+    assert run(capsys, "new", tmp_path)[0] == 0
     its = parse((tmp_path / "dataset.toml").read_text())
     assert (its.labels.spans, its.labels.unit, its.labels.origin) == ("marks.csv", "s", "start")
     assert its.labels.leave_out == ("null",)

@@ -4,8 +4,8 @@
     2024-06-03T09:01:15.5     ISO 8601; without a zone UTC, or as labels.zone says
     09:01:15.5, 00:01:15.5    a time of day, or what a stopwatch shows, whichever lies in the recording
 
-What is not said is found: the first of these ways in which most spans lie in the recording. Larger units come first, since
-60 ms would fit wherever 60 s do.
+What is not said is found: the first of these ways in which most spans lie in the recording. Larger units come first,
+since 60 ms would fit wherever 60 s do.
 """
 
 from __future__ import annotations
