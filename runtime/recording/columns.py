@@ -1,7 +1,7 @@
 """Which column of a table is the time, which the label, which the channels; and a table's numbers as samples.
 
     time       runtime.recording.time_column
-    label      the column `label`, or else `labels` or `activity`
+    label      as `label=COLUMN` says; the column `label`, or else `labels` or `activity`
     channels   runtime.recording.placement; where nobody says what the model wants, all other columns that hold numbers
 
 What is not as docs/files.md has it is told in words, in `told`; what cannot be known is asked for.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.recording.checks import as_float32, check_names
-from runtime.recording.placement import Placement, placement
+from runtime.recording.placement import Placement, column_of, placement
 from runtime.recording.reading import ISO, Reading
 from runtime.recording.rows import Rows, Sorter, Spreader
 from runtime.recording.time_column import TimeColumn, find_time
@@ -200,7 +200,7 @@ def _plan(
     names, uneven = _named(names, first, signal, reading), False
     check_names([name for name in names if name], "column", where)
     rate_hz = rate_hz or (None if signal is None else signal.rate_hz)
-    label = next((i for word in _LABELS for i, name in enumerate(names) if name.lower() == word), None)
+    label = _label(names, reading, where)
     placed = None if signal is None else placement(names, signal, reading, where)
     others = set(() if placed is None else placed.columns) | ({label} if label is not None else set())
     time = find_time(names, first, reading, others, rate_hz, where)
@@ -236,6 +236,15 @@ def _named(names: Sequence[str] | None, first: Table, signal: Signal | None, rea
     channels = () if signal is None else signal.channel_names
     timed = first.values.shape[1] > len(channels) and reading.unit != "none"
     return [*(["t"] if timed else []), *channels]
+
+
+def _label(names: Sequence[str], reading: Reading, where: str) -> int | None:
+    if not reading.label:
+        return next((i for word in _LABELS for i, name in enumerate(names) if name.lower() == word), None)
+    if (found := column_of(reading.label, names)) is None:
+        expected = f"a column among {', '.join(names)}"
+        raise InputError(f"{where}: label", expected=expected, got=reading.label, fix="Name a column of the header.")
+    return found
 
 
 def _raw(time: TimeColumn, first: Table) -> NDArray[np.float64]:

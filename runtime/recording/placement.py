@@ -131,7 +131,7 @@ def _find(
         lambda i: names[i] == channel,
         lambda i: names[i].strip().lower() == channel.lower(),
         lambda i: _joined(named[i].name) == _joined(channel),
-        lambda i: _key(named[i].name) == key,
+        lambda i: sensor_axis(named[i].name) == key,
         lambda i: alone and words_of(named[i].name) == [axis.lower()],
     )
     return next(filter(None, ([i for i in free if fits(i)] for fits in ways)), [])
@@ -150,7 +150,7 @@ def column_of(name: str, names: Sequence[str]) -> int | None:
     return plain.index(name.strip().lower()) if name.strip().lower() in plain else None
 
 
-def _key(name: str) -> tuple[str, str] | None:
+def sensor_axis(name: str) -> tuple[str, str] | None:
     """Sensor and axis of a name: ("acc", "x") of `ax`, `AccX`, `x-axis acc`, `Acceleration.x`; None: not both."""
     words = [word for word in words_of(name) if word not in ("axis", "sensor")]
     if len(words) == 1 and words[0][-1:] in _AXES:
@@ -202,7 +202,7 @@ def _missing(
 ) -> InputError:
     """What to say of channels that no column is."""
     shown = ", ".join(names) or "none"
-    freed = [names[i] for i, name in enumerate(named) if (_key(name.name) or ("",))[0] == "acc without gravity"]
+    freed = [names[i] for i, name in enumerate(named) if (sensor_axis(name.name) or ("",))[0] == "acc without gravity"]
     if freed and any(_KIND_OF.get(_joined(m.name)) == "acc" for m in signal.modalities if m.name in missing[0]):
         return InputError(
             where,
@@ -229,7 +229,7 @@ def _without_gravity(columns: Sequence[int], named: Sequence[Named], signal: Sig
     freed = [
         f"{channel} ({named[i].name})"
         for channel, i in zip(signal.channel_names, columns, strict=True)
-        if (_key(named[i].name) or ("",))[0] == "acc without gravity" and channel in reading.map
+        if (sensor_axis(named[i].name) or ("",))[0] == "acc without gravity" and channel in reading.map
     ]
     return (
         [f"acceleration without gravity, as you said, though the model wants it with: {', '.join(freed)}"]

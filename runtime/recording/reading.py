@@ -27,13 +27,14 @@ HELP = """\
   units=g,deg/s                     of each sensor in the model's order; or units=gyro:deg/s; g/16384: 16384 steps per g
   map=acc_x:ax,acc_y:ay             which column is which channel, where the name does not tell
   axes=y,-x,z                       the model's x, y, z, made of the sensor's; or nine numbers, row by row; or
-                                    axes=acc:y,-x,z;gyro:x,y,z"""
+                                    axes=acc:y,-x,z;gyro:x,y,z
+  label=COLUMN                      which column holds the true labels (else label, labels or activity)"""
 
 StampWord: TypeAlias = Literal["measured", "arrival", "spread"]
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 T_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 ISO = "iso"
-OPTIONS = ("t", "bits", "stamps", "units", "map", "axes")
+OPTIONS = ("t", "bits", "stamps", "units", "map", "axes", "label")
 _WORDS = (*T_UNITS, ISO)
 _MOST_BITS = 52  # of a counter: beyond, a float64 holds no whole numbers
 
@@ -53,6 +54,7 @@ class Reading:
     units: Mapping[str, str] = field(default_factory=dict)  # of a modality, by its name or its place "0", "1", ...
     map: Mapping[str, str] = field(default_factory=dict)  # of a channel, the column
     axes: Mapping[str, Matrix] = field(default_factory=dict)  # of a modality by its name, "": of all others
+    label: str = ""  # column of the true labels; "": as its name tells
     text: str = ""  # as it was written
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class Reading:
             units=_pairs(words.get("units", ""), f"{where}: units", by_place=True),
             map=_pairs(words.get("map", ""), f"{where}: map"),
             axes=_axes(words.get("axes", ""), f"{where}: axes"),
+            label=words.get("label", ""),
             text="&".join(f"{name}={quote(word, safe='/,:;^-')}" for name, word in words.items()),
         )
 

@@ -1,4 +1,4 @@
-"""Public motion data sets, one file each, all read into the same `Recording`.
+"""Public motion data sets, one file each, and those of one's own (`own/`), all read into the same `Recording`.
 
     list_datasets       the names
     dataset_info        licence, citation, signal and labels of one, without reading it
@@ -12,7 +12,8 @@
 In a recording accelerations are in m/s^2 and rotation rates in rad/s, columns are called acc_x ... gyro_z, and what
 means the same (walking, sitting, ...) is called the same. All recordings of a data set have the same columns and, but
 for HHAR, the same rate; modalities of another rate are a data set of their own (`utd_mhad`, `utd_mhad_skeleton`,
-`utd_mhad_depth`). What was recorded together has the same name behind the first slash. `python -m sdk.datasets` does
+`utd_mhad_depth`). What was recorded together has the same name behind the first slash. Where a name stands, the path of
+a folder or zip with a dataset.toml may stand, and several with + between them are a pool. `python -m sdk.datasets` does
 all of this from a shell.
 """
 
@@ -28,7 +29,7 @@ from typing import Protocol, cast
 from runtime.errors import InputError
 from runtime.recording import Recording
 from sdk.datasets._info import NAMES as _NAMES
-from sdk.datasets._info import DatasetInfo
+from sdk.datasets._info import DatasetInfo, is_path
 from sdk.datasets._people import split_by_subject, subject_of
 
 __all__ = [
@@ -62,16 +63,20 @@ def dataset_info(name: str) -> DatasetInfo:
     """What is known about a data set without reading it.
 
     Raises:
-        InputError: no such data set.
+        InputError: no such data set, or one of one's own that cannot be read.
     """
-    return _reader(name).INFO
+    from sdk.datasets import _pool
+
+    parts = _pool.parts_of(name)
+    return _reader(name).INFO if len(parts) == 1 else _pool.pool_info([_reader(part).INFO for part in parts])
 
 
 def load_dataset(name: str, data_dir: str | Path | None = None, *, download: bool = False) -> list[Recording]:
     """Read all recordings of a data set.
 
     Args:
-        name: one of `list_datasets()`.
+        name: one of `list_datasets()`; the path of a folder or zip with a dataset.toml; or several of these with +
+            between them, which are brought together (`sdk.datasets._pool` says how).
         data_dir: the folder that holds the archive, itself or in a direct subfolder; None: the folder that the
             environment variable SENSEDGE_DATA names.
         download: get the archive into `data_dir`, which must then be given, if it is not there yet.
@@ -91,10 +96,20 @@ def iter_dataset(name: str, data_dir: str | Path | None = None, *, download: boo
     Raises:
         InputError: as of `load_dataset`.
     """
-    from sdk.datasets import _archive, _find
+    from sdk.datasets import _archive, _find, _pool
     from sdk.datasets._registry import entries_of
 
+    if len(parts := _pool.parts_of(name)) > 1:
+        infos = [_reader(part).INFO for part in parts]
+        labels = _pool.pool_info(infos).labels
+        for part, info in zip(parts, infos, strict=True):
+            for recording in iter_dataset(part, data_dir, download=download):
+                yield _pool.pooled(recording, info, labels)
+        return
     reader = _reader(name)
+    if name not in _NAMES:
+        yield from reader.read(None)
+        return
     if download and data_dir is None:
         raise InputError(
             "data_dir", expected="the folder to download into", got="none", fix="Name it: we write nowhere else."
@@ -119,6 +134,8 @@ def get(name: str, data_dir: str | Path) -> Path:
     """
     from sdk.datasets import _download
 
+    if is_path(name) or "+" in name:
+        raise InputError(name, expected="one public data set", got="none", fix="There is nothing to download.")
     return _download.download(name, Path(data_dir), _reader(name).INFO.access)
 
 
@@ -155,11 +172,16 @@ def at_position(recordings: Iterable[Recording], position: str) -> list[Recordin
 
 
 def _reader(name: str) -> _Reader:
+    """The reader of a public data set, or of a folder or zip of one's own."""
+    if is_path(name):
+        from sdk.datasets.own.read import OwnSet
+
+        return OwnSet(name)
     if name not in _NAMES:
         near = difflib.get_close_matches(name, _NAMES)
         raise InputError(
             "data set",
-            expected=f"one of {', '.join(_NAMES)}",
+            expected=f"one of {', '.join(_NAMES)}, or the folder or zip of one's own",
             got=repr(name),
             fix=f"Did you mean {' or '.join(near)}?" if near else "Choose one of them.",
         )

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.command import DONE, FAILED, json_text, run_command
+from runtime.command import DONE, FAILED, json_text, run_command, say
+from runtime.errors import InputError
 from runtime.recording import UNLABELLED, Recording
 from sdk.datasets import DatasetInfo, dataset_info, get, iter_dataset, list_datasets
 from sdk.datasets._find import data_folder, find_archive, no_archive
-from sdk.datasets._info import STANDARD_GRAVITY
+from sdk.datasets._info import STANDARD_GRAVITY, is_path
+from sdk.datasets._pool import parts_of
 from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
 from sdk.datasets._registry import entries_of
 
@@ -27,19 +29,21 @@ GRAVITY_TOLERANCE = 0.05  # sensors of phones are off by a few per cent; a wrong
 
 MANY = 12  # channels of one modality; more are not listed one by one
 
-HELP = "Public motion data sets, read from their official archives."
+HELP = "Public motion data sets, read from their official archives, and recordings of one's own."
 EXAMPLES = """\
   python -m sdk.datasets list                            what there is, under which licence, and how to get it
   python -m sdk.datasets info hapt                       signal, labels, citation, accepted archives
   python -m sdk.datasets get hapt --data DIR             download the official archive into DIR
   python -m sdk.datasets check hapt --data DIR           read it all and print what is in it
   python -m sdk.datasets check --data DIR --json         the same for every archive in DIR, for a program
+  python -m sdk.datasets new recordings                  draft the dataset.toml of a folder of one's own recordings
+  python -m sdk.datasets check recordings                read them, and say what would hurt a training
 
 Some data sets must be asked for or are behind a login: `get` says where, and exits with 2. An archive that you have
 already needs no `get`: put it into DIR, or a direct
 subfolder of it, under its own name. It is checked by its sha256 and read as it is; nothing is unpacked. Without --data,
 `check` takes the folder that the environment variable SENSEDGE_DATA names, and exits with 1 where what it reads is not
-what the data set should be."""
+what the data set should be, or cannot be trained on."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,12 +58,18 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         "list": "the data sets, their people and licences",
         "info": "all about one data set, without reading it",
         "get": "download the official archive of one data set",
-        "check": "read one data set, or all that are there, and print what is in it",
+        "new": "draft the dataset.toml of a folder of one's own recordings, and say what it was guessed from",
+        "check": "read one data set, or all that are there, and print what is in it and what would hurt",
     }.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name != "list":
+        if name == "new":
+            command.add_argument(
+                "folder", metavar="DIR", type=Path, help="the folder; a dataset.toml is not overwritten"
+            )
+        elif name != "list":
             nargs = "?" if name == "check" else None
-            command.add_argument("name", metavar="NAME", nargs=nargs, help="one of " + ", ".join(list_datasets()))
+            known = "a folder or zip with a dataset.toml, or one of " + ", ".join(list_datasets())
+            command.add_argument("name", metavar="NAME", nargs=nargs, help=known)
         if name in ("get", "check"):
             command.add_argument(
                 "--data", metavar="DIR", type=Path, required=name == "get", help="the folder that holds the archives"
@@ -73,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         "list": _list,
         "info": _info,
         "get": _get,
+        "new": _new,
         "check": _check,
     }
     with warnings.catch_warnings():
@@ -133,7 +144,38 @@ def _get(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _new(arguments: argparse.Namespace) -> int:
+    from sdk.datasets.own.draft import write_draft
+
+    path, draft = write_draft(arguments.folder)
+    if arguments.json:
+        return _print_json({"path": str(path), "guessed": draft.told, "to_be_said": draft.unsure})
+    say(f"{path} is drafted. Guessed:")
+    for line in draft.told:
+        say(f"  {line}")
+    for line in draft.unsure:
+        say(f"  to be said: {line}")
+    say(f"Correct what is wrong there. Next: python -m sdk.datasets check {arguments.folder}")
+    return DONE
+
+
+def _check_own(arguments: argparse.Namespace) -> int:
+    from sdk.datasets.own.check import look_over, printed
+    from sdk.datasets.own.read import OwnSet
+
+    found = look_over(OwnSet(arguments.name))
+    if arguments.json:
+        _print_json([found.to_dict()])
+    else:
+        say(printed(found))
+    return FAILED if found.problems else DONE
+
+
 def _check(arguments: argparse.Namespace) -> int:
+    if arguments.name and len(parts_of(arguments.name)) > 1:
+        raise InputError(arguments.name, expected="one data set", got="a pool", fix="Check one after the other.")
+    if arguments.name and is_path(arguments.name):
+        return _check_own(arguments)
     folder = data_folder(arguments.data)
     names = [arguments.name] if arguments.name else [n for n in list_datasets() if find_archive(n, folder) is not None]
     if not names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,8 @@ NAMES = (
     "wisdm_2019",
 )
 
+OF_OWN = "own"  # recordings of one's own are called own/<data set>/<file>
+
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g, by definition
 RADIAN = np.pi / 180  # rad in one degree
 
@@ -71,6 +74,7 @@ class DatasetInfo:
     rates_hz: tuple[float, ...] = ()  # of the recordings, where they are not all at the signal's rate
     may_be_absent: tuple[str, ...] = ()  # labels of which a published version of the archive has no sample
     has_gravity: bool = True  # False: the acceleration is without gravity, or there is none
+    acc_sign: int = 1  # 1: face up, it reads +g, as under Android; -1: -g, as under iOS
     names_subjects: bool = True  # False: upstream does not say who is in which recording
     access: str = ""  # where to ask and what to do, where no archive can simply be downloaded
     tested_on: str = FORMAT  # ARCHIVE, FORMAT or ASSUMED
@@ -123,6 +127,11 @@ class DatasetInfo:
             subject=subject,
             name=name,
         )
+
+
+def is_path(name: str) -> bool:
+    """Whether what stands where a data set's name does is the path of one of one's own."""
+    return name not in NAMES and (Path(name).exists() or "/" in name or Path(name).suffix == ".zip")
 
 
 def modality(name: str, unit: str, channels: str = "x y z", *, rate_hz: float = 50.0) -> Modality:

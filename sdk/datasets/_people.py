@@ -1,8 +1,9 @@
 """Who is in a recording, and parts of recordings that share nobody.
 
 Every data set has a person 1. Where several are pooled, a person is called with the data set, `hapt:1`; the name alone
-is understood as long as only one of the pooled data sets has somebody of it. Data sets of the same people (`hapt` is
-`uci_har` cut in another way) count as one, or a person could be trained and tested on.
+is understood as long as only one of the pooled data sets has somebody of it. Data sets of one's own are named so, too.
+Data sets of the same people (`hapt` is `uci_har` cut in another way) count as one, or a person could be trained and
+tested on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Iterable
 
 from runtime.errors import InputError
 from runtime.recording import Recording
-from sdk.datasets._info import NAMES
+from sdk.datasets._info import NAMES, OF_OWN
 
 _SAME_PEOPLE = {  # a data set, and the one by which its people are called
     "uci_har": "hapt",
@@ -81,8 +82,11 @@ def subjects_of(recordings: Iterable[Recording]) -> list[str]:
 
 def _data_set(recording: Recording) -> str:
     """The data set of a recording; empty where it is of none, or nobody is named."""
-    name, slash, _ = recording.name.partition("/")
-    return name if slash and name in NAMES and recording.subject else ""
+    name, _, rest = recording.name.partition("/")
+    if name == OF_OWN:
+        name, _, rest = rest.partition("/")
+        return name if rest and recording.subject else ""
+    return name if rest and name in NAMES and recording.subject else ""
 
 
 def _natural(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,8 @@ rotation rate; the original attitude, gravity and user acceleration follow.
 
 Signs: iOS gives gravity as the direction in which things fall, so a phone lying face up reads -9.8 m/s^2 on z where an
 Android phone, which gives the force that holds it, reads +9.8. The signs here are those of iOS; multiply accelerations
-by -1 before you pool them with Android data such as UCI-HAR or HAPT. Rotation rates agree.
+by -1 before you pool them with Android data such as UCI-HAR or HAPT (a pool, `hapt+motionsense`, does). Rotation rates
+agree.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ INFO = DatasetInfo(
     resting=("sitting", "standing"),
     n_subjects=24,
     placement="iPhone 6s in the front trouser pocket",
+    acc_sign=-1,
     tested_on=ARCHIVE,
 )
 

@@ -1,4 +1,4 @@
-"""`python -m sdk.pretrain`: from a public data set to checkpoints, scores over unseen people, and a bundle."""
+"""`python -m sdk.pretrain`: from data sets, public or own, to checkpoints, scores over unseen people, and a bundle."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from runtime.errors import BundleError, InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from sdk.augment import AUGMENTATIONS
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
+from sdk.datasets._info import is_path
+from sdk.datasets._pool import parts_of
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain import (
     PretrainPlan,
@@ -29,9 +31,11 @@ from sdk.pretrain import (
     run_study,
     subject_folds,
 )
-from sdk.pretrain.data import chosen, modalities_at
+from sdk.pretrain.data import chosen, either_of, modalities_at
+from sdk.pretrain.study import set_left_out
 
-HELP = "Pretraining of an encoder, scored on people whom it never saw."
+_POOLED = 0.5  # of draws of a pool: between windows as they are and all sets and classes alike
+HELP = "Pretraining of an encoder, scored on people whom it never saw: on public data sets, or recordings of one's own."
 EXAMPLES = """\
   python -m sdk.pretrain motionsense --data DIR --out runs/walk --test 6,12,18,24 --seeds 5
                                      five seeds, scored on four people who are kept out of the training
@@ -46,6 +50,10 @@ EXAMPLES = """\
                                      both sensors teach each other; the model is left with one
   python -m sdk.pretrain sp_sw_har --data DIR --out runs/phone --folds 5 --position phone --clock arrival
                                      a phone whose time stamps come in bunches; the watch is another device
+  python -m sdk.pretrain recordings --out runs/mine --folds 4 --bundle mine.bundle
+                                     a folder of one's own with a dataset.toml (python -m sdk.datasets new recordings)
+  python -m sdk.pretrain hapt+motionsense+recordings --data DIR --out runs/pool --leave-out recordings
+                                     a pool, scored on a data set that it never saw
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -59,11 +67,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """The data, the encoder and how it is trained."""
     encoders = [name for name in list_encoders() if len(encoder_info(name).shape) == 2]  # of windows of one rate
-    p.add_argument("dataset", choices=list_datasets())
+    p.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help=f"one of {', '.join(list_datasets())}; a folder or zip with a dataset.toml; several with + between them",
+    )
     p.add_argument("--data", metavar="DIR", help="folder with the official archive (see python -m sdk.datasets)")
     p.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for checkpoints and report.json")
     p.add_argument("--test", metavar="IDS", help="test people, with commas; all others train")
     p.add_argument("--folds", metavar="N", type=int, help="instead of --test: N groups of people, each tested once")
+    p.add_argument(
+        "--leave-out",
+        metavar="SET[,SET]",
+        type=_list,
+        help="of a pool: test on this, train on the others; each in turn",
+    )
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
@@ -82,11 +100,26 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help="of uneven time stamps: arrival, hold, mark, or fields such as gap=hold,gap_s=0.2; the bundle keeps it",
     )
     p.add_argument("--rate", metavar="HZ", type=float, help="of recordings without times (default: the nominal one)")
+    p.add_argument("--hz", metavar="HZ", type=float, help="of windows (default: the data set's, of a pool the first's)")
     p.add_argument("--modalities", default="acc,gyro", help="columns to use, in order (default %(default)s)")
     p.add_argument("--keep", metavar="NAMES", help="of several modalities, those that the model is left with")
     p.add_argument("--labels", help="classes to tell apart, with commas (default: all of the data set)")
     p.add_argument("--length", metavar="N", type=int, default=128, help="samples per window (default %(default)s)")
     p.add_argument("--hop", metavar="N", type=int, default=64, help="samples between windows (default %(default)s)")
+    p.add_argument(
+        "--balance",
+        metavar="P",
+        type=float,
+        help="draw windows of a data set and class of n windows with weight n^-P: 0 as they are, 1 all alike "
+        "(default: 0; of a pool 0.5)",
+    )
+    p.add_argument(
+        "--norm",
+        choices=("pool", "set"),
+        default="pool",
+        help="z-scores by the statistics of all that trains, or each data set by its own, the tested one too; "
+        "such a model is not exported (default %(default)s)",
+    )
     p.add_argument("--epochs", metavar="N", type=int, help="default: the method's")
     p.add_argument("--batch", metavar="N", type=int, help="windows per step (default: the method's)")
     p.add_argument(
@@ -151,16 +184,23 @@ def run(arguments: argparse.Namespace) -> int:
     known = modalities_at(info, arguments.position)
     if unknown := [name for name in wanted if name not in known]:
         raise InputError("--modalities", expected=", ".join(known), got=", ".join(unknown), fix="Choose among these.")
+    if arguments.bundle and arguments.norm == "set":
+        fix = "Leave out --bundle, or take --norm pool."
+        raise InputError("--norm set", expected="no --bundle", got="one: a device has no data set", fix=fix)
+    labels = tuple(arguments.labels.split(",")) if arguments.labels else info.labels
+    if unknown := [name for name in labels if name not in info.labels]:
+        raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
+    is_pool = len(parts_of(arguments.dataset)) > 1
     task = StudyTask(
-        Signal(tuple(known[name] for name in wanted)),
+        Signal(tuple(replace(known[name], rate_hz=arguments.hz or known[name].rate_hz) for name in wanted)),
         WindowSpec(arguments.length, arguments.hop),
-        tuple(arguments.labels.split(",")) if arguments.labels else info.labels,
+        labels,
         arguments.clock,
         tuple(arguments.keep.split(",")) if arguments.keep else (),
+        either_of(labels) if is_pool else {},
     )
-    if unknown := [name for name in task.labels if name not in info.labels]:
-        raise InputError("--labels", expected=", ".join(info.labels), got=", ".join(unknown), fix="Choose among these.")
-    given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate")}
+    given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate", "balance")}
+    plan = replace(plan, balance=_POOLED if is_pool else 0.0, by_set=arguments.norm == "set")
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     plan = replace(plan.with_settings(dict(map(_setting, arguments.settings))), **_front(arguments))
     with _warnings_as_notes():
@@ -250,11 +290,20 @@ def _warnings_as_notes() -> Iterator[None]:
 
 
 def _splits(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> list[Split]:
-    if bool(arguments.test) == bool(arguments.folds):
-        raise InputError("--test, --folds", expected="one of the two", got="both or none", fix="Say whom to test on.")
+    if sum(map(bool, (arguments.test, arguments.folds, arguments.leave_out))) != 1:
+        raise InputError(
+            "--test, --folds, --leave-out", expected="one of them", got="several or none", fix="Say whom to test on."
+        )
     if arguments.folds:
         return subject_folds(recordings, arguments.folds)
+    if arguments.leave_out:
+        return [set_left_out(recordings, _name_of(name)) for name in arguments.leave_out]
     return [Split("test", tuple(arguments.test.split(",")))]
+
+
+def _name_of(dataset: str) -> str:
+    """A data set of a pool may be said by its path or by its name."""
+    return dataset_info(dataset).name if is_path(dataset) else dataset
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from runtime.specs import Modality
 from runtime.window import LabelledWindows, labelled_windows
 from sdk import left_out
 from sdk.datasets import DatasetInfo, at_position, dataset_info, list_datasets
+from sdk.datasets._pool import label_table, set_of
 from sdk.pretrain.plan import StudyTask
 
 
@@ -61,7 +62,9 @@ def chosen(recordings: Iterable[Recording], positions: Sequence[str], rate_hz: f
     """
     recordings = list(recordings)
     if positions:
-        recordings = [recording for position in positions for recording in at_position(recordings, position)]
+        worn = [recording for recording in recordings if not _has_one_place(recording)]
+        others = [recording for recording in recordings if _has_one_place(recording)]
+        recordings = [*others, *(recording for position in positions for recording in at_position(worn, position))]
     if rate_hz is None:
         return recordings
     return [replace(recording, rate_hz=rate_hz) if recording.t is None else recording for recording in recordings]
@@ -74,8 +77,21 @@ def placement_of(info: DatasetInfo, used: Sequence[str]) -> str:
         info: of the data set.
         used: its positions; none: what the data set says of itself.
     """
+    if "+" in info.name:
+        return f"{info.placement}{'; of these: ' if used else ''}{', '.join(used)}"
     worn = dict(zip(info.positions, info.worn, strict=False))
     return ", ".join(worn.get(position, position.replace("_", " ")) for position in used) or info.placement
+
+
+def either_of(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Names in a pool that mean one of several labels, all of which are asked for."""
+    return {name: some for name, some in label_table().either.items() if set(some) <= set(labels)}
+
+
+def _has_one_place(recording: Recording) -> bool:
+    """Whether a recording is of a data set whose sensors were worn at one place."""
+    name = set_of(recording)
+    return bool(name) and not (name in list_datasets() and dataset_info(name).positions)
 
 
 def place_of(recording: Recording) -> str:
@@ -94,23 +110,28 @@ def cut(recordings: Sequence[Recording], task: StudyTask) -> tuple[LabelledWindo
     Raises:
         InputError: a place of which there is no window at all.
     """
-    windows = labelled_windows(list(recordings), task.signal, task.window, task.labels, task.clock)
+    labels = (*task.labels, *task.either)
+    windows = labelled_windows(list(recordings), task.signal, task.window, labels, task.clock)
+    sets = {set_of(recording) for recording in recordings}
     counts = np.bincount(windows.source, minlength=len(recordings))
     account: dict[str, Any] = {}
     for recording, n in zip(recordings, counts.tolist(), strict=True):
-        of = account.setdefault(place_of(recording), {"recordings": 0, "windows": 0, "without": {}})
+        key = place_of(recording)
+        if len(sets) > 1:
+            key = f"{set_of(recording)}{f', {key}' if key else ''}"
+        of = account.setdefault(key, {"recordings": 0, "windows": 0, "without": {}})
         of["recordings"] += 1
         of["windows"] += n
         if not n:
-            why = left_out.why_no_window(recording, task.signal, task.window, task.clock, task.labels)
+            why = left_out.why_no_window(recording, task.signal, task.window, task.clock, labels)
             of["without"][why] = of["without"].get(why, 0) + 1
     for place, of in account.items():
         if place and not of["windows"]:
             raise InputError(
-                f"position {place}",
+                f"{'data set' if len(sets) > 1 else 'position'} {place}",
                 expected=f"windows of {task.window.length_samples / task.signal.rate_hz:g} s with labels",
                 got=left_out.told(of["without"], of["recordings"], _option),
-                fix="Mend that, or name another --position.",
+                fix="Mend that, or name another --position." if len(sets) < 2 else "Mend that, or leave it out.",
             )
     return windows, account
 

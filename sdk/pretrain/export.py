@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle import Bundle, Manifest
+from runtime.errors import InputError
 from runtime.recording import Recording
 from runtime.specs import ClockSpec, Modality, Normalise, Signal, WindowSpec
-from runtime.window import labelled_windows
+from runtime.window import LabelledWindows, labelled_windows
 from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
 from sdk.pretrain.data import place_of, placement_of
@@ -29,7 +30,12 @@ _FIGURES = ("test_subjects", "n", "accuracy", "macro_f1", "macro_f1_classes")
 
 
 def export_run(
-    recordings: Sequence[Recording], report: dict[str, Any], runs: Path, path: Path, dataset: str, index: int = 0
+    recordings: Sequence[Recording],
+    report: dict[str, Any],
+    runs: Path,
+    path: Path,
+    dataset: str | DatasetInfo,
+    index: int = 0,
 ) -> Bundle:
     """Export one run of a study.
 
@@ -38,11 +44,11 @@ def export_run(
         report: what `run_study` returned.
         runs: the study's folder.
         path: the bundle to write.
-        dataset: its name, for provenance.
+        dataset: for provenance its name or path, what is known of it, or any name for recordings of one's own.
         index: which of the report's runs.
 
     Raises:
-        InputError: the run's checkpoint is not there, or is another model's.
+        InputError: the run's checkpoint is not there, or is another model's; one that was normalised by data set.
         ParityError: the exported graph does not answer as the model does.
     """
     from exporters import export_bundle
@@ -51,13 +57,17 @@ def export_run(
     run = report["runs"][index]
     task = _task(report["task"])
     train, _ = split_by_subject(list(recordings), run["test_subjects"])
-    windows = labelled_windows(train, task.signal, task.window, task.labels, task.clock)
     plan = PretrainPlan(**{**report["plan"], "seed": run["seed"], "augment": tuple(report["plan"].get("augment", ()))})
+    if plan.by_set:
+        fix = "Train with by_set=False."
+        raise InputError("plan.by_set", expected="one normalisation", got="one for each data set", fix=fix)
+    every = labelled_windows(train, task.signal, task.window, (*task.labels, *task.either), task.clock)
     method = create_method(plan, task)
     load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
-    front = Front.of(plan, task, windows.samples)
+    front = Front.of(plan, task, every.samples)
+    windows = LabelledWindows(*(column[every.labels < len(task.labels)] for column in every))
     classifier = classifier_of(method, task, front(windows.samples), windows.labels)
-    info, columns, scale, normalise = dataset_info(dataset), task.kept_columns, front.scale, front.normalise
+    info, columns, scale, normalise = _known(dataset), task.kept_columns, front.scale, front.normalise
     encoder = classifier.encoder if scale is None else Fronted(scale.front(columns), classifier.encoder)
     rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
     manifest = Manifest(
@@ -71,8 +81,7 @@ def export_run(
         provenance={
             "method": plan.method,
             "plan": report["plan"] | {"seed": run["seed"]},
-            "data": {"name": info.name, "title": info.title, "licence": info.licence, "citation": info.citation},
-            "placement": placement_of(info, _positions(recordings, task, info)),
+            **_origin(dataset, info, recordings, task),
             "windows": {place or "all": of["windows"] for place, of in report.get("data", {}).items()},
             "unseen_people": {key: run[key] for key in _FIGURES if key in run},
         },
@@ -92,6 +101,27 @@ def export_run(
     )
 
 
+def _known(dataset: str | DatasetInfo) -> DatasetInfo | None:
+    """What is known of a data set; None: recordings of which only a name was said."""
+    if not isinstance(dataset, str):
+        return dataset
+    try:
+        return dataset_info(dataset)
+    except InputError as error:
+        _log.warning("%s: the bundle says nothing more of its data than this name (%s)", dataset, error)
+        return None
+
+
+def _origin(
+    dataset: str | DatasetInfo, info: DatasetInfo | None, recordings: Sequence[Recording], task: StudyTask
+) -> dict[str, Any]:
+    """Provenance: what the data was, and where the sensors were worn."""
+    if info is None:
+        return {"data": {"name": dataset}, "placement": "not said"}
+    known = {"name": info.name, "title": info.title, "licence": info.licence, "citation": info.citation}
+    return {"data": known, "placement": placement_of(info, _positions(recordings, task, info))}
+
+
 def _positions(recordings: Sequence[Recording], task: StudyTask, info: DatasetInfo) -> list[str]:
     """The places that were used, by the names of the recordings or, where all columns were, of the modalities."""
     used = {place_of(recording) for recording in recordings} - {""}
@@ -106,4 +136,5 @@ def _task(raw: dict[str, Any]) -> StudyTask:
     modalities = (Modality(**{**m, "channels": tuple(m["channels"])}) for m in raw["signal"]["modalities"])
     clock = ClockSpec(**raw["clock"]) if raw.get("clock") else None
     window, labels, keep = WindowSpec(**raw["window"]), tuple(raw["labels"]), tuple(raw.get("keep", ()))
-    return StudyTask(Signal(tuple(modalities)), window, labels, clock, keep)
+    either = {name: tuple(some) for name, some in raw.get("either", {}).items()}
+    return StudyTask(Signal(tuple(modalities)), window, labels, clock, keep, either)

@@ -41,6 +41,7 @@ def fit(
     view: View | None = None,
     checkpoint: Path | None = None,
     data: str = "",
+    weights: Tensor | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """Train a method in place.
@@ -52,6 +53,7 @@ def fit(
         view: from the rows of a batch to what the method takes, drawn anew each time; None: the rows themselves.
         checkpoint: where to keep the state after each epoch; an unfinished run found there is resumed.
         data: a hash of what is trained on, kept in the checkpoint; empty: none.
+        weights: shape (n,), how likely each row is drawn, n times in an epoch; None: each once.
         report: called with the number of finished epochs and the last one's mean loss.
 
     Returns:
@@ -67,7 +69,7 @@ def fit(
     mark = {"data": data} if data else {}
     if checkpoint is not None and checkpoint.exists():
         facts = load_checkpoint(checkpoint, method, optimiser)
-        if (found := facts.get("plan")) != asdict(plan):
+        if (found := asdict(PretrainPlan()) | facts.get("plan", {})) != asdict(plan):
             raise InputError(checkpoint, expected=f"the plan {asdict(plan)}", got=found, fix="Remove the file.")
         if data and facts.get("data", data) != data:
             raise InputError(
@@ -78,7 +80,7 @@ def fit(
             )
         losses = facts["losses"]
     for epoch in range(len(losses), plan.epochs):
-        losses.append(_epoch(method, optimiser, tensors, view, plan, epoch))
+        losses.append(_epoch(method, optimiser, tensors, view, plan, epoch, weights))
         if not math.isfinite(losses[-1]):
             raise InputError(
                 f"epoch {epoch + 1}", expected="a finite loss", got=losses[-1], fix="Lower the learning rate."
@@ -98,15 +100,20 @@ def _epoch(
     view: View | None,
     plan: PretrainPlan,
     epoch: int,
+    weights: Tensor | None,
 ) -> float:
-    """One pass over all rows; the mean loss."""
+    """One pass over all rows, or as many draws; the mean loss."""
     method.train()
     n = len(tensors[0])
     device = next(method.parameters()).device
     shuffle = torch.Generator().manual_seed(plan.seed * 100_003 + epoch)
     n_batches = math.ceil(n / plan.batch)
     total = 0.0
-    for i, rows in enumerate(torch.split(torch.randperm(n, generator=shuffle), plan.batch)):
+    if weights is None:
+        order = torch.randperm(n, generator=shuffle)
+    else:
+        order = torch.multinomial(weights, n, replacement=True, generator=shuffle)
+    for i, rows in enumerate(torch.split(order, plan.batch)):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, epoch * n_batches + i, plan.epochs * n_batches)
         batch = tuple(tensor[rows] for tensor in tensors)

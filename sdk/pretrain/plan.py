@@ -11,7 +11,11 @@ from runtime.specs import ClockSpec, FrameSpec, Signal, WindowSpec
 
 @dataclass(frozen=True)
 class PretrainPlan:
-    """What is trained and how."""
+    """What is trained and how.
+
+    Raises:
+        InputError: statistics of each data set together with what needs those of all.
+    """
 
     encoder: str = "fcn-stride4"
     epochs: int = 8
@@ -23,7 +27,18 @@ class PretrainPlan:
     frame: str = ""  # gravity: windows are turned so that up is +z, here and in the exported graph; empty: as they come
     augment: tuple[str, ...] = ()  # names of `sdk.augment`; each batch is changed anew
     arcsinh: bool = False  # gyroscopes in a scale in which rest can be told from rest: `sdk.pretrain.front`
+    balance: float = 0.0  # a window of a data set and class of n windows is drawn with weight n^-balance; 0: each once
+    by_set: bool = False  # z-scores of each data set by its own statistics, as the paper on combined public data sets
     settings: Mapping[str, float] = field(default_factory=dict)  # the method's own numbers, by the names it gives them
+
+    def __post_init__(self) -> None:
+        if self.by_set and (self.augment or self.arcsinh):
+            raise InputError(
+                "by_set",
+                expected="neither augment nor arcsinh, which need one normalisation",
+                got=", ".join([*self.augment, *["arcsinh"] * self.arcsinh]),
+                fix="Leave these out, or let all data sets share their statistics.",
+            )
 
     def with_settings(self, given: Mapping[str, float]) -> PretrainPlan:
         """The plan with some of the method's own numbers changed.
@@ -54,6 +69,7 @@ class StudyTask:
     labels: tuple[str, ...]
     clock: ClockSpec | None = None  # what is done about gaps and uneven time stamps; None: the default
     keep: tuple[str, ...] = ()  # the modalities that the model is left with after pretraining; empty: all
+    either: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a name in the data, the labels it may mean
 
     def __post_init__(self) -> None:
         names = [modality.name for modality in self.signal.modalities]

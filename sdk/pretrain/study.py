@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.command import json_text
@@ -22,14 +23,15 @@ from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
 from runtime.window import LabelledWindows
-from sdk.datasets import split_by_subject
+from sdk.datasets import split_by_subject, subject_of
 from sdk.datasets._people import subjects_of
+from sdk.datasets._pool import set_of
 from sdk.pretrain.data import cut, fingerprint, told
 from sdk.pretrain.loop import fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
 from sdk.pretrain.registry import Needs, create_method, method_info
-from sdk.pretrain.views import Front, batch_of
+from sdk.pretrain.views import Front, batch_of, draws, normalised_by_set
 from sdk.scores import over_classes, score
 
 
@@ -57,6 +59,20 @@ def subject_folds(recordings: Sequence[Recording], n_folds: int) -> list[Split]:
         )
     parts = np.array_split(np.array(subjects), n_folds)
     return [Split(f"fold{i + 1}", tuple(part.tolist())) for i, part in enumerate(parts)]
+
+
+def set_left_out(recordings: Sequence[Recording], name: str) -> Split:
+    """All people of one data set of a pool, to test on.
+
+    Raises:
+        InputError: no such set among the recordings, or no other.
+    """
+    sets = sorted({set_of(recording) for recording in recordings})
+    if name not in sets or len(sets) < 2:
+        expected = f"one of a pool of {', '.join(sets)}" if len(sets) > 1 else "a pool of data sets, such as hapt+wisdm"
+        raise InputError("--leave-out", expected=expected, got=name, fix="Name one of them.")
+    people = sorted({subject_of(recording) for recording in recordings if set_of(recording) == name})
+    return Split(f"without-{name}", tuple(people))
 
 
 def run_study(
@@ -96,13 +112,15 @@ def run_study(
     windows, account = cut(recordings, task)
     for line in told(account):
         say(line)
-    runs = []
+    runs, names = [], sorted({set_of(recording) for recording in recordings})
     for split in splits:
-        train, test = _windows(recordings, windows, split)
+        train, test = _windows(recordings, windows, split, len(task.labels))
+        sets = tuple(np.array([names.index(set_of(recordings[i])) for i in part.source]) for part in (train, test))
         for seed in range(n_seeds):
             checkpoint = checkpoint_of(out, split.name, seed)
             name = checkpoint.stem
-            scores = _run(replace(plan, seed=seed), task, train, test, checkpoint, device, partial(progress, name))
+            seeded = replace(plan, seed=seed)
+            scores = _run(seeded, task, train, test, sets, checkpoint, device, partial(progress, name))
             runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
             over = over_classes(scores["macro_f1_classes"], len(task.labels))
             say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
@@ -117,13 +135,14 @@ def checkpoint_of(out: Path, split: str, seed: int) -> Path:
 
 
 def _windows(
-    recordings: Sequence[Recording], windows: LabelledWindows, split: Split
+    recordings: Sequence[Recording], windows: LabelledWindows, split: Split, n_classes: int
 ) -> tuple[LabelledWindows, LabelledWindows]:
-    """Those to train on and those to test on."""
+    """Those to train on and those to test on; a label that may mean several classes trains, but is not scored."""
     _, held_out = split_by_subject(recordings, list(split.test_subjects))
     tested = {id(recording) for recording in held_out}
     is_test = np.array([id(recording) in tested for recording in recordings], bool)[windows.source]
-    train, test = (LabelledWindows(*(column[rows] for column in windows)) for rows in (~is_test, is_test))
+    parts = (~is_test, is_test & (windows.labels < n_classes))
+    train, test = (LabelledWindows(*(column[rows] for column in windows)) for rows in parts)
     if not (len(train.labels) and len(test.labels)):
         raise InputError(
             f"split {split.name}",
@@ -139,18 +158,23 @@ def _run(
     task: StudyTask,
     train: LabelledWindows,
     test: LabelledWindows,
+    sets: tuple[NDArray[np.int64], NDArray[np.int64]],
     checkpoint: Path,
     device: str,
     progress: Callable[[int, int, float], None],
 ) -> dict[str, Any]:
     """Train a method, give it a head where it has none, and score it."""
     front, needs = Front.of(plan, task, train.samples), method_info(plan.method).needs
+    raw = [front.raw(part.samples) for part in (train, test)]
+    seen, unseen = (
+        normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, map(torch.from_numpy, raw))
+    )
     method = create_method(plan, task).to(device)
     labels = torch.from_numpy(train.labels)
-    if not front.augment:
-        batch, view = batch_of(needs, task, front(train.samples), labels), None
+    if front.augment:
+        batch, view = (torch.from_numpy(raw[0]), labels), partial(_augmented, front, needs)
     else:
-        batch, view = (torch.from_numpy(front.raw(train.samples)), labels), partial(_augmented, front, needs)
+        batch, view = batch_of(needs, task, seen, labels), None
     losses = fit(
         method,
         batch,
@@ -158,10 +182,12 @@ def _run(
         view=view,
         checkpoint=checkpoint,
         data=fingerprint(train),
+        weights=draws(sets[0], train.labels, plan.balance),
         report=lambda n, loss: progress(n, plan.epochs, loss),
     )
-    classifier = classifier_of(method, task, front(train.samples), train.labels)
-    scores = score(test.labels, predict(classifier, front(test.samples)[:, :, task.kept_columns]), len(task.labels))
+    sure = train.labels < len(task.labels)
+    classifier = classifier_of(method, task, seen[sure], train.labels[sure])
+    scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
     return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}
 
 

@@ -91,6 +91,48 @@ def normalised(windows: NDArray[np.float32], by: Normalise) -> Tensor:
     return (torch.from_numpy(windows) - torch.tensor(by.mean)) / torch.tensor(by.std)
 
 
+def normalised_by_set(
+    parts: Sequence[NDArray[np.float32]], sets: Sequence[NDArray[np.int64]], task: StudyTask
+) -> list[Tensor]:
+    """Windows less the mean of their data set, over its deviation, a number for each sensor: what a device cannot do.
+
+    So the paper on combined public data sets has it ("standardized individually using sensor-wise z-normalization"). A
+    data set that is only tested is standardised by what is tested, without its labels.
+
+    Args:
+        parts: what trains and what is tested, each of shape (n, length_samples, n_channels).
+        sets: of each part the number of each window's data set, shape (n,).
+        task: whose signal says which columns are whose.
+    """
+    made = [torch.from_numpy(part).clone() for part in parts]
+    for number in np.unique(np.concatenate(sets)):
+        rows = [own == number for own in sets]
+        first = next(part[own] for part, own in zip(parts, rows, strict=True) if own.any())
+        begin = 0
+        for modality in task.signal.modalities:
+            columns = slice(begin, begin + len(modality.channels))
+            begin += len(modality.channels)
+            mean, std = float(first[:, :, columns].mean()), max(float(first[:, :, columns].std()), _LEAST_STD)
+            for tensor, own in zip(made, rows, strict=True):
+                where = torch.from_numpy(own)
+                tensor[where, :, columns] = (tensor[where, :, columns] - mean) / std
+    return made
+
+
+def draws(sets: NDArray[np.int64], labels: NDArray[np.int64], balance: float) -> Tensor | None:
+    """How likely each window is drawn, shape (n,): n^-balance where its data set and class have n; None: each once.
+
+    Args:
+        sets: shape (n,), the number of each window's data set.
+        labels: shape (n,).
+        balance: 0: as they are; 1: every data set and class equally often.
+    """
+    if not balance:
+        return None
+    _, cells, counts = np.unique(np.stack([sets, labels]), axis=1, return_inverse=True, return_counts=True)
+    return torch.from_numpy(counts[cells.ravel()].astype(np.float64) ** -balance)
+
+
 def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """The tensors that a method's `forward` takes.
 
