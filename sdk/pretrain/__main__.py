@@ -17,7 +17,7 @@ from runtime.command import DONE, Progress, json_text, note, run_command, table
 from runtime.errors import BundleError, InputError
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
-from sdk.encoders import encoder_info, list_encoders
+from sdk.encoders import encoder_info, list_encoders, register_own
 from sdk.pretrain import (
     PretrainPlan,
     Split,
@@ -45,6 +45,8 @@ EXAMPLES = """\
                                      both sensors teach each other; the model is left with one
   python -m sdk.pretrain sp_sw_har --data DIR --out runs/phone --folds 5 --position phone --clock arrival
                                      a phone whose time stamps come in bunches; the watch is another device
+  python -m sdk.pretrain motionsense --data DIR --out runs/own --folds 5 --encoder mynets.py:make
+                                     a torch module of your own; see docs/own_models.md
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -57,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """The data, the encoder and how it is trained."""
-    encoders = [name for name in list_encoders() if len(encoder_info(name).shape) == 2]  # of windows of one rate
     p.add_argument("dataset", choices=list_datasets())
     p.add_argument("--data", metavar="DIR", help="folder with the official archive (see python -m sdk.datasets)")
     p.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for checkpoints and report.json")
@@ -66,7 +67,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
-    p.add_argument("--encoder", choices=encoders, help="default: the method's")
+    p.add_argument(
+        "--encoder",
+        metavar="NAME",
+        type=_encoder,
+        help=f"{', '.join(_of_windows())}; or FILE.py:FUNCTION, which makes one (default: the method's)",
+    )
     p.add_argument(
         "--position",
         metavar="P[,P]",
@@ -106,6 +112,17 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def _of_windows() -> list[str]:
+    """Encoders of windows of one rate."""
+    return [name for name in list_encoders() if len(encoder_info(name).shape) == 2 and ":" not in name]
+
+
+def _encoder(text: str) -> str:
+    if ":" not in text and text not in _of_windows():
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(_of_windows())})")
+    return text
+
+
 class _List(argparse.Action):
     """Like --help: prints, and the command is over."""
 
@@ -134,6 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: a modality that the data set does not have.
     """
     torch.set_num_threads(arguments.threads)
+    if arguments.encoder is not None and ":" in arguments.encoder:
+        register_own(arguments.encoder)
     plan = method_info(arguments.method).plan
     info = dataset_info(arguments.dataset)
     wanted = arguments.modalities.split(",")
