@@ -162,20 +162,25 @@ def free_batch(model: ModelProto, dims: Sequence[int | None], shapes: Shapes) ->
         dims: of its input as the file says.
         shapes: of its values at that batch.
     """
-    batch = dims[0]
-    if batch is not None:
-        known = initializers(model)
-        for node in model.graph.node:
-            if node.op_type == "Reshape" and node.input[1] in known and node.input[0] not in known:
-                shape = shapes.get(node.output[0], ())
-                at = shape.index(batch) if batch in shape else 0
-                if shape and shape[at] % batch == 0:
-                    sizes = np.array([*shape[:at], -1, *shape[at + 1 :]], np.int64)
-                    node.input[1] = f"{node.output[0]}/sizes"
-                    model.graph.initializer.append(numpy_helper.from_array(sizes, node.input[1]))
+    known = initializers(model)
+    for node in model.graph.node if dims[0] is not None else ():
+        sizes = node.input[1] if node.op_type in ("Reshape", "Expand") else ""
+        if sizes in known and node.input[0] not in known:
+            freed = _freed(node.op_type, known[sizes], shapes.get(node.output[0], ()), dims[0] or 1)
+            node.input[1] = f"{node.output[0]}/sizes"
+            model.graph.initializer.append(numpy_helper.from_array(freed, node.input[1]))
     _drop_states(model)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.ClearField("shape")
+
+
+def _freed(op: str, sizes: NDArray[np.int64], shape: tuple[int, ...], batch: int) -> NDArray[np.int64]:
+    """Sizes that a node gives, with any number in the place of the batch."""
+    if op == "Expand":  # where 1 says: as it is
+        at = [*sizes].index(batch) if batch in sizes else 0
+        return np.array([*sizes[:at], 1, *sizes[at + 1 :]], np.int64) if sizes[at] == batch else sizes
+    at = shape.index(batch) if batch in shape else 0
+    return np.array([*shape[:at], -1, *shape[at + 1 :]], np.int64) if shape and shape[at] % batch == 0 else sizes
 
 
 def _drop_states(model: ModelProto) -> None:

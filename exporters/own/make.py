@@ -23,7 +23,7 @@ from exporters.own.constants import fold, sweep
 from exporters.own.head import FoundHead, classes_of, find_head
 from exporters.own.layout import Layout, Order, choose, free_batch, layouts_of
 from exporters.own.opset import opset_of, to_known_opset
-from exporters.own.original import OriginalModel, observed
+from exporters.own.original import OriginalModel, observed, open_original, outputs_of
 from exporters.own.read import CLASSICAL, attributes, check_floats, dims_of, input_of, named, read_model
 from exporters.own.tensors import name_tensors
 from exporters.parity import TOLERANCE, graph_inputs, random_windows
@@ -114,10 +114,11 @@ def bundle_of_onnx(
     found = find_head(model, source, head)
     draft.check_classes(len(found.both()[1]))
     _check_labels(draft, classes_of(model), source)
+    session = open_original(source)
     layout = _layout(draft, whole, found, dims, source, channels)
     original = OriginalModel(source, whole, found, layout, dims[0])
     inputs = graph_inputs(manifest, np.concatenate([windows, random_windows(manifest)]))
-    answers = original.check_outputs(inputs, manifest.labels) if head is None else "not looked at"
+    answers = original.check_outputs(session, inputs, manifest.labels) if head is None else "not looked at"
     progress(1, STEPS, "make it ours")
     version = opset_of(model)
     model = _encoder(model, found, layout, dims, opset, source)
@@ -143,7 +144,17 @@ def bundle_of_onnx(
         )
     except EngineError as error:
         fix = "Export it with a free batch (torch: dynamic_shapes or dynamic_axes; tf2onnx: a signature with None)."
-        raise InputError(source, expected="a model of any number of windows", got=error.got, fix=fix) from error
+        got = _stumbles(data, inputs[:3]) or error.got
+        raise InputError(source, expected="a model of any number of windows", got=got, fix=fix) from error
+
+
+def _stumbles(data: bytes, inputs: NDArray[np.float32]) -> str:
+    """What onnxruntime says of the first node that fails, with no two nodes made one."""
+    try:
+        outputs_of(onnx.load_model_from_string(data), [_FEATURES], inputs, None)
+    except EngineError as error:
+        return error.got
+    return ""
 
 
 def _check_labels(draft: Draft, classes: Sequence[str], source: Path) -> None:

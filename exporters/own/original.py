@@ -66,6 +66,19 @@ def _rows(value: Any) -> NDArray[Any]:
     return np.array([[*row.values()] for row in value]) if isinstance(value, list) else np.asarray(value)
 
 
+def open_original(path: Path) -> Session:
+    """The file in onnxruntime, with whatever data lie beside it.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    try:
+        return Session(str(path), session_options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors share no base class
+        got = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(path, expected="a model that onnxruntime runs", got=got, fix="Export it again.") from error
+
+
 class OriginalModel:
     """The file.
 
@@ -101,10 +114,11 @@ class OriginalModel:
         logits = found[-1]
         return features, logits if len(head.weight) > 1 else np.concatenate([-logits, logits], 1) / np.float32(2)
 
-    def check_outputs(self, inputs: NDArray[np.float32], labels: Sequence[str]) -> str:
+    def check_outputs(self, session: Session, inputs: NDArray[np.float32], labels: Sequence[str]) -> str:
         """Make sure that what the file itself answers is what its logits say.
 
         Args:
+            session: of the file.
             inputs: of our graph, shape (n, ...).
             labels: as the manifest has them.
 
@@ -115,7 +129,6 @@ class OriginalModel:
             InputError: they are something else, or labels in another order.
         """
         logits = self(inputs)[1]
-        session = Session(str(self._path), session_options(), providers=["CPUExecutionProvider"])
         outputs = in_batches(session, None, self._layout.apply(inputs), self._batch)
         shifted = logits - logits.max(1, keepdims=True)
         logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))

@@ -32,7 +32,6 @@ def read_model(path: Path) -> ModelProto:
         raise InputError(path, expected="an ONNX file", got="no such file", fix="Check the path.")
     try:
         model = onnx.load(path, format="protobuf")
-        onnx.checker.check_model(model)
         model = onnx.inliner.inline_local_functions(model) if model.functions else model
     except OSError as error:
         fix = "Copy the file with its data beside the model."

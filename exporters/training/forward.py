@@ -28,7 +28,7 @@ from runtime.errors import InputError
 
 _BATCHES = (3, 5)
 _SIZES_ONLY = ("Shape", "Size")  # operators that look at no contents
-_INNER = ("Loop", "Scan", "If")  # with graphs of their own; what is in them is frozen
+INNER = ("Loop", "Scan", "If")  # with graphs of their own; what is in them is frozen
 _SAME = ("Identity", "Dropout", "Cast", "CastLike")  # of float32 to float32
 
 
@@ -164,7 +164,7 @@ def _steps(node: NodeProto, maker: dict[str, NodeProto], seen: dict[str, Any]) -
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in sequence.attribute}
         names = ["" if i != place else outputs[0] for i in range(len(seen[inputs[0]]))]
         yield from _parts(sequence.input[0], attributes, names, seen[inputs[0]])
-    elif node.op_type in _INNER:
+    elif node.op_type in INNER:
         for name in filter(None, outputs):
             yield Step(node.op_type, _reads(node), name)
     elif node.op_type != "SplitToSequence":
