@@ -10,6 +10,7 @@ Which of the two orders a module takes is found by a dry run on zeros, and so is
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from runtime.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
+_ROOT = Path(__file__).parents[1]
 _LONGEST = 160  # characters of what torch says
 
 
@@ -92,8 +94,8 @@ def told(error: Exception) -> str:
     text = " ".join(str(error).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename != __file__]
-    own = [frame for frame in own if not frame.filename.startswith("<") and "importlib" not in frame.filename]
+    strange = ("site-packages", "importlib", "<", *(f"{_ROOT}{os.sep}{name}{os.sep}" for name in ("exporters", "sdk")))
+    own = [frame for frame in frames if not any(part in frame.filename for part in strange)]
     at = f", at {Path(own[-1].filename).name} line {own[-1].lineno}" if own else ""
     return f"{type(error).__name__}: {text}{at}"
 
