@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +27,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from exporters.assemble import STEPS, Graph, assemble, check_windows
+from exporters.draft import Draft
 from exporters.frame import Frame
-from exporters.offsets import initializer_offsets, layer_name
-from exporters.parity import TOLERANCE, check_parity, graph_inputs
+from exporters.modules import fit_of
+from exporters.offsets import layer_name
+from exporters.parity import TOLERANCE, answers_of
 from exporters.simplify import LEAST_OPSET, TORCH_OPSET, lower, operators, serialised, simplify
 from exporters.spectrogram import SpectrogramImages
-from exporters.training import with_training
-from exporters.training_data import reference_of
-from runtime.bundle import Bundle, Golden, Manifest, write_bundle
-from runtime.bundle.check import REFERENCE
-from runtime.bundle.contents import Head, TensorSpec
-from runtime.bundle.reference import Reference
+from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
 from runtime.progress import ShowProgress, silent
 
 OPSET = LEAST_OPSET  # what TensorRT 8.5 (JetPack 5) reads
-_STEPS = 5  # that progress counts, and one per training graph
 
 
 class _Deployed(nn.Module):
@@ -54,9 +49,11 @@ class _Deployed(nn.Module):
         super().__init__()
         self.front_end = _front_end(manifest)
         self.encoder, self.head = copy.deepcopy(encoder), copy.deepcopy(head)  # the caller's may go on training
+        self.channels_first = False
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.encoder(self.front_end(windows))
+        inputs = self.front_end(windows)
+        features = self.encoder(inputs.transpose(1, 2) if self.channels_first else inputs)
         return features, self.head(features)
 
 
@@ -104,7 +101,7 @@ def export_bundle(
     Args:
         path: folder to make, by custom NAME.bundle.
         encoder: normalised windows (n, length_samples, n_channels) to features (n, n_features); with a spectrogram,
-            images (n, 3, height_px, width_px) to features.
+            images (n, 3, height_px, width_px) to features. One that wants its channels first is given them so.
         head: features to logits.
         manifest: signal, window, labels, normalisation and provenance; the rest is filled in.
         windows: real ones, shape (n, *manifest.window_shape), float32, in the units of the signal. They become the
@@ -118,70 +115,52 @@ def export_bundle(
         progress: told (steps done, steps in all, what comes next).
 
     Raises:
-        InputError: windows of another shape, a trainable tensor that did not survive the export by its name, or an
-            operator that `opset` does not have.
+        InputError: windows of another shape; parts that do not fit one another; a trainable tensor that did not
+            survive the export by its name; an operator that `opset` does not have.
         ParityError: the engine's answers differ from the module's.
     """
-    if windows.shape[1:] != manifest.window_shape or not len(windows):
-        raise InputError(
-            "windows",
-            expected=f"shape (n, {', '.join(map(str, manifest.window_shape))}), n at least 1",
-            got=windows.shape,
-            fix="Cut them with the manifest.",
-        )
+    draft = Draft(manifest)
+    check_windows(draft, windows)
     if opset < LEAST_OPSET:
         raise InputError("opset", expected=f"{LEAST_OPSET} or newer", got=opset, fix="JetPack 5 reads 17 already.")
-    total = _STEPS + (len({layer_name(name) for name, _ in encoder.named_parameters()}) + 1) * training
+    total = STEPS + (len({layer_name(name) for name, _ in encoder.named_parameters()}) + 1) * training
     progress(0, total, "trace the module")
     module = _Deployed(encoder, head, manifest).eval()
     module = module.to(device="cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    _check_fit(module, draft)
     program = _traced(module, manifest, opset)
     progress(1, total, "simplify the graph")
     model, counts = _written(program, [name for name, _ in module.named_parameters()], opset, simplified)
-    progress(2, total, "compute the golden answers")
-    windows = np.ascontiguousarray(windows, np.float32)
-    with torch.inference_mode():
-        features, logits = (output.numpy() for output in module(torch.from_numpy(graph_inputs(manifest, windows))))
+    exporter = {"torch": torch.__version__, "opset": opset, "operators": counts}
     tensors = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
-    complete = replace(
-        manifest,
-        features=features.shape[1],
-        head=Head("head.weight", "head.bias"),
-        tensors=_specs(model, tensors),
-        provenance={
-            **manifest.provenance,
-            "exporter": {"torch": torch.__version__, "opset": opset, "operators": counts},
-        },
+    graph = Graph(model, tensors, answers_of(module), {"exporter": exporter})
+    return assemble(
+        path,
+        draft,
+        graph,
+        windows,
+        tolerance=tolerance,
+        training=training,
+        seen=seen,
+        total=total,
+        progress=progress,
     )
-    golden = Golden(windows, features, logits)
-    progress(3, total, "compare the engine with the module")
-    with tempfile.TemporaryDirectory() as rehearsal:  # the check needs a bundle; the real one is written after it
-        parity = check_parity(
-            write_bundle(Path(rehearsal) / "b", complete, model, tensors, golden), module, windows, tolerance
-        )
-    complete = replace(complete, provenance={**complete.provenance, "parity": parity})
-    contents: dict[str, bytes] = {}
-    if training:
-        complete, contents = with_training(
-            complete, model, progress=lambda done, _, text: progress(_STEPS - 1 + done, total, text)
-        )
-    if seen is not None:
-        contents[REFERENCE] = _reference(module, manifest, *seen).dump()
-    progress(total - 1, total, "write the bundle")
-    bundle = write_bundle(path, complete, model, tensors, golden, contents)
-    progress(total, total, "done")
-    return bundle
 
 
-def _reference(
-    module: nn.Module, manifest: Manifest, windows: NDArray[np.float32], labels: NDArray[np.int64]
-) -> Reference:
-    def encode(part: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            features: NDArray[np.float32] = module(torch.from_numpy(graph_inputs(manifest, part)))[0].numpy()
-        return features
+def _check_fit(module: _Deployed, draft: Draft) -> None:
+    """Find the order of axes that the encoder takes, and refuse parts that do not fit one another.
 
-    return reference_of(manifest.signal, manifest.window, np.ascontiguousarray(windows, np.float32), labels, encode)
+    Raises:
+        InputError: the encoder does not take the windows, or the head not its features, or the labels are not as many.
+    """
+    spec, head = draft.manifest.spectrogram, module.head
+    shape = draft.manifest.window_shape if spec is None else (3, spec.height_px, spec.width_px)
+    fit = fit_of(module.encoder, shape, "encoder")
+    module.channels_first = fit.channels_first
+    if head.in_features != fit.n_features:
+        expected = f"a layer that takes the encoder's {fit.n_features} features"
+        raise InputError("head", expected=expected, got=f"one of {head.in_features}", fix="Make it for the encoder.")
+    draft.check_classes(head.out_features)
 
 
 def _traced(module: nn.Module, manifest: Manifest, opset: int) -> Any:
@@ -223,22 +202,3 @@ def _silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-def _specs(model: bytes, tensors: dict[str, NDArray[np.float32]]) -> tuple[TensorSpec, ...]:
-    """Every trainable tensor with its depth and its place in the file."""
-    offsets = initializer_offsets(model)
-    specs: list[TensorSpec] = []
-    layers: dict[str, int] = {}
-    for name, tensor in tensors.items():
-        offset, length = offsets.get(name, (-1, 0))
-        if length != tensor.nbytes or model[offset : offset + length] != tensor.astype("<f4").tobytes():
-            raise InputError(
-                name, expected="an initializer of this name with the module's values", got="none", fix=_NOT_KEPT
-            )
-        layer = layers.setdefault(layer_name(name), len(layers))
-        specs.append(TensorSpec(name, tensor.shape, layer, offset))
-    return tuple(specs)
-
-
-_NOT_KEPT = "Let each parameter be used once, in the shape in which it is stored."

@@ -38,6 +38,7 @@ _ADVICE = "Look for an operator that the exporter translates differently."
 _TINY = 1e-12
 
 Answers = Mapping[Output, NDArray[Any]]
+Original = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]  # -> features, logits
 
 
 class ParityError(RuntimeError):
@@ -135,11 +136,40 @@ def check_parity(
     Raises:
         ParityError: an output is further off; the message says which, by how much and at which batch size.
     """
+    return check_answers(bundle, answers_of(module), windows, tolerance)
+
+
+def answers_of(module: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Original:
+    """A torch module as a function of arrays."""
     import torch
 
+    def answers(inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with torch.inference_mode():
+            features, logits = (output.cpu().numpy() for output in module(torch.from_numpy(inputs)))
+        return features, logits
+
+    return answers
+
+
+def check_answers(
+    bundle: Bundle, original: Original, windows: NDArray[np.float32], tolerance: float = TOLERANCE
+) -> dict[Output, float]:
+    """Compare what a bundle was made of with the engine that runs it, on given windows and on random ones.
+
+    Args:
+        bundle: the exported bundle.
+        original: what the graph takes, windows or images, to features and logits, each of shape (n, ...).
+        windows: shape (n, *window_shape), real ones.
+        tolerance: how far an output may be off, as a share of its largest value.
+
+    Returns:
+        The worst share per output.
+
+    Raises:
+        ParityError: an output is further off; the message says which, by how much and at which batch size.
+    """
     inputs = graph_inputs(bundle.manifest, np.concatenate([windows, random_windows(bundle.manifest)]))
-    with torch.inference_mode():
-        features, logits = (output.cpu().numpy() for output in module(torch.from_numpy(inputs)))
+    features, logits = original(inputs)
     rows = compare(open_engine(bundle), "golden", inputs, {"features": features, "logits": logits})
     report = ParityReport(FLOAT32, tolerance, tuple(rows), {})
     for row in report.off:

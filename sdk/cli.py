@@ -26,7 +26,7 @@ COMMANDS = {
     "on the workstation": {
         "datasets": ("sdk.datasets.__main__", "public data sets: list, get, check"),
         "pretrain": ("sdk.pretrain.__main__", 'train an encoder and export it (needs "sensedge[train,export]")'),
-        "onnx": ("exporters.commands.onnx", "a torch module becomes a bundle"),
+        "onnx": ("exporters.commands.onnx", "a torch module or an ONNX model becomes a bundle"),
         "train": ("exporters.commands.train", "add the graphs that a device trains with"),
         "inspect": ("exporters.commands.inspect", "what a bundle is: signal, window, layers, memory, files"),
         "parity": ("exporters.commands.parity", "compare the engines of this machine on a bundle"),

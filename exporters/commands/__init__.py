@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 COMMANDS = {
-    "onnx": "a torch module becomes a bundle",
+    "onnx": "a torch module or an ONNX model becomes a bundle",
     "train": "add the graphs that a device trains with",
     "inspect": "what a bundle is: signal, window, layers, memory, files",
     "parity": "compare the engines of this machine on a bundle",

@@ -1,36 +1,39 @@
-"""`python -m exporters onnx OUT --module MODULE:FUNCTION ...`: a torch module becomes a bundle."""
+"""`python -m exporters onnx OUT --module ... | --from own.onnx`: a model becomes a bundle; `--draft`: its manifest."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.command import DONE, FAILED, Progress
+from runtime.command import DONE, FAILED, Progress, note, say
 from runtime.errors import InputError, MissingError
 from runtime.files.npz import check_unpacked
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from runtime.bundle import Manifest
+    from exporters.draft import Draft
+    from runtime.bundle import Bundle
 
-HELP = "A torch module, a manifest and some real windows become a bundle, checked against the module."
+HELP = "A torch module or an ONNX model, a manifest and some real windows become a bundle, checked against the model."
 EXAMPLES = """\
-  python -m exporters onnx walk.bundle --module mynets.walk:make --weights walk.safetensors \\
+  python -m exporters onnx walk.bundle --module mynets/walk.py:make --weights walk.safetensors \\
       --manifest walk.json --windows windows.npz --training
+  python -m exporters onnx --draft walk.json --from own.onnx        a manifest to fill in
+  python -m exporters onnx walk.bundle --from own.onnx --manifest walk.json --windows windows.npz --training
 
-mynets/walk.py (in this folder or installed)
+mynets/walk.py (or mynets.walk:make, in this folder or installed)
   def make():                          gives the encoder and its last layer: windows -> features -> logits
       return Encoder(), torch.nn.Linear(128, 6)
 
-walk.safetensors   their tensors as encoder.NAME and head.NAME, as a bundle's own weights.safetensors has them (with
-                   the running statistics of batch normalisations); without --weights the factory has loaded them
+own.onnx           of Keras, torch, scikit-learn ...: windows in, probabilities or logits out (docs/own_models.md)
+walk.safetensors   the module's tensors as encoder.NAME and head.NAME, as a bundle's own weights.safetensors has them
+                   (with the running statistics of batch normalisations); without --weights the factory has loaded them
 walk.json          a manifest: name, signal, window, labels, normalise, provenance ...; any bundle's manifest.json
                    does, what the exporter fills in is made anew
 windows.npz        real windows, float32 (n, length, channels), in an array called windows"""
@@ -38,11 +41,18 @@ windows.npz        real windows, float32 (n, length, channels), in an array call
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """What is exported, and how."""
-    p.add_argument("out", metavar="OUT", type=Path, help="folder of the bundle; one that is there is replaced")
-    p.add_argument("--module", metavar="MODULE:FUNCTION", required=True, help="gives (encoder, head); it is run")
-    p.add_argument("--manifest", metavar="FILE", type=Path, required=True, help=".json")
-    p.add_argument("--windows", metavar="FILE", type=Path, required=True, help=".npz or .npy: the golden windows")
-    p.add_argument("--weights", metavar="FILE", type=Path, help=".safetensors")
+    p.add_argument(
+        "out", metavar="OUT", nargs="?", type=Path, help="folder of the bundle; one that is there is replaced"
+    )
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--module", metavar="MODULE:FUNCTION", help="gives (encoder, head); it is run")
+    what.add_argument("--from", metavar="FILE", dest="source", type=Path, help=".onnx of your own")
+    p.add_argument("--draft", metavar="FILE", type=Path, help="write a manifest to fill in, and nothing else")
+    p.add_argument("--manifest", metavar="FILE", type=Path, help=".json")
+    p.add_argument("--windows", metavar="FILE", type=Path, help=".npz or .npy: the golden windows")
+    p.add_argument("--weights", metavar="FILE", type=Path, help="of --module: .safetensors")
+    p.add_argument("--head", metavar="NODE", help="of --from: its last linear layer (default: as its answers tell)")
+    p.add_argument("--channels", choices=("first", "last"), help="of --from: where its input has them")
     p.add_argument("--opset", metavar="N", type=int, default=17, help="17 (default: JetPack 5 reads it) or newer")
     p.add_argument("--tolerance", metavar="T", type=float, default=1e-4, help="of the comparison (default 1e-4)")
     p.add_argument("--training", action="store_true", help="add the graphs that a device trains with")
@@ -53,59 +63,111 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, and say what came out.
 
     Raises:
+        InputError: not enough is said.
         MissingError: torch, onnx or onnxscript is not installed.
     """
-    manifest, windows = _manifest(arguments.manifest), _windows(arguments.windows)
-    try:
-        import torch  # noqa: F401
+    if arguments.draft is not None:
+        return _draft(arguments)
+    for name in ("out", "manifest", "windows"):
+        if getattr(arguments, name) is None:
+            option = "OUT" if name == "out" else f"--{name}"
+            fix = "python -m exporters onnx --draft FILE writes a manifest." if name == "manifest" else "See --help."
+            raise InputError(option, expected="a path", got="none", fix=fix)
+    if arguments.module is None and arguments.source is None:
+        fix = "Say which model: --module FILE.py:FUNCTION or --from FILE.onnx."
+        raise InputError("--module, --from", expected="one of the two", got="none", fix=fix)
+    _need(torch=arguments.source is None)
+    from exporters.draft import read_draft
+    from exporters.parity import ParityError
 
-        from exporters.export import export_bundle
-        from exporters.parity import ParityError
-    except ImportError as error:
-        raise MissingError(
-            "export",
-            expected="torch, onnx and onnxscript",
-            got=error,
-            fix='Install them: pip install "sensedge[export]"',
-        ) from error
-    encoder, head = _made(arguments.module)
-    if arguments.weights:
-        _load(arguments.weights, encoder, head)
+    draft, windows = read_draft(arguments.manifest), _windows(arguments.windows)
+    export = _of_module if arguments.source is None else _of_onnx
+    options = {
+        "tolerance": arguments.tolerance,
+        "training": arguments.training,
+        "opset": arguments.opset,
+        "simplified": not arguments.as_traced,
+        "progress": Progress().show,
+    }
     try:
-        bundle = export_bundle(
-            arguments.out,
-            encoder,
-            head,
-            manifest,
-            windows,
-            tolerance=arguments.tolerance,
-            training=arguments.training,
-            opset=arguments.opset,
-            simplified=not arguments.as_traced,
-            progress=Progress().show,
-        )
+        bundle = export(arguments, draft, windows, options)
     except ParityError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     exporter, parity = bundle.manifest.provenance["exporter"], bundle.manifest.provenance["parity"]
+    original = "torch" if arguments.source is None else arguments.source.name
     print(
         f"{bundle.path}: opset {exporter['opset']}, {sum(exporter['operators'].values())} nodes, "
-        f"{bundle.manifest.files['model.onnx'].bytes / 1e3:.0f} kB, off from torch by at most "
+        f"{bundle.manifest.files['model.onnx'].bytes / 1e3:.0f} kB, off from {original} by at most "
         f"{max(parity.values()):.0e}, {len(bundle.manifest.training)} training graphs"
     )
     return DONE
 
 
-def _manifest(path: Path) -> Manifest:
-    """The file's manifest without what belongs to the files of another bundle."""
-    from dataclasses import replace
+def _need(*, torch: bool) -> None:
+    """Ask for what is needed, before anything is read."""
+    from importlib import import_module
 
-    from runtime.bundle import Manifest
+    extra = "export" if torch else "graphs"
+    names = ("torch", "onnx", "onnxscript") if torch else ("onnx", "onnxscript")
+    try:
+        for name in names:
+            import_module(name)
+    except ImportError as error:
+        raise MissingError(
+            "export",
+            expected=f"{', '.join(names[:-1])} and {names[-1]}",
+            got=error,
+            fix=f'Install them: pip install "sensedge[{extra}]"',
+        ) from error
 
-    manifest = Manifest.from_json(path.read_text(), path)
-    made = ("exporter", "parity", "no_training_from")
-    provenance = {key: value for key, value in manifest.provenance.items() if key not in made}
-    return replace(manifest, tensors=(), training=(), variants=(), files={}, provenance=provenance)
+
+def _of_module(
+    arguments: argparse.Namespace, draft: Draft, windows: NDArray[np.float32], options: dict[str, Any]
+) -> Bundle:
+    from exporters.export import export_bundle
+    from exporters.modules import fit_of
+
+    encoder, head = _made(arguments.module)
+    if arguments.weights:
+        _load(arguments.weights, encoder, head)
+    shape = draft.manifest.window_shape
+    if draft.manifest.spectrogram is None and fit_of(encoder, shape, arguments.module).channels_first:
+        note(
+            f"{arguments.module} takes (n, {shape[1]}, {shape[0]}): the graph turns windows (n, {shape[0]}, {shape[1]})"
+        )
+    draft.check_classes(head.out_features)
+    return export_bundle(arguments.out, encoder, head, draft.manifest, windows, **options)
+
+
+def _of_onnx(
+    arguments: argparse.Namespace, draft: Draft, windows: NDArray[np.float32], options: dict[str, Any]
+) -> Bundle:
+    from exporters.own import bundle_of_onnx
+
+    told = {"head": arguments.head, "channels": arguments.channels}
+    return bundle_of_onnx(arguments.out, arguments.source, draft, windows, **told, **options)
+
+
+def _draft(arguments: argparse.Namespace) -> int:
+    """Write a manifest to fill in, and say what is to be filled in."""
+    from exporters.draft import draft_text, unfilled_of
+    from runtime.files.atomic import write_atomic
+
+    length, channels, labels, n_classes = 128, 6, [], 2
+    if arguments.source is not None:
+        _need(torch=False)
+        from exporters.own import look
+
+        found = look(arguments.source, arguments.head)
+        length, channels = found.length_samples or 0, found.n_channels or 0
+        labels, n_classes = found.labels, found.n_classes
+    if arguments.draft.exists():
+        raise InputError(arguments.draft, expected="no file yet", got="one", fix="Name another, or remove it.")
+    text = draft_text(length, channels, labels, n_classes)
+    write_atomic(arguments.draft, text.encode())
+    say(f"{arguments.draft}: fill in\n" + "\n".join(f"  {place}" for place in unfilled_of(text)))
+    return DONE
 
 
 def _windows(path: Path) -> NDArray[np.float32]:
@@ -121,15 +183,12 @@ def _windows(path: Path) -> NDArray[np.float32]:
 
 def _made(name: str) -> tuple[nn.Module, nn.Linear]:
     """What the user's factory gives."""
-    module, _, function = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError("--module", expected="MODULE:FUNCTION", got=f"{name} ({error})", fix="See --help.") from error
     from torch import nn
 
-    parts = found()
+    from exporters.modules import own_function
+
+    with own_function(name, "--module") as make:
+        parts = make()
     if not isinstance(parts, tuple) or len(parts) != 2 or not isinstance(parts[1], nn.Linear):
         raise InputError(
             name, expected="(encoder, head), the head a torch.nn.Linear", got=type(parts).__name__, fix="See --help."

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from exporters.training.differentiate import Case, Pullback, refuse
+from exporters.training.forward import INNER
 from exporters.training.graph import OPSET, Graph, Laid, Shape, Tensor, plainly
 
 _CURE = "Train from a later layer, add a rule to exporters.training, or: pip install onnx-ad"
@@ -24,6 +25,8 @@ def borrowed(case: Case) -> tuple[Laid, Pullback]:
         InputError: it is not installed, or does not know the operator either.
     """
     graph = case.graph
+    if case.op in INNER:
+        raise refuse(case, "an operator without a graph of its own", case.op)
     inputs = [graph.arrange(value) if value else None for value in case.inputs]
     if case.shape is None:
         raise refuse(case, "a shape that was seen", None)

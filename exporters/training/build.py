@@ -23,7 +23,7 @@ from exporters.training import attention, convolution, elementwise, linear, move
 from exporters.training.borrowed import borrowed
 from exporters.training.cut import Cut, find_cut
 from exporters.training.differentiate import Tape
-from exporters.training.forward import Forward, read_forward
+from exporters.training.forward import INNER, Forward, read_forward
 from exporters.training.graph import Graph, Laid, Tensor, plainly
 from exporters.training.memory import Peak, peak
 from exporters.training.patterns import merge
@@ -74,7 +74,8 @@ def build(forward: Forward, manifest: Manifest, layer: int) -> TrainingGraph:
     if layer not in layers:
         raise InputError("layer", expected=f"one of {layers}", got=layer, fix="See the manifest's tensors.")
     specs = [spec for spec in manifest.tensors if spec.layer >= layer]
-    whole = layer == layers[0] and manifest.frame is None  # a frame is run once per window, as all that is frozen
+    loops = any(step.op in INNER for step in forward.steps)  # which cannot be run again in a training graph
+    whole = layer == layers[0] and not loops and manifest.frame is None  # a frame, too, is run once per window
     cut = find_cut(forward, {spec.name for spec in specs}, at_source=whole)
     shape = forward.shapes[cut.name][1:]
     names = tuple(spec.name for spec in specs)

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
 
 from exporters.training.graph import Shape
 from runtime.engine.ort import open_session, session_options
@@ -28,6 +28,7 @@ from runtime.errors import InputError
 
 _BATCHES = (3, 5)
 _SIZES_ONLY = ("Shape", "Size")  # operators that look at no contents
+INNER = ("Loop", "Scan", "If")  # with graphs of their own; what is in them is frozen
 _SAME = ("Identity", "Dropout", "Cast", "CastLike")  # of float32 to float32
 
 
@@ -96,9 +97,15 @@ def read_forward(data: bytes, parameters: Sequence[str]) -> Forward:
 def _variable(names: set[str], model: ModelProto) -> set[str]:
     """All that depends on the contents of these values."""
     for node in model.graph.node:
-        if node.op_type not in _SIZES_ONLY and names.intersection(node.input):
+        if node.op_type not in _SIZES_ONLY and names.intersection(_reads(node)):
             names.update(name for name in node.output if name)
     return names
+
+
+def _reads(node: NodeProto) -> tuple[str, ...]:
+    """What a node reads; a loop's body may read any value of the graph around it."""
+    inner = [entry.g for entry in node.attribute if entry.type == AttributeProto.GRAPH]
+    return (*node.input, *(name for graph in inner for below in graph.node for name in _reads(below)))
 
 
 def _observe(model: ModelProto, batch: int) -> dict[str, Any]:
@@ -157,6 +164,9 @@ def _steps(node: NodeProto, maker: dict[str, NodeProto], seen: dict[str, Any]) -
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in sequence.attribute}
         names = ["" if i != place else outputs[0] for i in range(len(seen[inputs[0]]))]
         yield from _parts(sequence.input[0], attributes, names, seen[inputs[0]])
+    elif node.op_type in INNER:
+        for name in filter(None, outputs):
+            yield Step(node.op_type, _reads(node), name)
     elif node.op_type != "SplitToSequence":
         yield Step(node.op_type, inputs, outputs[0], attributes)
 

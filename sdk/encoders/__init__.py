@@ -16,6 +16,7 @@ resnet           images; and a small one over time       ResNet18, SmallResNet (
 hand             hand-made features, none learned        Hand, Beside ("hand", "hand+fcn")
 heads            MLP, GRU or LSTM before the last layer  with_body, Bodied, MLP, Recurrent
 sequence         features that are a sequence            SequenceEncoder
+own              any module of one's own                 Own, register_own
 untrained        what a window costs one, and a blank manifest to export it with
 """
 
@@ -36,6 +37,7 @@ from sdk.encoders.hart import HART
 from sdk.encoders.heads import MLP, Bodied, Recurrent, with_body
 from sdk.encoders.ispl_inception import ISPLInception
 from sdk.encoders.mobilehart import MobileHART, MobileHARTConfig
+from sdk.encoders.own import Own, register_own
 from sdk.encoders.registry import (
     Classifier,
     EncoderInfo,
@@ -66,6 +68,7 @@ __all__ = [
     "MobileHART",
     "MobileHARTConfig",
     "OmniScaleCNN",
+    "Own",
     "Projection",
     "Radar",
     "Recurrent",
@@ -77,5 +80,6 @@ __all__ = [
     "encoder_info",
     "list_encoders",
     "register_encoder",
+    "register_own",
     "with_body",
 ]

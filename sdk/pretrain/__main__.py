@@ -20,7 +20,7 @@ from sdk.augment import AUGMENTATIONS
 from sdk.datasets import Recording, dataset_info, list_datasets, load_dataset
 from sdk.datasets._info import is_path
 from sdk.datasets._pool import parts_of
-from sdk.encoders import encoder_info, list_encoders
+from sdk.encoders import encoder_info, list_encoders, register_own
 from sdk.pretrain import (
     PretrainPlan,
     Split,
@@ -54,6 +54,8 @@ EXAMPLES = """\
                                      a folder of one's own with a dataset.toml (python -m sdk.datasets new recordings)
   python -m sdk.pretrain hapt+motionsense+recordings --data DIR --out runs/pool --leave-out recordings
                                      a pool, scored on a data set that it never saw
+  python -m sdk.pretrain motionsense --data DIR --out runs/own --folds 5 --encoder mynets.py:make
+                                     a torch module of your own; see docs/own_models.md
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -66,7 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """The data, the encoder and how it is trained."""
-    encoders = [name for name in list_encoders() if len(encoder_info(name).shape) == 2]  # of windows of one rate
     p.add_argument(
         "dataset",
         metavar="DATASET",
@@ -85,7 +86,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
-    p.add_argument("--encoder", choices=encoders, help="default: the method's")
+    p.add_argument(
+        "--encoder",
+        metavar="NAME",
+        type=_encoder,
+        help=f"{', '.join(_of_windows())}; or FILE.py:FUNCTION, which makes one (default: the method's)",
+    )
     p.add_argument(
         "--position",
         metavar="P[,P]",
@@ -150,6 +156,17 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def _of_windows() -> list[str]:
+    """Encoders of windows of one rate."""
+    return [name for name in list_encoders() if len(encoder_info(name).shape) == 2 and ":" not in name]
+
+
+def _encoder(text: str) -> str:
+    if ":" not in text and text not in _of_windows():
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(_of_windows())})")
+    return text
+
+
 class _List(argparse.Action):
     """Like --help: prints, and the command is over."""
 
@@ -178,6 +195,8 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: a modality that the data set does not have.
     """
     torch.set_num_threads(arguments.threads)
+    if arguments.encoder is not None and ":" in arguments.encoder:
+        register_own(arguments.encoder)
     plan = method_info(arguments.method).plan
     info = dataset_info(arguments.dataset)
     wanted = arguments.modalities.split(",")
