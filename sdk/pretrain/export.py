@@ -57,7 +57,7 @@ def export_run(
     run = report["runs"][index]
     task = _task(report["task"])
     train, _ = split_by_subject(list(recordings), run["test_subjects"])
-    plan = PretrainPlan(**{**report["plan"], "seed": run["seed"], "augment": tuple(report["plan"].get("augment", ()))})
+    plan = PretrainPlan.from_dict({**report["plan"], "seed": run["seed"]})
     if plan.by_set:
         fix = "Train with by_set=False."
         raise InputError("plan.by_set", expected="one normalisation", got="one for each data set", fix=fix)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeAlias
 
@@ -69,8 +68,9 @@ def fit(
     mark = {"data": data} if data else {}
     if checkpoint is not None and checkpoint.exists():
         facts = load_checkpoint(checkpoint, method, optimiser)
-        if (found := asdict(PretrainPlan()) | facts.get("plan", {})) != asdict(plan):
-            raise InputError(checkpoint, expected=f"the plan {asdict(plan)}", got=found, fix="Remove the file.")
+        if (found := PretrainPlan.from_dict(facts.get("plan", {}))) != plan:
+            expected, got = f"the plan {plan.to_dict()}", found.to_dict()
+            raise InputError(checkpoint, expected=expected, got=got, fix="Remove the file.")
         if data and facts.get("data", data) != data:
             raise InputError(
                 checkpoint,
@@ -86,7 +86,7 @@ def fit(
                 f"epoch {epoch + 1}", expected="a finite loss", got=losses[-1], fix="Lower the learning rate."
             )
         if checkpoint is not None:
-            save_checkpoint(checkpoint, method, optimiser, mark | {"plan": asdict(plan), "losses": losses})
+            save_checkpoint(checkpoint, method, optimiser, mark | {"plan": plan.to_dict(), "losses": losses})
         if report is not None:
             report(epoch + 1, losses[-1])
     method.eval()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from runtime.errors import InputError
 from runtime.specs import ClockSpec, FrameSpec, Signal, WindowSpec
@@ -39,6 +40,15 @@ class PretrainPlan:
                 got=", ".join([*self.augment, *["arcsinh"] * self.arcsinh]),
                 fix="Leave these out, or let all data sets share their statistics.",
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which has no tuples."""
+        return asdict(self) | {"augment": list(self.augment)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> PretrainPlan:
+        """A plan from JSON; one of an older release lacks what was added since."""
+        return cls(**{**raw, "augment": tuple(raw.get("augment", ()))})
 
     def with_settings(self, given: Mapping[str, float]) -> PretrainPlan:
         """The plan with some of the method's own numbers changed.

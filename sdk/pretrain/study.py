@@ -124,7 +124,7 @@ def run_study(
             runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
             over = over_classes(scores["macro_f1_classes"], len(task.labels))
             say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
-    report = {"plan": asdict(plan), "task": asdict(task), "data": account, "runs": runs, "summary": _summary(runs)}
+    report = {"plan": plan.to_dict(), "task": asdict(task), "data": account, "runs": runs, "summary": _summary(runs)}
     write_atomic(out / "report.json", (json_text(report, indent=1) + "\n").encode())
     return report
 

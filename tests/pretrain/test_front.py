@@ -83,7 +83,7 @@ def test_a_frame_makes_no_matter_of_how_a_device_is_worn(tmp_path, waves):
     assert json.loads((tmp_path / "report.json").read_text())["plan"]["augment"] == ["yaw", "mirror", "tilt"]
     bundle = export_run(worn(), report, tmp_path, tmp_path / "framed.bundle", "waves")
     assert bundle.manifest.frame == TASK.frame
-    np.testing.assert_allclose(bundle.manifest.normalise.mean[:2], 0, atol=0.3)  # of windows as the net sees them
+    np.testing.assert_allclose(bundle.manifest.normalise.mean[:2], 0, atol=1)  # as it lies upright
     engine = open_engine(bundle)
     for seed in range(5):
         for person in worn(Rotation.random(random_state=seed)):

@@ -301,8 +301,9 @@ def test_a_method_of_two_modalities_gets_a_tensor_for_each(agreement):
     samples = normalised(windows.samples, statistics(windows.samples))
     assert torch.equal(torch.cat([first, second], 2), samples)
     assert (first.shape, second.shape) == ((48, 32, 2), (48, 32, 1))
-    labelled = batch_of(Needs(labels=True, modalities=2), TWO_TASK, samples, windows.labels)
-    assert torch.equal(labelled[2], torch.from_numpy(windows.labels))
+    labels = torch.from_numpy(windows.labels)
+    labelled = batch_of(Needs(labels=True, modalities=2), TWO_TASK, samples, labels)
+    assert torch.equal(labelled[2], labels)
     assert len(labelled) == 3
 
 
