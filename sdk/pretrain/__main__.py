@@ -85,6 +85,14 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
     p.add_argument("--encoder", choices=encoders, help="default: the method's")
+    _add_cut(p)
+    _add_training(p)
+    p.add_argument("--bundle", metavar="DIR", type=Path, help="export the first run for the device")
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_cut(p: argparse.ArgumentParser) -> None:
+    """Which part of the data, and how it is cut."""
     p.add_argument(
         "--position",
         metavar="P[,P]",
@@ -119,6 +127,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help="z-scores by the statistics of all that trains, or each data set by its own, the tested one too; "
         "such a model is not exported (default %(default)s)",
     )
+
+
+def _add_training(p: argparse.ArgumentParser) -> None:
+    """The numbers of a training."""
     p.add_argument("--epochs", metavar="N", type=int, help="default: the method's")
     p.add_argument("--batch", metavar="N", type=int, help="windows per step (default: the method's)")
     p.add_argument(
@@ -135,8 +147,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--device", default="cpu", help="torch's name of a device (default %(default)s)")
     p.add_argument("--threads", metavar="N", type=int, default=torch.get_num_threads(), help="default %(default)s")
-    p.add_argument("--bundle", metavar="DIR", type=Path, help="export the first run for the device")
-    p.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 class _List(argparse.Action):

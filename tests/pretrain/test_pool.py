@@ -1,4 +1,4 @@
-"""What a pool changes in a study: draws, labels that mean two, statistics by set, a set left out; own sets by command."""
+"""What a pool changes in a study: draws, labels that mean two, statistics by set, a set left out; own sets."""
 
 import json
 

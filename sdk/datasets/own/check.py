@@ -27,7 +27,8 @@ from sdk.datasets._info import STANDARD_GRAVITY
 from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
 from sdk.datasets.own.description import Description, Sensor
 from sdk.datasets.own.guesses import GRAVITY_SHARE, LARGEST_RAD_S, like_gravity, quiet_norms, scale_of_norm
-from sdk.datasets.own.read import OwnSet, Piece, plain, recoded
+from sdk.datasets.own.labels import Piece, plain, recoded
+from sdk.datasets.own.read import OwnSet
 
 WINDOW = WindowSpec(128, 64)  # as sdk.pretrain cuts
 _MOST_PEOPLE = 10  # columns of the table

@@ -38,7 +38,8 @@ from sdk.datasets.own.guesses import (
     scale_of_norm,
     sensors_in,
 )
-from sdk.datasets.own.read import OwnSet, as_text, beside_one_another, plain
+from sdk.datasets.own.labels import plain
+from sdk.datasets.own.read import OwnSet, as_text, beside_one_another
 from sdk.datasets.own.spans import has_spans
 
 RATES_HZ = (10, 12.5, 20, 25, 26, 30, 31.25, 32, 40, 50, 52, 60, 62.5, 64, 80, 100, 104, 119, 125, 128, 200, 208, 256)
