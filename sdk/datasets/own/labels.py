@@ -1,6 +1,6 @@
 """The label of each sample of one's own recordings: of a file's name, of a column, or of spans.
 
-    spans  ->  which recording a line speaks of  ->  how its times are meant  ->  painted onto samples, later lines win
+spans  ->  which recording a line speaks of  ->  how its times are meant  ->  painted onto samples, later lines win
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.recording import UNLABELLED, Recording
 from sdk.datasets.own.description import Description
 from sdk.datasets.own.files import Take
 from sdk.datasets.own.spans import WrittenSpan, read_spans
-from sdk.datasets.own.times import MOST, Way, likeliest, placed, start_of
+from sdk.datasets.own.times import MOST, TimeWay, likeliest, placed, start_of
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class PlacedSpan:
 
 
 @dataclass(frozen=True)
-class Piece:
+class LabelledTake:
     """A recording with the labels of its files as they are called there, and the spans that they came from."""
 
     recording: Recording
     spans: tuple[PlacedSpan, ...] = ()
-    way: Way | None = None  # None: the labels come from elsewhere
+    way: TimeWay | None = None  # None: the labels come from elsewhere
 
 
 def plain(name: str) -> str:
@@ -101,7 +101,9 @@ def _meant(recording: str, names: Mapping[str, list[str]]) -> list[str]:
     return next((names[plain(way)] for way in ways if way and plain(way) in names), [])
 
 
-def labelled(recording: Recording, take: Take, spans: list[WrittenSpan] | None, description: Description) -> Piece:
+def labelled(
+    recording: Recording, take: Take, spans: list[WrittenSpan] | None, description: Description
+) -> LabelledTake:
     """A recording with a label for each sample.
 
     Args:
@@ -115,9 +117,9 @@ def labelled(recording: Recording, take: Take, spans: list[WrittenSpan] | None, 
     """
     if take.label:
         codes = np.zeros(len(recording.samples), np.int16)
-        return Piece(replace(recording, labels=codes, label_names=(take.label,)))
+        return LabelledTake(replace(recording, labels=codes, label_names=(take.label,)))
     if not description.labels.spans:
-        return Piece(recording)
+        return LabelledTake(recording)
     whole = [span for span in spans or () if span.start is None]
     timed = [span for span in spans or () if span.start is not None and span.end is not None]
     its = description.labels
@@ -141,7 +143,9 @@ def labelled(recording: Recording, take: Take, spans: list[WrittenSpan] | None, 
         text = f"{take.name}: {len(outside)} of {len(lines)} spans lie outside of it, the first {outside[0].where}"
         warnings.warn(text, stacklevel=2)
     names = tuple(dict.fromkeys(line.label for line in lines))
-    return Piece(replace(recording, labels=painted(recording, lines, names), label_names=names), tuple(lines), way)
+    return LabelledTake(
+        replace(recording, labels=painted(recording, lines, names), label_names=names), tuple(lines), way
+    )
 
 
 def painted(recording: Recording, lines: Sequence[PlacedSpan], names: Sequence[str]) -> NDArray[np.int16]:

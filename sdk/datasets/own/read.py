@@ -25,7 +25,7 @@ from sdk.datasets._info import OF_OWN, DatasetInfo
 from sdk.datasets._rates import measured_rate
 from sdk.datasets.own.description import FILE, IOS, Description, parse
 from sdk.datasets.own.files import TABLES, Take, is_of_sensors, opened, takes, unpack
-from sdk.datasets.own.labels import Piece, labelled, plain, recoded, spans_of
+from sdk.datasets.own.labels import LabelledTake, labelled, plain, recoded, spans_of
 from sdk.datasets.own.logs import as_file
 
 _log = logging.getLogger("sensedge.recording")
@@ -50,7 +50,7 @@ class OwnSet:
             with opened(self.path) as root:
                 description = described(root)
         self.description = description
-        self._pieces: list[Piece] | None = None  # where all had to be read to know the labels
+        self._pieces: list[LabelledTake] | None = None  # where all had to be read to know the labels
 
     @cached_property
     def INFO(self) -> DatasetInfo:  # noqa: N802, as every data set's file has it
@@ -96,7 +96,7 @@ class OwnSet:
         for piece in self._pieces if self._pieces is not None else self.pieces():
             yield recoded(piece.recording, labels, self.description)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[LabelledTake]:
         """The recordings with labels as the files have them; what is recognised in several files is told once.
 
         Raises:
@@ -175,7 +175,15 @@ def loaded(take: Take, description: Description) -> list[Recording]:
 
 
 def as_text(take: Take, folder: Path) -> str:
-    """What `Recording.load` takes; a log or a zip is written into a folder first."""
+    """What `Recording.load` takes; a log or a zip is written into a folder first.
+
+    Args:
+        take: the files.
+        folder: an empty one.
+
+    Raises:
+        InputError: a zip that is neither one table nor a file for each sensor.
+    """
     if take.files or take.path.is_dir() or take.path.suffix.lower() in TABLES:
         return take.text
     if take.path.suffix.lower() != ".zip":
@@ -192,7 +200,15 @@ def as_text(take: Take, folder: Path) -> str:
 
 
 def beside_one_another(recording: Recording, signal: Signal) -> Recording:
-    """Sensors with times of their own as columns: the first one's times are kept, the others interpolated to them."""
+    """Sensors with times of their own as columns: the first one's times are kept, the others interpolated to them.
+
+    Args:
+        recording: rows that hold one sensor each.
+        signal: its sensors.
+
+    Raises:
+        InputError: they never ran at the same time.
+    """
     assert recording.t is not None
     parts, begin = [], 0
     for modality in signal.modalities:
