@@ -29,7 +29,8 @@ from typing import Protocol, cast
 from runtime.errors import InputError
 from runtime.recording import Recording
 from sdk.datasets._info import NAMES as _NAMES
-from sdk.datasets._info import DatasetInfo, is_path
+from sdk.datasets._info import DatasetInfo
+from sdk.datasets._info import is_path as _is_path
 from sdk.datasets._people import split_by_subject, subject_of
 
 __all__ = [
@@ -134,7 +135,7 @@ def get(name: str, data_dir: str | Path) -> Path:
     """
     from sdk.datasets import _download
 
-    if is_path(name) or "+" in name:
+    if _is_path(name) or "+" in name:
         raise InputError(name, expected="one public data set", got="none", fix="There is nothing to download.")
     return _download.download(name, Path(data_dir), _reader(name).INFO.access)
 
@@ -173,7 +174,7 @@ def at_position(recordings: Iterable[Recording], position: str) -> list[Recordin
 
 def _reader(name: str) -> _Reader:
     """The reader of a public data set, or of a folder or zip of one's own."""
-    if is_path(name):
+    if _is_path(name):
         from sdk.datasets.own.read import OwnSet
 
         return OwnSet(name)

@@ -29,7 +29,7 @@ _GRAVITY_UNIT = "m/s^2"
 
 @dataclass(frozen=True)
 class LabelTable:
-    """pools.toml."""
+    """What pools.toml says of labels."""
 
     rename: Mapping[str, str]
     rename_in: Mapping[str, Mapping[str, str]]  # by data set

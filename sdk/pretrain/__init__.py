@@ -19,6 +19,7 @@ checkpoint   weights, optimiser and epoch in one file  save_checkpoint, load_che
 probe        a head for a method without one           with_probe
 study        seeds and folds over unseen people        run_study, Split, subject_folds
 export       a run of a study to a bundle              export_run
+options      what the command may be asked for
 """
 
 try:

@@ -14,8 +14,9 @@ from runtime.recording import Recording
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from sdk.datasets import dataset_info
 from sdk.pretrain import StudyTask, fit
-from sdk.pretrain.__main__ import clock_of, main
+from sdk.pretrain.__main__ import main
 from sdk.pretrain.data import chosen, cut, fingerprint, modalities_at, placement_of, told
+from sdk.pretrain.options import clock_of
 from tests.pretrain.small import PLAN, batch, create_method, data
 from tests.pretrain.small import TASK as WAVES
 

@@ -5,6 +5,7 @@ files         which files are one recording, and whose
 logs          logs of apps and studios that are no table, as files that the one reader reads
 spans         files of labels: from when to when
 times         what the times of labels count: seconds, samples, a clock
+labels        the label of each sample
 read          all of it, as any other data set                   OwnSet
 guesses       what files look like, and why
 draft         dataset.toml, guessed from the files               write_draft

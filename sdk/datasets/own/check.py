@@ -27,7 +27,8 @@ from sdk.datasets._info import STANDARD_GRAVITY
 from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
 from sdk.datasets.own.description import Description, Sensor
 from sdk.datasets.own.guesses import GRAVITY_SHARE, LARGEST_RAD_S, like_gravity, quiet_norms, scale_of_norm
-from sdk.datasets.own.read import OwnSet, Piece, plain, recoded
+from sdk.datasets.own.labels import LabelledTake, plain, recoded
+from sdk.datasets.own.read import OwnSet
 
 WINDOW = WindowSpec(128, 64)  # as sdk.pretrain cuts
 _MOST_PEOPLE = 10  # columns of the table
@@ -223,7 +224,7 @@ def _rates(found: Found, recordings: Sequence[Recording], description: Descripti
         found.doubts.append(f"the rate changes within {_few(changing)}")
 
 
-def _spans(found: Found, pieces: Sequence[Piece], description: Description, window_s: float) -> None:
+def _spans(found: Found, pieces: Sequence[LabelledTake], description: Description, window_s: float) -> None:
     """Overlaps, spans that end late, spans that are shorter than a window."""
     spanned = [piece for piece in pieces if piece.spans]
     if not spanned:
@@ -257,12 +258,12 @@ def _spans(found: Found, pieces: Sequence[Piece], description: Description, wind
         found.doubts.append(f"{text}: say labels.unit and labels.from")
 
 
-def _begin(piece: Piece) -> float:
+def _begin(piece: LabelledTake) -> float:
     t = piece.recording.t
     return 0.0 if t is None or not len(t) else float(t[0])
 
 
-def _overlaps(piece: Piece) -> Iterator[str]:
+def _overlaps(piece: LabelledTake) -> Iterator[str]:
     ordered = sorted(piece.spans, key=lambda span: span.start_s)
     for i, span in enumerate(ordered):
         for other in ordered[i + 1 :]:

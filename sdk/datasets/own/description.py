@@ -68,7 +68,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {  # by table; what each 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A table [signal.NAME]."""
+    """A sensor, as a table [signal.NAME] has it."""
 
     name: str
     unit: str = ""  # of the files; empty: as their headers say, or the model's

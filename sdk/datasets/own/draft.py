@@ -28,7 +28,7 @@ from sdk.datasets.own.description import FILE, Description, Labels, Sensor, pars
 from sdk.datasets.own.files import SENSORS, TABLES, Take, takes
 from sdk.datasets.own.guesses import (
     GRAVITY_SHARE,
-    Head,
+    TableHead,
     column_like,
     head_of,
     null_labels,
@@ -38,7 +38,8 @@ from sdk.datasets.own.guesses import (
     scale_of_norm,
     sensors_in,
 )
-from sdk.datasets.own.read import OwnSet, as_text, beside_one_another, plain
+from sdk.datasets.own.labels import plain
+from sdk.datasets.own.read import OwnSet, as_text, beside_one_another
 from sdk.datasets.own.spans import has_spans
 
 RATES_HZ = (10, 12.5, 20, 25, 26, 30, 31.25, 32, 40, 50, 52, 60, 62.5, 64, 80, 100, 104, 119, 125, 128, 200, 208, 256)
@@ -55,7 +56,7 @@ class Draft:
     unsure: list[str] = field(default_factory=list)  # what somebody has to say
 
     def guess(self, key: str, value: object, why: str) -> None:
-        """Tell one guess."""
+        """Tell what was guessed, and why."""
         self.told.append(f"{key} = {value}: {why}")
 
 
@@ -106,9 +107,9 @@ def _name_of(root: Path) -> str:
     return f"my_{name}" if name in NAMES or not name[0].isalnum() else name
 
 
-def _head(found: Sequence[Take]) -> Head:
+def _head(found: Sequence[Take]) -> TableHead:
     path = found[0].path
-    return head_of(path) if path.is_file() and path.suffix.lower() == ".csv" else Head((), {})
+    return head_of(path) if path.is_file() and path.suffix.lower() == ".csv" else TableHead((), {})
 
 
 @contextmanager
@@ -150,7 +151,9 @@ def _sensors(found: Sequence[Take], draft: Draft) -> tuple[Sensor, ...]:
     )
 
 
-def _source_of_labels(root: Path, spans: Sequence[Path], found: Sequence[Take], head: Head, draft: Draft) -> Labels:
+def _source_of_labels(
+    root: Path, spans: Sequence[Path], found: Sequence[Take], head: TableHead, draft: Draft
+) -> Labels:
     if len(spans) == 1:
         file = spans[0].relative_to(root).as_posix()
         draft.guess("labels.spans", file, "it has a start, an end and a label in each line")
@@ -171,7 +174,7 @@ def _source_of_labels(root: Path, spans: Sequence[Path], found: Sequence[Take], 
     return Labels()
 
 
-def _people(description: Description, found: Sequence[Take], head: Head, draft: Draft) -> Description:
+def _people(description: Description, found: Sequence[Take], head: TableHead, draft: Draft) -> Description:
     if column := column_like(head, of_people=True):
         draft.guess("people.column", column, "so it is called")
         return replace(description, subject_column=column)

@@ -41,7 +41,7 @@ class Take:
 
     @property
     def text(self) -> str:
-        """What `Recording.load` takes."""
+        """The path or paths, as `Recording.load` takes them."""
         return ",".join(map(str, self.files.values())) if self.files else str(self.path)
 
 

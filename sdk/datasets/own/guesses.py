@@ -32,7 +32,7 @@ _ACTIVITIES = """walking walk running run jogging jog sitting sit standing stand
     upstairs downstairs stairs jumping still idle rest wave snake circle fall falling sleep sleeping eating typing"""
 
 
-class Head(NamedTuple):
+class TableHead(NamedTuple):
     """The beginning of a table of text."""
 
     names: tuple[str, ...]
@@ -92,7 +92,7 @@ def sensors_in(names: Sequence[str]) -> dict[str, dict[str, str]]:
     return {kind: axes for kind, axes in found.items() if len(axes) == 3}
 
 
-def head_of(path: Path) -> Head:
+def head_of(path: Path) -> TableHead:
     """The names of the columns of a .csv, and the words in those that hold text."""
     with path.open("rb") as file:
         text = file.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
@@ -104,11 +104,11 @@ def head_of(path: Path) -> Head:
             body = [other for other in rows[i + 1 :] if len(other) == len(row)]
             words = {name: Counter(other[k] for other in body) for k, name in enumerate(row) if name}
             kept = {name: count for name, count in words.items() if count and not _are_numbers(count)}
-            return Head(tuple(row), kept | {n: c for n, c in words.items() if _plain(n) in (*_SUBJECTS, *_LABELS)})
-    return Head((), {})
+            return TableHead(tuple(row), kept | {n: c for n, c in words.items() if _plain(n) in (*_SUBJECTS, *_LABELS)})
+    return TableHead((), {})
 
 
-def column_like(head: Head, *, of_people: bool) -> str:
+def column_like(head: TableHead, *, of_people: bool) -> str:
     """The column of people or of labels; empty: none."""
     words = _SUBJECTS if of_people else _LABELS
     return next((name for word in words for name in head.names if _plain(name) == word), "")

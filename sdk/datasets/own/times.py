@@ -26,7 +26,7 @@ _DAY_S = 86400.0
 _EPOCH_S = 1e9  # a recording whose times are larger counts from 1970
 
 
-class Way(NamedTuple):
+class TimeWay(NamedTuple):
     """How times are meant."""
 
     unit: str  # s, ms, us, ns, iso, clock, samples
@@ -62,7 +62,7 @@ def written(text: str, unit: str = "", zone: str = "") -> Written | None:
     return Written(seconds, ISO if has_date else CLOCK)
 
 
-def placed(time: Written, way: Way, recording: Recording) -> float:
+def placed(time: Written, way: TimeWay, recording: Recording) -> float:
     """A time in seconds of the recording's own time.
 
     Args:
@@ -92,7 +92,7 @@ def end_of(recording: Recording) -> float:
     return start_of(recording) + recording.duration_s
 
 
-def ways(unit: str, origin: str, recording: Recording) -> list[Way]:
+def ways(unit: str, origin: str, recording: Recording) -> list[TimeWay]:
     """All ways that are open, the likeliest first.
 
     Args:
@@ -102,7 +102,7 @@ def ways(unit: str, origin: str, recording: Recording) -> list[Way]:
     """
     units = (unit,) if unit else (*T_UNITS, SAMPLES)
     origins = (origin,) if origin else ("recording", "start")
-    found = [Way(one, where) for one in units for where in origins]
+    found = [TimeWay(one, where) for one in units for where in origins]
     is_epoch = start_of(recording) > _EPOCH_S
     return [
         way
@@ -112,7 +112,7 @@ def ways(unit: str, origin: str, recording: Recording) -> list[Way]:
     ]
 
 
-def share_inside(spans: Sequence[tuple[Written, Written]], way: Way, recording: Recording) -> float:
+def share_inside(spans: Sequence[tuple[Written, Written]], way: TimeWay, recording: Recording) -> float:
     """The share of spans that lie in a recording, if they are meant in this way."""
     first_s, last_s = start_of(recording) - SLACK_S, end_of(recording) + SLACK_S
     inside = [first_s <= placed(start, way, recording) < placed(end, way, recording) <= last_s for start, end in spans]
@@ -121,7 +121,7 @@ def share_inside(spans: Sequence[tuple[Written, Written]], way: Way, recording: 
 
 def likeliest(
     pairs: Sequence[tuple[Recording, Sequence[tuple[Written, Written]]]], unit: str = "", origin: str = ""
-) -> tuple[Way, float]:
+) -> tuple[TimeWay, float]:
     """How the spans of recordings are meant, and the share of them that then lies inside.
 
     Args:
@@ -132,7 +132,7 @@ def likeliest(
     told = {time.unit for _, spans in pairs for span in spans for time in span}
     unit = unit or (next(iter(told)) if len(told) == 1 else "")
     n = sum(len(spans) for _, spans in pairs)
-    best, share = Way(unit or "s", origin or "recording"), -1.0
+    best, share = TimeWay(unit or "s", origin or "recording"), -1.0
     for way in ways(unit, origin, pairs[0][0]):
         inside = sum(share_inside(spans, way, recording) * len(spans) for recording, spans in pairs) / max(n, 1)
         if inside > share + 1e-9:
