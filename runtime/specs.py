@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Literal, TypeAlias, get_args
 
-from runtime.errors import BundleError, require
+from runtime.errors import BundleError, OneLine, require
 
 BASE = "base"  # the version that was shipped
 FLOAT32 = "float32"  # the precision of model.onnx
@@ -33,8 +33,8 @@ _Stamps: TypeAlias = Literal["measured", "arrival"]
 _Unit: TypeAlias = Literal["s", "ns"]
 
 
-@dataclass(frozen=True)
-class Modality:
+@dataclass(frozen=True, repr=False)
+class Modality(OneLine):
     """One sensor: its channels share a clock, a rate and a unit.
 
     Raises:
@@ -55,8 +55,8 @@ class Modality:
         require(BundleError, (f"modality {self.name!r}", got, expected, good), fix="Correct `signal` in the manifest.")
 
 
-@dataclass(frozen=True)
-class Signal:
+@dataclass(frozen=True, repr=False)
+class Signal(OneLine):
     """What a model is fed: its modalities, in order.
 
     Modalities of one rate lie side by side: a row holds the channels of all of them. Where rates differ there are no
@@ -102,8 +102,8 @@ class Signal:
         return tuple(m.unit for m in self.modalities for _ in m.channels)
 
 
-@dataclass(frozen=True)
-class WindowSpec:
+@dataclass(frozen=True, repr=False)
+class WindowSpec(OneLine):
     """How a signal is cut: `length_samples` rows per window, a new window every `hop_samples` rows.
 
     Raises:
@@ -141,8 +141,8 @@ class WindowSpec:
         return round(length), round(hop)
 
 
-@dataclass(frozen=True)
-class ClockSpec:
+@dataclass(frozen=True, repr=False)
+class ClockSpec(OneLine):
     """What is done about time stamps that are late, uneven or missing.
 
     The manifest has one; a `Stream` may be given another, as these are facts of the sensor and its wire as well.
@@ -175,8 +175,8 @@ class ClockSpec:
         require(BundleError, ("clock", got, expected, good), fix="Correct `clock`.")
 
 
-@dataclass(frozen=True)
-class Normalise:
+@dataclass(frozen=True, repr=False)
+class Normalise(OneLine):
     """The z-score that the graph applies to each channel, for whoever reads the manifest.
 
     A model with a spectrogram does not apply it: its images are normalised as `SpectrogramSpec` says.
@@ -186,8 +186,8 @@ class Normalise:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class SpectrogramSpec:
+@dataclass(frozen=True, repr=False)
+class SpectrogramSpec(OneLine):
     """How three channels of a window become the red, green and blue of an image (IMG2IMU, section III-A).
 
     `runtime.spectrogram` computes it and its docstring holds the definition; docs/spectrogram.md has the formulas.
@@ -245,8 +245,8 @@ def _rises(pair: tuple[float, ...] | None) -> bool:
     return pair is None or (len(pair) == 2 and -_LARGEST_SCALED < pair[0] < pair[1] < _LARGEST_SCALED)
 
 
-@dataclass(frozen=True)
-class Delay:
+@dataclass(frozen=True, repr=False)
+class Delay(OneLine):
     """How late a rule tells of a change from one class to another, had the model never erred."""
 
     start_s: float  # from the first prediction of the new class to the start's telling: what the rule adds
@@ -255,8 +255,8 @@ class Delay:
     worst_s: float  # the same where only a full one does and the change fell just after a window's start
 
 
-@dataclass(frozen=True)
-class EventRule:
+@dataclass(frozen=True, repr=False)
+class EventRule(OneLine):
     """How predictions become events. The default takes every prediction above 0.5 at its word.
 
     Raises:
