@@ -1,4 +1,4 @@
-"""From a torch module, or an ONNX file, to a bundle for the device. This wing knows torch, onnx and the runtime; it never imports sdk.
+"""From a torch module, or an ONNX file, to a bundle. This wing knows torch, onnx and the runtime; it never imports sdk.
 
 export       module + manifest + example windows -> bundle     export_bundle
 own          somebody's ONNX file -> bundle                    exporters.own.bundle_of_onnx
