@@ -294,7 +294,8 @@ def _seconds(engines: dict[str, Engine], window: NDArray[np.float32], bundle: Bu
 
 def _left(bundle: Bundle, precision: str) -> str:
     record = next((spec.record for spec in bundle.manifest.variants if spec.precision == precision), {})
-    layers, operators = record.get("float_layers", []), record.get("float32_operators", [])
+    never, operators = record.get("never_int8", {}), record.get("float32_operators", [])
+    layers = [name for name in record.get("float_layers", []) if name not in never]
     return f"{len(layers)} of {len(layers) + len(record['int8_layers'])} layers" if layers else ", ".join(operators)
 
 

@@ -1,6 +1,10 @@
-"""From a torch module to a bundle for the device. This wing knows torch, onnx and the runtime; it never imports sdk.
+"""From a torch module, or an ONNX file, to a bundle. This wing knows torch, onnx and the runtime; it never imports sdk.
 
 export       module + manifest + example windows -> bundle     export_bundle
+own          somebody's ONNX file -> bundle                    exporters.own.bundle_of_onnx
+assemble     the end of both: golden answers, comparison, training graphs
+modules      a module of the user's own: found by name, tried
+draft        a manifest to fill in, and back
 offsets      where each tensor lies inside an ONNX file        initializer_offsets
 parity       torch against the engine, engines against golden  check_parity, parity_of_engines, ParityError
 blame        the first node that an engine gets wrong          exporters.blame.first_difference

@@ -32,7 +32,7 @@ _NOT_KEPT = "Let each parameter be used once, in the shape in which it is stored
 
 
 @dataclass(frozen=True)
-class Graph:
+class MadeGraph:
     """What an exporter made."""
 
     model: bytes  # windows or images -> features, logits
@@ -44,7 +44,7 @@ class Graph:
 def assemble(
     path: str | Path,
     draft: Draft,
-    graph: Graph,
+    graph: MadeGraph,
     windows: NDArray[np.float32],
     *,
     tolerance: float,

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from exporters.assemble import STEPS, Graph, assemble, check_windows
+from exporters.assemble import STEPS, MadeGraph, assemble, check_windows
 from exporters.draft import Draft
 from exporters.frame import Frame
 from exporters.modules import fit_of
@@ -133,7 +133,7 @@ def export_bundle(
     model, counts = _written(program, [name for name, _ in module.named_parameters()], opset, simplified)
     exporter = {"torch": torch.__version__, "opset": opset, "operators": counts}
     tensors = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
-    graph = Graph(model, tensors, answers_of(module), {"exporter": exporter})
+    graph = MadeGraph(model, tensors, answers_of(module), {"exporter": exporter})
     return assemble(
         path,
         draft,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 _LONGEST = 1000  # characters of what was expected or found
+_LINE, _VALUE = 120, 40  # characters of an object in a line, and of one value in it
 
 
 class SensedgeError(ValueError):
@@ -69,6 +70,59 @@ def require(error: type[SensedgeError], *rules: tuple[str, object, str, bool], f
     for name, value, expected, holds in rules:
         if not holds:
             raise error(name, expected=expected, got=value, fix=fix)
+
+
+class OneLine:
+    """A dataclass whose repr is one line: no arrays, nothing that is as it is by default."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+
+def one_line(thing: Any, *facts: object) -> str:
+    """What a repr says of an object: its class and some facts, of 120 characters at most.
+
+    Args:
+        thing: the object.
+        facts: in words; none: the fields of a dataclass or named tuple that are not as they are by default.
+    """
+    told = [str(fact) for fact in facts] or [f"{name}={_brief(value)}" for name, value in _fields(thing)]
+    text = printable(f"{type(thing).__name__}({', '.join(told)})")
+    return text if len(text) <= _LINE else f"{text[: _LINE - 4]}...)"
+
+
+def _fields(thing: Any) -> list[tuple[str, Any]]:
+    """Fields with their values, without those that have their default."""
+    if hasattr(thing, "_asdict"):
+        defaults = thing._field_defaults
+    else:
+        defaults = {name: entry.default for name, entry in thing.__dataclass_fields__.items()}
+    found = [(name, getattr(thing, name)) for name in getattr(thing, "_fields", defaults)]
+    same = [name for name, value in found if _is_plain(value) and value == defaults.get(name, thing)]
+    return [(name, value) for name, value in found if name not in same and not _is_empty(value)]
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | tuple)
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, dict) and not value
+
+
+def _brief(value: Any) -> str:
+    if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape:
+        return f"{value.dtype}{[*value.shape]}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple | list) and all(hasattr(part, "name") for part in value):
+        return f"({', '.join(str(part.name) for part in value)})"
+    if isinstance(value, tuple | list | dict) and len(value) > 3:
+        return f"{len(value)} of them"
+    text = repr(value)
+    return text if len(text) <= _VALUE or isinstance(value, OneLine) else f"{text[:_VALUE]}..."
 
 
 class BundleError(SensedgeError):

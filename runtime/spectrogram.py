@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Manifest
-from runtime.errors import InputError
+from runtime.errors import InputError, one_line
 from runtime.specs import SpectrogramSpec
 
 LARGEST_POWER = 1e37  # greater ones count as this: float32 ends at 3e38
@@ -78,6 +78,9 @@ class Spectrogram:
     def __init__(self, manifest: Manifest) -> None:
         self._plan = _plan(manifest)
         self._desk, self._brush = _Desk(self._plan, self._plan.n_columns), _Brush(self._plan)
+
+    def __repr__(self) -> str:
+        return one_line(self, self._plan.spec)
 
     def power(self, windows: NDArray[np.float32]) -> NDArray[np.float64]:
         """The raw spectrogram, before scale and range, in the squares of the channels' units.
@@ -139,6 +142,9 @@ class RollingSpectrogram:
         self._columns = np.empty((_CAPACITY_WINDOWS * plan.n_columns, 3, plan.spec.height_px), np.float32)
         self._ranges = np.empty((len(self._columns), 2, 3), np.float32)
         self.reset()
+
+    def __repr__(self) -> str:
+        return one_line(self, self._plan.spec)
 
     def reset(self) -> None:
         """Forget the columns; the next window is drawn whole."""

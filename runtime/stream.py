@@ -43,6 +43,9 @@ class Prediction(NamedTuple):
     decide_s: float  # from logits to this answer
     unusual: float | None = None  # as of `Stream.unusual`, this window included
 
+    def __repr__(self) -> str:
+        return f"Prediction({self.label[:60]!r}, {self.probability:.3f}, {self.start_s:g} to {self.end_s:g} s)"
+
     @property
     def compute_s(self) -> float:
         """Seconds of computing from push to prediction."""
@@ -90,6 +93,10 @@ class Stream:
         self._watch = watch_of(self.bundle, reference)
         known = reference is not None and not self.bundle.personal_tensors.keys() - set(_head(self.bundle))
         self._unusual = Unusual(reference.distance) if reference is not None and known else None
+
+    def __repr__(self) -> str:
+        told = f"{self.bundle.path.name[:60]!r}, version {self.bundle.version}, {self.counters.windows} windows"
+        return f"{type(self).__name__}({told})"
 
     @property
     def counters(self) -> Counters:

@@ -13,6 +13,7 @@ from importlib import import_module
 COMMANDS = {
     "on the device": {
         "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
+        "info": ("sdk.info", "what a bundle is: labels, signal, window, versions, size, licence"),
         "stream": ("sdk.stream", "samples of a recording, a sensor or a network through a bundle"),
         "label": ("sdk.label", "what a recorder kept: list it, say what it was, export it"),
         "ask": ("sdk.ask", "which recorded windows to ask the wearer about; take the answers"),

@@ -22,6 +22,7 @@ EXAMPLES = """\
   python -m exporters int8 walk.bundle --weights-only
   python -m sdk.optimize walk.bundle          then, on the device: is it worth it there?"""
 _GOLDEN = "golden"
+_IDLE = 0.9  # of float32's size: nothing was gained
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -105,11 +106,18 @@ def _text(facts: dict[str, object]) -> str:
     record = facts["record"]
     assert isinstance(record, dict)
     calibration = record["calibration"]
-    left = ", ".join(record["float_layers"]) or "none"
+    why = record["never_int8"]
+    left = ", ".join(f"{name} ({why[name]})" if name in why else name for name in record["float_layers"]) or "none"
+    worth = "\nalmost nothing of this model can be int8: the variant is as large as float32" if _is_idle(facts) else ""
     return (
         f"{facts['file']}: {facts['bytes']:,} bytes, {facts['size_ratio']:.2f} of float32\n"
         f"calibrated by {record['method']} on {calibration['windows']} windows of {calibration['data']} "
         f"({calibration['sha256'][:12]})\n"
         f"logits off by {record['logits_error']:.3f}, {record['agreement']:.1%} of the labels agree, on these windows\n"
-        f"{len(record['int8_layers'])} tensors in int8; layers left in float: {left}"
+        f"{len(record['int8_layers'])} tensors in int8; layers left in float: {left}{worth}"
     )
+
+
+def _is_idle(facts: dict[str, object]) -> bool:
+    ratio = facts["size_ratio"]
+    return isinstance(ratio, float) and ratio > _IDLE

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from exporters.int8.calibrate import RANGE_METHODS, RangeMethod, value_ranges
 from exporters.int8.processor import needs_reduced_range
-from exporters.int8.qdq import Layer, insert_pairs, layers_of, tensors_of
+from exporters.int8.qdq import Layer, insert_pairs, layers_of, never_of, tensors_of
 from exporters.int8.sensitivity import LayerChoice, choose_layers
 from exporters.prepare import Prepared, finish, prepare
 from exporters.variants import Variant
@@ -93,7 +93,8 @@ def to_int8(
     limit = _REDUCED_LIMIT if reduced and not options.weights_only else INT8_LIMIT
     ready = prepare(model, manifest)
     layers = tensors_of(ready) if options.weights_only else layers_of(ready)
-    _check_names(options.float_layers, layers)
+    never = {} if options.weights_only else never_of(ready)
+    _check_names(options.float_layers, [*(layer.name for layer in layers), *never])
     ranges = None if options.weights_only else _ranges(ready, layers, inputs, options)
 
     def quantised(chosen: Sequence[Layer]) -> Variant:
@@ -111,12 +112,11 @@ def to_int8(
         progress,
     )
     variant = quantised(choice.layers)
-    record = _record(options, choice, windows, data)
+    record = _record(options, choice, never, windows, data)
     return Variant(VariantSpec(name, variant.spec.file, variant.spec.tensors, limit, record), variant.model)
 
 
-def _check_names(names: Sequence[str], layers: Sequence[Layer]) -> None:
-    known = [layer.name for layer in layers]
+def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise InputError(
@@ -152,14 +152,18 @@ def _logits(model: bytes, inputs: NDArray[np.float32], batch: int = 16) -> NDArr
     )
 
 
-def _record(options: Int8Options, choice: LayerChoice, windows: NDArray[np.float32], data: str) -> dict[str, object]:
+def _record(
+    options: Int8Options, choice: LayerChoice, never: dict[str, str], windows: NDArray[np.float32], data: str
+) -> dict[str, object]:
     """What the manifest keeps of how the variant was made."""
+    left = [*options.float_layers, *choice.float_layers]
     return {
         "calibration": {"data": data, "windows": len(windows), "sha256": hashlib.sha256(windows.tobytes()).hexdigest()},
         "method": "none" if options.weights_only else options.method,
         "percentile": options.percentile if options.method == "percentile" and not options.weights_only else None,
         "int8_layers": [layer.name for layer in choice.layers],
-        "float_layers": [*options.float_layers, *choice.float_layers],
+        "float_layers": [*left, *(name for name in never if name not in left)],
+        "never_int8": never,
         "error_alone": choice.alone,
         "logits_error": choice.error,
         "agreement": choice.agreement,

@@ -29,6 +29,11 @@ from exporters.prepare import Prepared, attribute, set_initializer, uses
 from runtime.bundle.variants import INT8_LIMIT, quantise
 
 _OPERATORS = ("Conv", "Gemm", "MatMul")
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_ON_THE_WAY = (  # from tensors to a weight that is laid out, or has its length taken off
+    *("Transpose", "Reshape", "Unsqueeze", "Squeeze", "Concat", "Slice", "Split", "Gather", "Identity"),
+    *("Mul", "Div", "ReduceL2", "ReduceSum", "ReduceSumSquare", "Pow", "Sqrt", "Abs", "Add", "Expand"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,30 @@ def layers_of(ready: Prepared) -> list[Layer]:
         and node.input[0] not in ready.places
         and not attribute(node, "transA", 0)
     ]
+
+
+def never_of(ready: Prepared) -> dict[str, str]:
+    """Trainable tensors of more than one axis that no layer of `layers_of` has as its weight, and why not."""
+    able = {layer.name for layer in layers_of(ready)}
+    return {
+        name: _why_not(ready, name) for name, values in ready.values.items() if values.ndim > 1 and name not in able
+    }
+
+
+def _why_not(ready: Prepared, name: str) -> str:
+    """What becomes of a tensor: it is laid out for a recurrent net, made into a weight, or something else reads it."""
+    found, first = {name}, ""
+    for node in ready.graph.node:
+        if not found.intersection(node.input):
+            continue
+        if node.op_type in _RECURRENT:
+            return f"recurrent, {node.op_type}"
+        if node.op_type in _OPERATORS and node.input[1] in found and node.input[1] != name:
+            return f"a weight that is computed, of a {node.op_type}"
+        first = first or node.op_type
+        if node.op_type in _ON_THE_WAY:
+            found.update(node.output)
+    return f"read by {first}"
 
 
 def tensors_of(ready: Prepared) -> list[Layer]:

@@ -19,14 +19,14 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from exporters.own.read import initializers
 from runtime.errors import InputError
 
-Order = Literal["last", "first"]  # where the channels are
+ChannelsAt = Literal["last", "first"]  # where the channels are
 Shapes = dict[str, tuple[int, ...]]
 _FUNCTIONS = {"LSTM": [b"Sigmoid", b"Tanh", b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"], "RNN": [b"Tanh"]}
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}  # inputs of recurrent nets: what they begin with
 
 
 @dataclass(frozen=True)
-class Layout:
+class InputLayout:
     """How windows become the model's input."""
 
     mean: NDArray[np.float32]  # per place of the last axis
@@ -42,7 +42,7 @@ class Layout:
         return np.ascontiguousarray(values.reshape(len(values), *self.shape), np.float32)
 
     def nodes(self, source: str, target: str) -> tuple[list[NodeProto], dict[str, NDArray[Any]]]:
-        """The same as nodes from one value to another, and their constants."""
+        """The same as nodes from one value to another, and their constants by name, each of the shape that it needs."""
         steps: list[tuple[str, NDArray[Any] | None, dict[str, Any]]] = []
         if self.mean.any():
             steps.append(("Sub", self.mean, {}))
@@ -67,7 +67,7 @@ class Layout:
 
 def layouts_of(
     dims: Sequence[int | None], shape: tuple[int, ...], normalise: tuple[Sequence[float], Sequence[float]], where: str
-) -> dict[Order, Layout]:
+) -> dict[ChannelsAt, InputLayout]:
     """The layouts that a model's input may mean.
 
     Args:
@@ -82,19 +82,19 @@ def layouts_of(
     mean, std = (np.array(part, np.float32) for part in normalise)
     rows = tuple(range(1, len(shape) + 1))
     turned = (0, rows[-1], *rows[:-1]) if len(shape) == 2 else (0, *rows[1:], 1)  # images: height, width, colour
-    orders: dict[Order, tuple[tuple[int, ...], tuple[int, ...]]] = {"last": ((), shape)}
+    orders: dict[ChannelsAt, tuple[tuple[int, ...], tuple[int, ...]]] = {"last": ((), shape)}
     if len(shape) > 1:
         orders["first"] = (turned, tuple(shape[axis - 1] for axis in turned[1:]))
-    found: dict[Order, Layout] = {}
+    found: dict[ChannelsAt, InputLayout] = {}
     for order, (turn, sizes) in orders.items():
         full = _full(dims[1:], sizes)
         if full is not None:
-            found[order] = Layout(mean, std, turn, full, full != sizes)
+            found[order] = InputLayout(mean, std, turn, full, full != sizes)
     if not found:
         said = ", ".join("?" if dim is None else str(dim) for dim in dims)
-        sizes = " or ".join(f"(n, {', '.join(map(str, sizes))})" for _, sizes in orders.values())
+        either = " or ".join(f"(n, {', '.join(map(str, sizes))})" for _, sizes in orders.values())
         fix = "Correct `signal` and `window` in the manifest."
-        raise InputError(where, expected=f"an input of {sizes}, axes of 1 apart, or flat", got=f"({said})", fix=fix)
+        raise InputError(where, expected=f"an input of {either}, axes of 1 apart, or flat", got=f"({said})", fix=fix)
     return found
 
 
@@ -120,12 +120,12 @@ def _full(dims: Sequence[int | None], sizes: Sequence[int]) -> tuple[int, ...] |
 
 
 def choose(
-    found: dict[Order, Layout],
-    told: Order | None,
-    runs: Callable[[Layout], bool],
+    found: dict[ChannelsAt, InputLayout],
+    told: ChannelsAt | None,
+    runs: Callable[[InputLayout], bool],
     dims: Sequence[int | None],
     where: str,
-) -> Layout:
+) -> InputLayout:
     """The one layout.
 
     Args:

@@ -17,11 +17,11 @@ import onnx.compose
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from exporters.assemble import STEPS, Graph, assemble, check_windows
+from exporters.assemble import STEPS, MadeGraph, assemble, check_windows
 from exporters.draft import Draft
 from exporters.own.constants import fold, sweep
 from exporters.own.head import FoundHead, classes_of, find_head
-from exporters.own.layout import Layout, Order, choose, free_batch, layouts_of
+from exporters.own.layout import ChannelsAt, InputLayout, choose, free_batch, layouts_of
 from exporters.own.opset import opset_of, to_known_opset
 from exporters.own.original import OriginalModel, observed, open_original, outputs_of
 from exporters.own.read import CLASSICAL, attributes, check_floats, dims_of, input_of, named, read_model
@@ -77,7 +77,7 @@ def bundle_of_onnx(
     windows: NDArray[np.float32],
     *,
     head: str | None = None,
-    channels: Order | None = None,
+    channels: ChannelsAt | None = None,
     tolerance: float = TOLERANCE,
     training: bool = False,
     opset: int = LEAST_OPSET,
@@ -136,7 +136,7 @@ def bundle_of_onnx(
             "tensors": origin,
         },
     }
-    graph = Graph(data, tensors, original, provenance)
+    graph = MadeGraph(data, tensors, original, provenance)
     total = STEPS + (len({name.split(".")[1] for name in origin}) + 1) * training
     try:
         return assemble(
@@ -168,14 +168,14 @@ def _check_labels(draft: Draft, classes: Sequence[str], source: Path) -> None:
 
 
 def _layout(
-    draft: Draft, whole: ModelProto, head: FoundHead, dims: list[int | None], source: Path, told: Order | None
-) -> Layout:
+    draft: Draft, whole: ModelProto, head: FoundHead, dims: list[int | None], source: Path, told: ChannelsAt | None
+) -> InputLayout:
     manifest, where = draft.manifest, f"{source}: input {whole.graph.input[0].name}"
     if manifest.spectrogram is not None and manifest.spectrogram.in_graph:
         fix = "Say in_graph false: the runtime draws the images."
         raise InputError(f"{draft.where}: spectrogram", expected="in_graph false", got="in_graph true", fix=fix)
     images = manifest.input_name == "images"
-    normalise = ((0.0,), (1.0,))
+    normalise: tuple[Sequence[float], Sequence[float]] = ((0.0,), (1.0,))
     if not images:
         spread = manifest.spread
         normalise = (spread(manifest.normalise.mean), spread(manifest.normalise.std))
@@ -185,7 +185,7 @@ def _layout(
 
 
 def _encoder(
-    model: ModelProto, head: FoundHead, layout: Layout, dims: list[int | None], opset: int, source: Path
+    model: ModelProto, head: FoundHead, layout: InputLayout, dims: list[int | None], opset: int, source: Path
 ) -> ModelProto:
     """The graph up to the head, in a known opset, for any batch, under names that are none of ours."""
     del model.graph.output[:]
@@ -220,7 +220,7 @@ def _without_classical(model: ModelProto, source: Path) -> None:
 
 
 def _joined(
-    model: ModelProto, head: FoundHead, layout: Layout, draft: Draft
+    model: ModelProto, head: FoundHead, layout: InputLayout, draft: Draft
 ) -> tuple[ModelProto, dict[str, str], Tensors]:
     """Our front, the model and our head as one graph; the file's names by ours; all that can be trained."""
     manifest = draft.manifest

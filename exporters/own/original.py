@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, ValueInfoProto, helper
 
 from exporters.own.head import FoundHead
-from exporters.own.layout import Layout
+from exporters.own.layout import InputLayout
 from exporters.own.read import input_of
 from runtime.engine.ort import Session, open_session, session_options
 from runtime.errors import EngineError, InputError
@@ -90,7 +90,7 @@ class OriginalModel:
         batch: that it takes; None: any.
     """
 
-    def __init__(self, path: Path, model: ModelProto, head: FoundHead, layout: Layout, batch: int | None) -> None:
+    def __init__(self, path: Path, model: ModelProto, head: FoundHead, layout: InputLayout, batch: int | None) -> None:
         self._path, self._model, self._head, self._layout, self._batch = path, model, head, layout, batch
 
     def __call__(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -150,7 +150,7 @@ class OriginalModel:
             raise InputError(self._path, expected=expected, got=f"others: {got}", fix=fix)
         return found[0] if found else "labels"
 
-    def runs(self, layout: Layout) -> bool:
+    def runs(self, layout: InputLayout) -> bool:
         """Whether the model runs on windows in this order."""
         windows = np.zeros((self._batch or 2, *layout.shape), np.float32)
         try:
@@ -160,7 +160,7 @@ class OriginalModel:
         return True
 
 
-def observed(model: ModelProto, layout: Layout, batch: int) -> dict[str, tuple[int, ...]]:
+def observed(model: ModelProto, layout: InputLayout, batch: int) -> dict[str, tuple[int, ...]]:
     """The shapes of all values at a batch."""
     names = [name for node in model.graph.node for name in node.output if name]
     inputs = np.random.default_rng(0).normal(size=(batch, *layout.shape)).astype(np.float32)

@@ -63,7 +63,8 @@ def input_of(model: ModelProto, path: object) -> ValueInfoProto:
         )
         fix = "Export it with the sensors side by side in one float32 input."
         raise InputError(path, expected="one input of float32", got=said or "none", fix=fix)
-    return inputs[0]
+    value: ValueInfoProto = inputs[0]
+    return value
 
 
 def dims_of(value: ValueInfoProto) -> list[int | None]:
@@ -80,7 +81,7 @@ def named(node: NodeProto) -> str:
 
 
 def initializers(model: ModelProto) -> dict[str, NDArray[Any]]:
-    """The values of a graph that are stored."""
+    """The values of a graph that are stored, by name, of any shape."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 

@@ -27,16 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.bundle.check import (
-    COPY_AGAIN,
-    MANIFEST_LIMIT_BYTES,
-    check_files,
-    check_same,
-    check_tensors,
-    parse_manifest,
-    read,
-    read_whole,
-)
+from runtime.bundle import check
 from runtime.bundle.contents import TrainingSpec
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.overlay import overlaid
@@ -53,7 +44,7 @@ from runtime.bundle.versions import (
     versions_of,
     writing,
 )
-from runtime.errors import BundleError
+from runtime.errors import BundleError, OneLine, one_line
 from runtime.files.atomic import write_atomic, write_folder_atomic
 from runtime.specs import BASE, FLOAT32
 
@@ -61,8 +52,8 @@ if TYPE_CHECKING:
     from runtime.bundle.trust import Trust
 
 
-@dataclass(frozen=True)
-class Golden:
+@dataclass(frozen=True, repr=False)
+class Golden(OneLine):
     """Windows with the answers that they gave when the bundle was made."""
 
     windows: NDArray[np.float32]  # shape (n, length_samples, n_channels)
@@ -82,6 +73,9 @@ class Bundle:
     manifest_sha256: str  # of manifest.json as it was read
     trust: Trust | None = None  # what it was opened with; versions that are written later are opened with it too
     shipped: Manifest | None = None  # None: `manifest` is it
+
+    def __repr__(self) -> str:
+        return one_line(self, repr(self.path.name), f"version {self.version}", f"{len(self.manifest.labels)} labels")
 
     @classmethod
     def open(
@@ -105,21 +99,21 @@ class Bundle:
             TrustError: with `trust`, a bundle that is not signed as it asks for, or no longer what was signed.
         """
         path = Path(path)
-        text = read(path, "manifest.json", MANIFEST_LIMIT_BYTES)
+        text = check.read(path, "manifest.json", check.MANIFEST_LIMIT_BYTES)
         signers = () if trust is None else trust.check_signature(path, text)  # before a byte of it is interpreted
-        sha256 = check_same(path, text, manifest_sha256)
-        manifest = parse_manifest(path, text)
+        sha256 = check.check_same(path, text, manifest_sha256)
+        manifest = check.parse_manifest(path, text)
         if trust is not None:
             trust.check_contents(path, manifest, signers)
             version = trust.check_version(path, version)
         try:
-            model, weights = check_files(path, manifest)
+            model, weights = check.check_files(path, manifest)
         except BundleError as error:
             if trust is not None:
                 raise trust.broken(error) from None
             raise
         base = parse_tensors(weights, path / "weights.safetensors")
-        check_tensors(path, manifest, base, model)
+        check.check_tensors(path, manifest, base, model)
         if manifest.variants:
             from runtime.bundle.variants import check_variants  # most bundles have none
 
@@ -212,7 +206,7 @@ class Bundle:
 
     def shipped_file(self, name: str) -> bytes:
         """The bytes of a file of the bundle, by its name in manifest.files, compared with its hash once more."""
-        return read_whole(self.path, self.manifest, name)
+        return check.read_whole(self.path, self.manifest, name)
 
     def golden(self) -> Golden:
         """The golden windows with the base model's answers.
@@ -223,7 +217,7 @@ class Bundle:
         from runtime.files.npz import read_stored  # not before: a stream starts without it
 
         where = self.path / "golden.npz"
-        found = read_stored(read_whole(self.path, self.manifest, "golden.npz"), where)
+        found = read_stored(check.read_whole(self.path, self.manifest, "golden.npz"), where)
         rows = len(found["windows"]) if found.get("windows", np.zeros(())).ndim else 0
         expected = {
             "windows": (rows, *self.manifest.window_shape),
@@ -232,7 +226,7 @@ class Bundle:
         }
         shapes = {name: array.shape for name, array in found.items()}
         if shapes != expected or not rows:
-            raise BundleError(where, expected=f"arrays of shapes {expected}", got=shapes, fix=COPY_AGAIN)
+            raise BundleError(where, expected=f"arrays of shapes {expected}", got=shapes, fix=check.COPY_AGAIN)
         return Golden(**found)
 
     def versions(self) -> list[str]:

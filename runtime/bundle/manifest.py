@@ -35,7 +35,7 @@ from typing import Any
 
 from runtime.bundle.contents import HEAD, FileSpec, Head, TensorSpec, TrainingSpec, VariantSpec
 from runtime.bundle.typed_json import build, shown
-from runtime.errors import BundleError, printable
+from runtime.errors import BundleError, one_line, printable
 from runtime.files import strict_json
 from runtime.specs import ClockSpec, EventRule, FrameSpec, Normalise, Signal, SpectrogramSpec, WindowSpec
 
@@ -71,6 +71,9 @@ class Manifest:
     files: Mapping[str, FileSpec] = field(default_factory=dict)
     revision: int | None = None  # of the model; `runtime.bundle.trust.Trust` can ask for a least one
     schema: int = SCHEMA
+
+    def __repr__(self) -> str:
+        return one_line(self, repr(self.name), f"{len(self.labels)} labels", self.signal, self.window)
 
     def __post_init__(self) -> None:
         channels = len(self.signal.channel_names)

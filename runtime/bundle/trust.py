@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import BundleError, InputError, MissingError, TrustError
+from runtime.errors import BundleError, InputError, MissingError, TrustError, one_line
 from runtime.files import strict_json
 from runtime.files.atomic import read_file
 from runtime.specs import BASE
@@ -60,6 +60,10 @@ class Trust:
     at_least: int | None = None  # `revision` of the manifest; None: old ones are taken too
     personal: bool = True  # versions that were trained on this device, which nobody signs; False: the base only
     revisions: Revisions | None = field(default=None, compare=False)  # what this device took before; None: not asked
+
+    def __repr__(self) -> str:
+        told = (f"name={self.name!r}", f"at_least={self.at_least}", f"personal={self.personal}")
+        return one_line(self, f"{len(self.keys)} keys", *told)
 
     def __post_init__(self) -> None:
         if not self.keys or any(len(key) != _KEY_BYTES for key in self.keys):

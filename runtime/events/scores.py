@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.errors import InputError
+from runtime.errors import InputError, OneLine
 from runtime.events.tracker import Event
 from runtime.recording import UNLABELLED, Recording
 
@@ -39,8 +39,8 @@ class Interval(NamedTuple):
     told_s: float | None = None  # when the start was told; None: not known, as of a true interval
 
 
-@dataclass(frozen=True)
-class EventScores:
+@dataclass(frozen=True, repr=False)
+class EventScores(OneLine):
     """What `score_events` counts; None where there is nothing to divide by or to take a median of."""
 
     true: int

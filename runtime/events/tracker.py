@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from runtime.errors import OneLine, one_line
 from runtime.specs import SLACK_HOPS, EventRule
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ GAP_HOPS = 1.5  # a step between two predictions longer than this many hops is a
 _NOBODY = -1  # the vote of a window that speaks for no class
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+@dataclass(frozen=True, slots=True, repr=False)
+class Event(OneLine):
     """A class has started, or has ended."""
 
     label: str
@@ -96,6 +97,9 @@ class EventTracker:
         thresholds = [rule.thresholds(label) for label in labels]
         self._enter, self._exit = [high for high, _ in thresholds], [low for _, low in thresholds]
         self.reset()
+
+    def __repr__(self) -> str:
+        return one_line(self, self.rule, f"{len(self.labels)} labels", f"hop_s={self.hop_s:g}")
 
     @classmethod
     def for_bundle(cls, bundle: Bundle, rule: EventRule | None = None) -> EventTracker:

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from runtime.bundle import Bundle
 from runtime.bundle.reference import open_reference
 from runtime.engine import Engine
-from runtime.errors import InputError
+from runtime.errors import InputError, one_line
 from runtime.hub.tally import HubCounters, WindowTally
 from runtime.specs import ClockSpec
 from runtime.stream import Prediction, decide, watch_of
@@ -107,6 +107,9 @@ class HubCore:
         self._since_s: float | None = None  # since when there are some
         self._all = WindowTally()
         self._closed = False
+
+    def __repr__(self) -> str:
+        return one_line(self, self._bundle, self._engine.name, f"{len(self._sources)} streams")
 
     def push(
         self, name: str, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None, *, now_s: float

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.errors import OneLine
 
-@dataclass(frozen=True)
-class HubCounters:
+
+@dataclass(frozen=True, repr=False)
+class HubCounters(OneLine):
     """What became of the windows of one stream, or of all."""
 
     windows: int  # that pushes have completed: the sum of the others

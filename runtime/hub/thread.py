@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
+from runtime.errors import one_line
 from runtime.hub.core import MAX_BATCH, MAX_DELAY_S, MAX_QUEUE, MAX_STREAMS, HubCore
 from runtime.hub.tally import HubCounters
 from runtime.specs import ClockSpec
@@ -70,6 +71,9 @@ class Hub:
         self._wake, self._closing = Flag(), False
         self._thread = Thread(target=self._work, name="sensedge-hub", daemon=True)
         self._thread.start()
+
+    def __repr__(self) -> str:
+        return one_line(self, self._core)
 
     def push(self, name: str, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> None:
         """Take samples of one stream, from any thread; a new name begins a new stream.

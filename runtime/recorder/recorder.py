@@ -32,7 +32,7 @@ import numpy as np
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
-from runtime.errors import InputError, require
+from runtime.errors import InputError, OneLine, one_line, require
 from runtime.recorder.schema import US
 from runtime.recorder.writer import FEATURES, StoreRow, StoreWriter
 from runtime.specs import ClockSpec
@@ -50,8 +50,8 @@ _LATEST_S = 2.5e11  # in the year 9892; times of another unit are beyond
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class RecorderCounters:
+@dataclass(repr=False)
+class RecorderCounters(OneLine):
     """What became of the windows that a recorder was given."""
 
     written: int = 0  # committed
@@ -117,6 +117,9 @@ class Recorder:
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._work, name="sensedge-recorder", daemon=True)
         self._thread.start()
+
+    def __repr__(self) -> str:
+        return one_line(self, repr(self.path.name), self.counters)
 
     def __enter__(self) -> Recorder:
         return self

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Manifest
 from runtime.bundle.typed_json import build
-from runtime.errors import InputError
+from runtime.errors import InputError, one_line
 from runtime.files import strict_json
 from runtime.recorder.marks import Marked, Span, paint
 from runtime.recorder.schema import (
@@ -87,6 +87,10 @@ class Store:
         self.length_samples = self._facts.window.length_samples
         self.window_s = self.length_samples / self.rate_hz
         self._window_us = round(self.window_s * US)
+
+    def __repr__(self) -> str:
+        told = f"{len(self.channels)} channels at {self.rate_hz:g} Hz"
+        return one_line(self, repr(self.path.name), told, f"windows of {self.window_s:g} s")
 
     def __enter__(self) -> Store:
         return self

@@ -34,6 +34,8 @@ HEAD_ROWS = 256  # that are looked at before anything is decided; more while the
 _MOST_HEAD_ROWS = 4096
 _LATE_S = 1.0  # as of a clock's `back_s`: rows later than this are of no live source
 _LABELS = ("label", "labels", "activity")
+_BEGIN, _END = ("start", "begin", "from", "onset"), ("end", "stop", "to", "offset")
+_BESIDE = (*_LABELS, "weight", "recording", "subject", "name", "id", "video", "duration", "comment")  # of spans
 
 
 @dataclass
@@ -177,6 +179,28 @@ class Columns:
     def _nothing(self) -> Rows:
         t = None if self.time is None else np.zeros(0)
         return Rows(np.zeros((0, len(self.channels)), np.float32), t, None if self.label is None else [])
+
+
+def refuse_spans(names: Sequence[str], where: str) -> None:
+    """Refuse a file that says what was when, and has no samples.
+
+    Args:
+        names: of its columns.
+        where: the file, for messages.
+
+    Raises:
+        InputError: there are a beginning, an end and a label, and nothing beside that could be a channel.
+    """
+    words = [name.strip().lower() for name in names]
+    bare = [word.replace("_", " ").split()[0] if word else "" for word in words]  # start_s, begin_ms, end time
+    has = [{*bare}.intersection(kind) for kind in (_BEGIN, _END, _LABELS)]
+    if all(has) and not {*bare}.difference(_BEGIN, _END, _BESIDE, [""]):
+        raise InputError(
+            where,
+            expected="samples, with a column for each channel",
+            got=f"spans of labels: {', '.join(name.strip() for name in names)}",
+            fix="Call the columns start_s, end_s, label: python -m sdk.finetune BUNDLE --labels FILE --recording FILE.",
+        )
 
 
 def _is_all_told(reading: Reading, names: Sequence[str] | None, first: Table, signal: Signal | None) -> bool:

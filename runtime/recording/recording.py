@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
+from runtime.errors import InputError, one_line
 from runtime.files.atomic import write_atomic
 from runtime.recording.checks import UNLABELLED, check_labels, check_names
 from runtime.recording.columns import Columns
@@ -66,6 +66,10 @@ class Recording:
     stamps: Stamped = None  # what `t` is; None: as the clock of whoever cuts it says
     by_modality: bool = False  # rows hold one sensor each, and NaN in the columns of the others
     reading: str = ""  # what was said of units, names and axes and is not applied yet: `fit` does
+
+    def __repr__(self) -> str:
+        told = f"{len(self.samples)} samples of {len(self.channels)} channels"
+        return one_line(self, repr(self.name), told, f"{self.rate_hz:g} Hz", f"{len(self.label_names)} labels")
 
     def __post_init__(self) -> None:
         where = self.name or "recording"

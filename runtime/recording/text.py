@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from runtime.errors import InputError
-from runtime.recording.columns import HEAD_ROWS, Columns
+from runtime.recording.columns import HEAD_ROWS, Columns, refuse_spans
 from runtime.recording.json_rows import flat, matrix_of, numbers_of, runs_of
 from runtime.recording.lines import MAX_LINE_BYTES
 from runtime.recording.reader import TableReader
@@ -144,6 +144,7 @@ class TextReader:
             yield from _given(kind, kind.columns.flush())
 
     def _is_header(self, cells: Sequence[str]) -> bool:
+        refuse_spans(cells if self._options.waits else (), self._options.where)
         if self._signal is None:
             return len(cells) > 1 and not _USUAL.isdisjoint(cells) and not has_numbers(cells)
         return Columns.is_header(cells, self._signal, self._reading)

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError, SensedgeError
+from runtime.errors import InputError, OneLine, SensedgeError
 from runtime.wire.backoff import Backoff as Backoff  # of the face, too
 
 Stamps = Literal["measured", "arrival"]
@@ -48,8 +48,8 @@ class Batch(NamedTuple):
     modality: str | None = None  # whose samples these are, where modalities have clocks of their own
 
 
-@dataclass
-class SourceCounters:
+@dataclass(repr=False)
+class SourceCounters(OneLine):
     """What became of what a source sent so far: the live object, for reading."""
 
     samples: int = 0  # read

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from runtime.errors import InputError
+from runtime.errors import InputError, one_line
 from runtime.recording import RecentLabels, Recording, TextFile
 from runtime.recording.reading import Reading, split_path
 from runtime.recording.rows import Rows
@@ -62,6 +62,9 @@ class Replay(Paced):
             self.began_s = 0.0 if whole.t is None or not len(whole.t) else float(whole.t[0])
             self.has_labels = whole.labels is not None
         self._labels = RecentLabels(self._rate_hz or signal.rate_hz)
+
+    def __repr__(self) -> str:
+        return one_line(self, self._recording or "a file of text", self._signal)
 
     def _open_text(self, path: Path, reading: Reading) -> None:
         """Look at the first rows of a .csv, so that it is refused here, not on the way; it is read as it is played."""

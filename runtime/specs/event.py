@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from runtime.errors import BundleError, require
+from runtime.errors import BundleError, OneLine, require
 
 SLACK_HOPS = 1e-3  # of a duration, for the rounding of time stamps
 
 
-@dataclass(frozen=True)
-class Delay:
+@dataclass(frozen=True, repr=False)
+class Delay(OneLine):
     """How late a rule tells of a change from one class to another, had the model never erred."""
 
     start_s: float  # from the first prediction of the new class to the start's telling: what the rule adds
@@ -23,8 +23,8 @@ class Delay:
     worst_s: float  # the same where only a full one does and the change fell just after a window's start
 
 
-@dataclass(frozen=True)
-class EventRule:
+@dataclass(frozen=True, repr=False)
+class EventRule(OneLine):
     """How predictions become events. The default takes every prediction above 0.5 at its word.
 
     Raises:

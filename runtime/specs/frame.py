@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.errors import BundleError, require
+from runtime.errors import BundleError, OneLine, require
 
 
-@dataclass(frozen=True)
-class FrameSpec:
+@dataclass(frozen=True, repr=False)
+class FrameSpec(OneLine):
     """Which sensor says where up is, and which are turned with it: those on the same device.
 
     Raises:

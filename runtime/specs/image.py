@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.errors import BundleError, require
+from runtime.errors import BundleError, OneLine, require
 
 _LARGEST_SIDE_PX = 4096  # of an image
 _LARGEST_SCALED = 1e37  # of a power as a spectrogram draws it: float32 ends at 3e38
 
 
-@dataclass(frozen=True)
-class SpectrogramSpec:
+@dataclass(frozen=True, repr=False)
+class SpectrogramSpec(OneLine):
     """How three channels of a window become the red, green and blue of an image (IMG2IMU, section III-A).
 
     `runtime.spectrogram` computes it and its docstring holds the definition; docs/spectrogram.md has the formulas.

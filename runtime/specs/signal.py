@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias, get_args
 
-from runtime.errors import BundleError, require
+from runtime.errors import BundleError, OneLine, require
 
 BASE = "base"  # the version that was shipped
 FLOAT32 = "float32"  # the precision of model.onnx
@@ -16,8 +16,8 @@ _Stamps: TypeAlias = Literal["measured", "arrival"]
 _Unit: TypeAlias = Literal["s", "ns"]
 
 
-@dataclass(frozen=True)
-class Modality:
+@dataclass(frozen=True, repr=False)
+class Modality(OneLine):
     """One sensor: its channels share a clock, a rate and a unit.
 
     Raises:
@@ -38,8 +38,8 @@ class Modality:
         require(BundleError, (f"modality {self.name!r}", got, expected, good), fix="Correct `signal` in the manifest.")
 
 
-@dataclass(frozen=True)
-class Signal:
+@dataclass(frozen=True, repr=False)
+class Signal(OneLine):
     """What a model is fed: its modalities, in order.
 
     Modalities of one rate lie side by side: a row holds the channels of all of them. Where rates differ there are no
@@ -85,8 +85,8 @@ class Signal:
         return tuple(m.unit for m in self.modalities for _ in m.channels)
 
 
-@dataclass(frozen=True)
-class WindowSpec:
+@dataclass(frozen=True, repr=False)
+class WindowSpec(OneLine):
     """How a signal is cut: `length_samples` rows per window, a new window every `hop_samples` rows.
 
     Raises:
@@ -124,8 +124,8 @@ class WindowSpec:
         return round(length), round(hop)
 
 
-@dataclass(frozen=True)
-class ClockSpec:
+@dataclass(frozen=True, repr=False)
+class ClockSpec(OneLine):
     """What is done about time stamps that are late, uneven or missing.
 
     The manifest has one; a `Stream` may be given another, as these are facts of the sensor and its wire as well.
@@ -158,8 +158,8 @@ class ClockSpec:
         require(BundleError, ("clock", got, expected, good), fix="Correct `clock`.")
 
 
-@dataclass(frozen=True)
-class Normalise:
+@dataclass(frozen=True, repr=False)
+class Normalise(OneLine):
     """The z-score that the graph applies to each channel, for whoever reads the manifest.
 
     A model with a spectrogram does not apply it: its images are normalised as `SpectrogramSpec` says.

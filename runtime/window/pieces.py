@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.errors import OneLine, one_line
+
 Times = NDArray[np.float64]  # seconds, shape (n,)
 Rows = NDArray[np.float32]  # samples or rows, shape (n, n_channels)
 Flags = NDArray[np.uint8]  # shape (n,)
@@ -22,8 +24,8 @@ _UNEVEN, _FEW = 0.1, 64  # share of duplicates and gaps at which a cure is named
 FILLED, SATURATED, PADDED = np.uint8(1), np.uint8(2), np.uint8(4)  # what a flag says of a row
 
 
-@dataclass
-class Counters:
+@dataclass(repr=False)
+class Counters(OneLine):
     """What became of a stream's samples so far. `Stream.counters` is the live object: read it, do not write it."""
 
     samples: int = 0  # pushed
@@ -135,6 +137,9 @@ class Quality(NamedTuple):
     frozen: tuple[str, ...] = ()  # modalities of which nothing changes over the whole window
     implausible: tuple[str, ...] = ()  # words of `runtime.window.watch`: "acc unit", "gyro range", "acc_z dead", "rate"
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
 
 PERFECT = Quality()
 
@@ -147,3 +152,6 @@ class Window(NamedTuple):
     end_s: float  # time of the last row, plus one period
     row: int = 0  # place of the first row on the stream's grid; windows of one segment overlap by their places
     quality: Quality = PERFECT
+
+    def __repr__(self) -> str:
+        return one_line(self, f"shape {self.samples.shape}", f"{self.start_s:g} to {self.end_s:g} s", self.quality)

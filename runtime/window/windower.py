@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from runtime.errors import InputError
+from runtime.errors import InputError, one_line
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.buffer import CAPACITY_WINDOWS, Buffer
 from runtime.window.check import checked_samples, checked_times, clock_of
@@ -72,6 +72,9 @@ class Windower:
         self._source_hz = source_hz
         self._channels, self._rate_hz = len(signal.channel_names), signal.rate_hz
         self.reset()
+
+    def __repr__(self) -> str:
+        return one_line(self, self.signal, self.window, f"{self.counters.windows} windows")
 
     def reset(self) -> None:
         """Forget everything, counters too; the next sample is the first of a new stream."""

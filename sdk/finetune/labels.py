@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Manifest
-from runtime.errors import InputError
+from runtime.errors import InputError, OneLine
 from runtime.recording import UNLABELLED, Recording
 from runtime.recording.sensors import by_modality
 from runtime.window import LabelledWindows, Window, Windower, cut_windows
@@ -42,8 +42,8 @@ _CHUNK = 16  # rows of a recording of several clocks that are pushed at once
 _EDGE_S = 1e-6  # two instants closer than this are one
 
 
-@dataclass(frozen=True)
-class LabelledSet:
+@dataclass(frozen=True, repr=False)
+class LabelledSet(OneLine):
     """Windows with labels and weights."""
 
     windows: NDArray[np.float32]  # shape (n, length_samples, n_channels); n is 0 where there are only features

@@ -17,7 +17,7 @@ from runtime.specs import BASE
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
 
-_TITLES = ("version", "made", "method", "labelled windows", "macro-F1", "kept", "unlabelled", "by", "")
+COLUMNS = ("version", "made", "method", "labelled windows", "macro-F1", "kept", "unlabelled", "by", "")
 
 
 def show(bundle: Bundle, *, as_json: bool) -> int:
@@ -33,14 +33,25 @@ def show(bundle: Bundle, *, as_json: bool) -> int:
     if as_json:
         say(json_text({"current": current, "versions": records} | ({"damaged": damaged} if damaged else {})))
         return DONE
-    rows = [(BASE, *[""] * 7, "in use" if current == BASE else "")]
-    for name in bundle.versions():
-        state = "damaged" if name in damaged else "in use" if current == name else ""
-        rows.append((name, *_cells(records.get(name, {})), state))
-    say(table(rows, _TITLES))
+    say(table(rows_of(bundle, current)[0], COLUMNS))
     for told in damaged.values():
         note(told)
     return DONE
+
+
+def rows_of(bundle: Bundle, current: str | None) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """A row of `COLUMNS` for each version, the base first, and what is wrong with those that cannot be read.
+
+    Args:
+        bundle: in whatever version.
+        current: the version that is marked as in use; None: nobody knows.
+    """
+    records, damaged = records_of(bundle)
+    rows: list[tuple[str, ...]] = [(BASE, *[""] * 7, "in use" if current == BASE else "")]
+    for name in bundle.versions():
+        state = "damaged" if name in damaged else "in use" if current == name else ""
+        rows.append((name, *_cells(records.get(name, {})), state))
+    return rows, damaged
 
 
 def records_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:

@@ -13,7 +13,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from runtime.errors import InputError, require
+from runtime.errors import InputError, OneLine, require
 from sdk.augment import AUGMENTATIONS
 
 FinetuneMethod = Literal["head", "layers", "full", "iterative"]
@@ -25,8 +25,8 @@ HEAD_FIELDS = ("method", "anchor", "l2", "folds", "sure", "merge", "drop", "null
 ONLY_HEAD = ("merge", "drop", "null")
 
 
-@dataclass(frozen=True)
-class Budget:
+@dataclass(frozen=True, repr=False)
+class Budget(OneLine):
     """What a run may use; None: no limit."""
 
     seconds: float | None = None  # of wall time until the new version is judged; split evenly among the trainings
@@ -34,8 +34,8 @@ class Budget:
     megabytes: float | None = None  # of resident memory above the start (1 MB = 10^6 bytes); the batch shrinks to fit
 
 
-@dataclass(frozen=True)
-class FinetunePlan:
+@dataclass(frozen=True, repr=False)
+class FinetunePlan(OneLine):
     """What is trained and how.
 
     The first four fields, the budget and `sure` belong to every method, the three behind it to head, the others to

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle import Bundle
+from runtime.errors import OneLine
 from runtime.recorder import Store
 
 MOST = 5000  # windows: a bound on time and memory
@@ -25,8 +26,8 @@ _QUARTER_S = 900.0
 _EDGE_S = 1e-6
 
 
-@dataclass(frozen=True)
-class Days:
+@dataclass(frozen=True, repr=False)
+class Days(OneLine):
     """Windows without labels, in the order of time."""
 
     windows: NDArray[np.float32]  # shape (n, *window_shape)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle import Bundle
-from runtime.errors import BundleError, InputError
+from runtime.errors import BundleError, InputError, OneLine
 from runtime.files.atomic import held
 from runtime.progress import ShowProgress, silent
 from sdk.finetune.budget import Ledger
@@ -40,8 +40,8 @@ from sdk.finetune.pool import Days
 from sdk.meters import Measurement, Meter
 
 
-@dataclass(frozen=True)
-class FinetuneReport:
+@dataclass(frozen=True, repr=False)
+class FinetuneReport(OneLine):
     """What a run did, what it cost and what it gained."""
 
     accepted: bool

@@ -18,6 +18,7 @@ FLOOR_1 = (
     "doctor",
     "features",
     "finetune",
+    "info",
     "label",
     "left_out",
     "meters",
@@ -113,7 +114,7 @@ def test_the_demo_as_text_runs_without_the_heavy_ones():
         assert step in done.stdout
 
 
-@pytest.mark.parametrize("command", ["stream", "finetune", "label", "profile", "doctor", "datasets"])
+@pytest.mark.parametrize("command", ["info", "stream", "finetune", "label", "profile", "doctor", "datasets"])
 def test_commands_start_without_the_heavy_ones(command):
     code = _BLOCK + f"import runpy; sys.argv = ['x', '--help']; runpy.run_module('sdk.{command}', run_name='__main__')"
     done = python("-c", code)

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,13 +18,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from exporters import parts
 from exporters.__main__ import main
+from exporters.draft import Draft
 from exporters.fp16 import SENSITIVE, to_fp16
 from exporters.int8 import Int8Options, to_int8
 from exporters.int8.calibrate import BINS, entropy_range, percentile_range, value_ranges
 from exporters.int8.processor import needs_reduced_range
-from exporters.int8.qdq import Layer
+from exporters.int8.qdq import Layer, never_of
 from exporters.int8.sensitivity import choose_layers, logits_error
-from exporters.prepare import prepare
+from exporters.own import bundle_of_onnx
+from exporters.prepare import Prepared, prepare
 from exporters.training import add_training
 from exporters.variants import add_variant
 from runtime.bundle import Bundle, Manifest
@@ -32,7 +35,8 @@ from runtime.bundle.variants import folded, quantise
 from runtime.engine import open_engine
 from runtime.engine.inputs import Inputs
 from runtime.errors import BundleError, InputError
-from tests.bundles_small import small_windows
+from runtime.specs import Modality, Signal, WindowSpec
+from tests.bundles_small import small_manifest, small_windows
 
 ENCODERS = os.environ.get("SENSEDGE_VARIANTS", "fcn,cnn-transformer").split(",")  # of encoders_small.py
 WEIGHTS = Int8Options(weights_only=True)
@@ -516,3 +520,31 @@ def test_preparing_changes_no_answer(made):
         golden = bundle.golden()
         model = prepare(bundle.model(), bundle.manifest).proto.SerializeToString()
         assert off(outputs(model, bundle, golden.windows), (golden.features, golden.logits)) < 1e-4
+
+
+def test_what_can_never_be_int8_is_named(tmp_path):
+    """A recurrent net's tensors, and those from which a weight is computed."""
+    source = Path(__file__).parent / "own" / "models" / "torch_script_lstm.onnx"
+    signal = Signal((Modality("acc", "m/s^2", ("x", "y", "z"), 20.0),))
+    manifest = small_manifest(signal=signal, window=WindowSpec(24, 12), labels=("a", "b", "c", "d"))
+    windows = np.random.default_rng(0).normal(size=(8, 24, 3)).astype(np.float32)
+    bundle = bundle_of_onnx(tmp_path / "b", source, Draft(manifest), windows)
+    record = to_int8(bundle.model(), bundle.manifest, windows).spec.record
+    cells = {"encoder.0.weight_ih": "recurrent, LSTM", "encoder.0.weight_hh": "recurrent, LSTM"}
+    assert record["never_int8"] == {**cells, "encoder.0.bias": "recurrent, LSTM"}
+    assert set(cells) <= set(record["float_layers"])
+    assert record["int8_layers"] == ["head.weight"]
+    again = to_int8(bundle.model(), bundle.manifest, windows, Int8Options(float_layers=("encoder.0.weight_hh",)))
+    assert again.spec.record["float_layers"].count("encoder.0.weight_hh") == 1
+
+    nodes = [
+        helper.make_node("ReduceL2", ["v"], ["n"], axes=[1, 2]),
+        helper.make_node("Div", ["v", "n"], ["u"]),
+        helper.make_node("Mul", ["u", "g"], ["w"]),
+        helper.make_node("Conv", ["windows", "w"], ["features"]),
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
+    values = {"v": np.ones((4, 3, 5), np.float32), "g": np.ones((4, 1, 1), np.float32)}
+    places = {name: VariantTensor(name, "float32", 0) for name in values}
+    normed = never_of(Prepared(model, places, {}, values, b"", values))
+    assert normed == dict.fromkeys(values, "a weight that is computed, of a Conv")
