@@ -22,7 +22,8 @@ from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.judge import Adapted, Evidence, Judgement, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, none_of_these, trusted_answers
-from sdk.finetune.labels import LabelledSet, stretches
+from sdk.finetune.labels import LabelledSet, worth
+from sdk.finetune.others import Others
 from sdk.finetune.plan import FinetunePlan
 from sdk.scores import require_finite
 
@@ -128,6 +129,11 @@ def head_candidate(
         kept = kept_answers(classes, (seen.rest, seen.golden), head, seen.shipped, trusted)
         start = classes.head(*head)
         anchor = start if plan.anchor == "pretrained" else (np.zeros_like(start[0]), np.zeros_like(start[1]))
+        is_new = ~np.isin(np.arange(len(classes.names)), classes.of)
+        old = classes.logits(seen.of(seen.rest))
+        if is_new[data.labels].any() and len(old):
+            about = seen.features, data.labels, data.weights, seen.rest, old, classes, anchor, plan.folds
+            kept = Others(*about).kept_with(kept)
         grid = L2_GRID if plan.l2 is None else (plan.l2,)
         replays = REPLAY_GRID if len(kept.answers) else (0.0,)
         judged: list[_Judged] = []
@@ -140,9 +146,16 @@ def head_candidate(
     with ledger.phase("training"):
         fit = best.problem.fit(best.l2)
         progress(len(judged) + 1, len(judged) + 1, "head fitted to all labels")
+    notes = best.verdict.notes
+    if is_new[data.labels].any() and len(old):
+        told = np.bincount((seen.rest @ fit.weight.T + fit.bias).argmax(axis=1), minlength=len(is_new))
+        notes += tuple(
+            f"{told[label]} of {len(old)} windows without labels would be called {classes.names[label]}"
+            for label in np.flatnonzero(is_new)
+        )
     return Adapted(
         {"weight": fit.weight.astype(np.float32), "bias": fit.bias.astype(np.float32)},
-        best.verdict,
+        replace(best.verdict, notes=notes),
         best.l2,
         labels=classes.names,
         replay=best.replay,
@@ -185,7 +198,7 @@ def _judge(
         kept.answers,
         kept.logits,
         logits[n:],
-        stretches(data),
+        worth(data),
     )
-    verdict = weigh(evidence, classes.names, len(classes.names) - len(set(classes.of.tolist()) - {-1}))
+    verdict = weigh(evidence, classes.names, classes.n_new)
     return _Judged(verdict.after.log_loss, l2, replay, problem, verdict)
