@@ -28,6 +28,7 @@ from sdk.finetune.plan import FinetunePlan
 from sdk.scores import require_finite
 
 L2_GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SINGLE_L2, SINGLE_REPLAY = 0.003, 0.3  # with one window of each class: nothing can be held back to choose them
 REPLAY_GRID = (0.3, 1.0)  # weight of a class that is kept, against one that is labelled
 _BATCH = 16
 _Floats = NDArray[np.float32]
@@ -134,13 +135,14 @@ def head_candidate(
         if is_new[data.labels].any() and len(old):
             about = seen.features, data.labels, data.weights, seen.rest, old, classes, anchor, plan.folds
             kept = Others(*about).kept_with(kept)
-        grid = L2_GRID if plan.l2 is None else (plan.l2,)
-        replays = REPLAY_GRID if len(kept.answers) else (0.0,)
+        single = len(np.unique(data.labels)) == len(data.labels) and not classes.n_new
+        grid = ((SINGLE_L2,) if single else L2_GRID) if plan.l2 is None else (plan.l2,)
+        replays = ((SINGLE_REPLAY,) if single else REPLAY_GRID) if len(kept.answers) else (0.0,)
         judged: list[_Judged] = []
         for replay in replays:
             problem, folds = _problem(data, seen, kept, anchor, replay, plan.folds)
             for l2 in grid:
-                judged.append(_judge(problem, folds, l2, replay, data, seen, kept, classes))
+                judged.append(_judge(problem, folds, l2, replay, data, seen, kept, classes, single))
                 progress(len(judged), len(replays) * len(grid) + 1, f"held-out blocks, l2 {l2:g}")
         best = min(judged, key=lambda one: (one.log_loss, -one.replay, -one.l2))
     with ledger.phase("training"):
@@ -188,6 +190,7 @@ def _judge(
     seen: Seen,
     kept: Kept,
     classes: Classes,
+    single: bool,
 ) -> _Judged:
     logits, n = problem.held_out_logits(l2, folds), len(data.labels)
     evidence = Evidence(
@@ -198,6 +201,7 @@ def _judge(
         kept.answers,
         kept.logits,
         logits[n:],
+        single,
         worth(data),
     )
     verdict = weigh(evidence, classes.names, classes.n_new)

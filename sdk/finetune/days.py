@@ -227,7 +227,7 @@ def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
 def _weighed(data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array) -> Judgement:
     n, before = len(data.labels), classes.logits(seen.logits)
     known = data.labels, data.weights, before, logits[:n]
-    evidence = Evidence(*known, kept.answers, kept.logits, logits[n:], worth(data))
+    evidence = Evidence(*known, kept.answers, kept.logits, logits[n:], worth=worth(data))
     return weigh(evidence, classes.names, classes.n_new)
 
 

@@ -29,6 +29,7 @@ COVERED = 0.6  # share of the known activities that need labels, if one of them 
 GAINED = 2.0  # stretches of labelled time that must be right more than now; or, if that is less,
 SHARE = 0.25  # of all that have labels
 KEPT = 0.9  # of the kept answers of a class, that have to stay
+HALF = 0.5  # of one label for each activity, that a version has right at most to be replaced
 _EDGE = 1e-9  # of rounding
 
 
@@ -73,6 +74,7 @@ class Evidence:
     kept: NDArray[np.int64]  # shape (m,), answers that are to stay; m may be 0
     kept_before: Array  # shape (m, n_classes)
     kept_after: Array  # shape (m, n_classes)
+    single: bool = False  # one window of each class: `after` is by fits that never saw the class, and tells nothing
     worth: Array | None = None  # shape (n,), of each labelled window as evidence, in stretches of time; None: one each
 
 
@@ -87,6 +89,7 @@ class Judgement:
     fixed: int = 0  # windows, labelled or kept, that the version in use has wrong and the candidate right
     broken: int = 0  # and the other way round
     notes: tuple[str, ...] = ()  # what would make the labels better
+    grounds: str = "no worse on held-out labels"  # on which it may be accepted
 
 
 @dataclass(frozen=True)
@@ -165,16 +168,18 @@ def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Judgement
     stay = _stay(evidence.kept, evidence.kept_after, len(names) - n_new)
     was, is_now = (np.concatenate(pair).argmax(axis=1) == labels for pair in pairs)
     fixed, broken = int((is_now & ~was).sum()), int((was & ~is_now).sum())
-    reason = (
-        _too_few(evidence.labels, len(names) - n_new)
-        or doubt(before, after, labels)
-        or _lost(stay, names)
-        or _no_gain(evidence)
-    )
+    few, lost = _too_few(evidence.labels, len(names) - n_new), _lost(stay, names)
+    if evidence.single:
+        reason, grounds = (
+            few or _half_right(evidence) or lost,
+            "the version in use has at most half of the labels right",
+        )
+    else:
+        reason, grounds = few or doubt(before, after, labels) or lost or _no_gain(evidence), Judgement.grounds
     missing = _missing(evidence, names)
     reason += f"; {missing[0]}" if reason and missing else ""
     kept = float(np.mean(list(stay.values()))) if stay else None
-    return Judgement(before, after, reason, kept, fixed, broken, missing)
+    return Judgement(before, after, reason, kept, fixed, broken, missing, grounds)
 
 
 def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
@@ -219,6 +224,14 @@ def _no_gain(evidence: Evidence) -> str:
         f"too little is gained: of {worth.sum():.1f} stretches of time that have labels, {net:.1f} more would be "
         f"right, {needed:.1f} must; mark more, at other times"
     )
+
+
+def _half_right(evidence: Evidence) -> str:
+    """One window of each activity cannot be held back; a version that has most of them wrong has little to lose."""
+    n, right = len(evidence.labels), int((evidence.before.argmax(axis=1) == evidence.labels).sum())
+    if right <= HALF * n:
+        return ""
+    return f"{right} of {n} labels are right already, and with one of each activity none can be held back: mark more"
 
 
 def _stay(kept: NDArray[np.int64], after: Array, n_known: int) -> dict[int, float]:

@@ -215,7 +215,7 @@ def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger,
     none, no_logits = np.zeros(0, np.int64), np.zeros((0, logits.shape[1]))
     own = data.labels[judged], data.weights[judged], start, logits[judged]
     return _Judged(
-        Evidence(*own, none, no_logits, no_logits, worth(data)[judged]), after, len(held_back), epochs, stopped_by
+        Evidence(*own, none, no_logits, no_logits, worth=worth(data)[judged]), after, len(held_back), epochs, stopped_by
     )
 
 

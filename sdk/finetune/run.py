@@ -127,7 +127,7 @@ def finetune(
             accepted=not verdict.doubt,
             reason=f"not accepted, nothing was changed: {verdict.doubt}"
             if verdict.doubt
-            else "accepted: no worse on held-out labels",
+            else f"accepted: {verdict.grounds}",
             version=bundle.version,
             before=verdict.before,
             after=verdict.after,

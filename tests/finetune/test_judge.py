@@ -98,7 +98,7 @@ def evidence(data, right_before, right_after, n_classes=3):
     wrong = (data.labels + 1) % n_classes
     before, after = (logits_of(np.where(right, data.labels, wrong), n_classes) for right in (right_before, right_after))
     none = np.zeros(0, np.int64), np.zeros((0, n_classes)), np.zeros((0, n_classes))
-    return Evidence(data.labels, data.weights, before, after, *none, worth(data))
+    return Evidence(data.labels, data.weights, before, after, *none, worth=worth(data))
 
 
 @pytest.mark.parametrize(("fixed", "refused"), [(1, True), (2, False)])
@@ -143,3 +143,18 @@ def test_a_new_class_may_take_few_of_the_kept_answers_and_they_may_move_among_th
     assert told(found) == ""
     found[2] = 2
     assert "it would forget walking (85% would be left)" in told(found)
+
+
+@pytest.mark.parametrize(("right", "refused"), [(3, False), (4, True)])
+def test_one_label_of_each_is_enough_where_half_of_them_are_wrong(right, refused):
+    labels = np.arange(6)
+    before = logits_of(np.where(labels < right, labels, (labels + 1) % 6), 6)
+    none = np.zeros(0, np.int64), np.zeros((0, 6)), np.zeros((0, 6))
+    known = Evidence(labels, np.ones(6), before, logits_of((labels + 1) % 6, 6), *none)
+    told = weigh(replace(known, single=True), "abcdef")
+    assert bool(told.doubt) == refused
+    assert (
+        not refused or "4 of 6 labels are right already, and with one of each activity none can be held" in told.doubt
+    )
+    assert told.grounds == "the version in use has at most half of the labels right"
+    assert weigh(known, "abcdef").doubt  # what is held back has a say elsewhere
