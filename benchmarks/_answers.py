@@ -2,6 +2,7 @@
 
 right     few       1 window of each activity, at random        many      5
           spans     10 s of each activity                       first     5 of each, of its first recording
+          twelve    12 windows at random
 partly    one       30 s of one activity                        two, three
 wrong     wrong     30 s of one activity, called another        swapped   10 s of each, two names exchanged
           mixed     10 s of each, and 10 s of one called another
@@ -22,6 +23,7 @@ from runtime import Bundle, Recording, labelled_windows, open_engine
 RIGHT = ("few", "many", "spans", "first")
 PARTLY = ("one", "two", "three")
 WRONG = ("wrong", "swapped", "mixed", "shifted")
+KINDS = (*RIGHT, *PARTLY, *WRONG, "twelve")
 _LONG, _SHORT, _LATE = 22, 7, 8  # windows of 2.56 s, every 1.28 s: 30 s, 10 s, 10 s
 _BLOCK = 8  # windows that go together to what was recorded without labels, or to what is scored on
 Rows = NDArray[np.int64]
@@ -89,6 +91,9 @@ def kept_in(path: Path, make: Callable[[], Iterator[Person]]) -> list[Person]:
 def answers(person: Person, kind: str, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """Rows of a person's windows, in the order of time, and what the person says of them."""
     some = person.classes
+    if kind == "twelve":
+        rows = np.sort(rng.permutation(len(person.labels))[:12])
+        return rows, person.labels[rows].copy()
     if kind in ("few", "many", "first"):
         drawn = [_drawn(person, label, 1 if kind == "few" else 5, kind == "first", rng) for label in some]
         rows = np.sort(np.concatenate(drawn))

@@ -5,6 +5,7 @@ spans               names and times that labels speak of; the later of two lines
 stored              the same from a recorder's store                  read_store
 contradictions      labels that the model is sure are others
 kept                what a new version must not forget; its classes
+others              what a new activity must leave alone
 candidate           a new head, and what it is judged by
 days                the same from labels that were spread over windows without:
   pool              windows of a store that cover its days                read_days, Days

@@ -60,7 +60,7 @@ which method?
   full       dozens of windows per class
   iterative  as full, but encoder and head take turns of --turn-epochs (Cosmo)
 
-Labels that contradict what the model is sure of are listed, and nothing is trained (exit code 1). Else blocks of them
+Labels that contradict what the model is sure of are listed, and nothing is trained (exit code 3). Else blocks of them
 are held back, and the new version is taken only if it is no worse on them, does not forget what the model is sure of on
 other windows and, where layers moved, still knows the bundle's golden windows. The bundle's own files are never
 changed, and a kill at any moment leaves it as it was."""

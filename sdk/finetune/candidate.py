@@ -22,11 +22,13 @@ from sdk.finetune.budget import Ledger
 from sdk.finetune.head import Array, HeadProblem
 from sdk.finetune.judge import Adapted, Evidence, Judgement, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, none_of_these, trusted_answers
-from sdk.finetune.labels import LabelledSet, stretches
+from sdk.finetune.labels import LabelledSet, worth
+from sdk.finetune.others import Others
 from sdk.finetune.plan import FinetunePlan
 from sdk.scores import require_finite
 
 L2_GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SINGLE_L2, SINGLE_REPLAY = 0.003, 0.3  # with one window of each class: nothing can be held back to choose them
 REPLAY_GRID = (0.3, 1.0)  # weight of a class that is kept, against one that is labelled
 _BATCH = 16
 _Floats = NDArray[np.float32]
@@ -128,21 +130,34 @@ def head_candidate(
         kept = kept_answers(classes, (seen.rest, seen.golden), head, seen.shipped, trusted)
         start = classes.head(*head)
         anchor = start if plan.anchor == "pretrained" else (np.zeros_like(start[0]), np.zeros_like(start[1]))
-        grid = L2_GRID if plan.l2 is None else (plan.l2,)
-        replays = REPLAY_GRID if len(kept.answers) else (0.0,)
+        is_new = ~np.isin(np.arange(len(classes.names)), classes.of)
+        old = classes.logits(seen.of(seen.rest))
+        if is_new[data.labels].any() and len(old):
+            about = seen.features, data.labels, data.weights, seen.rest, old, classes, anchor, plan.folds
+            kept = Others(*about).kept_with(kept)
+        single = len(np.unique(data.labels)) == len(data.labels) and not classes.n_new
+        grid = ((SINGLE_L2,) if single else L2_GRID) if plan.l2 is None else (plan.l2,)
+        replays = ((SINGLE_REPLAY,) if single else REPLAY_GRID) if len(kept.answers) else (0.0,)
         judged: list[_Judged] = []
         for replay in replays:
             problem, folds = _problem(data, seen, kept, anchor, replay, plan.folds)
             for l2 in grid:
-                judged.append(_judge(problem, folds, l2, replay, data, seen, kept, classes))
+                judged.append(_judge(problem, folds, l2, replay, data, seen, kept, classes, single))
                 progress(len(judged), len(replays) * len(grid) + 1, f"held-out blocks, l2 {l2:g}")
         best = min(judged, key=lambda one: (one.log_loss, -one.replay, -one.l2))
     with ledger.phase("training"):
         fit = best.problem.fit(best.l2)
         progress(len(judged) + 1, len(judged) + 1, "head fitted to all labels")
+    notes = best.verdict.notes
+    if is_new[data.labels].any() and len(old):
+        told = np.bincount((seen.rest @ fit.weight.T + fit.bias).argmax(axis=1), minlength=len(is_new))
+        notes += tuple(
+            f"{told[label]} of {len(old)} windows without labels would be called {classes.names[label]}"
+            for label in np.flatnonzero(is_new)
+        )
     return Adapted(
         {"weight": fit.weight.astype(np.float32), "bias": fit.bias.astype(np.float32)},
-        best.verdict,
+        replace(best.verdict, notes=notes),
         best.l2,
         labels=classes.names,
         replay=best.replay,
@@ -175,6 +190,7 @@ def _judge(
     seen: Seen,
     kept: Kept,
     classes: Classes,
+    single: bool,
 ) -> _Judged:
     logits, n = problem.held_out_logits(l2, folds), len(data.labels)
     evidence = Evidence(
@@ -185,7 +201,8 @@ def _judge(
         kept.answers,
         kept.logits,
         logits[n:],
-        stretches(data),
+        single,
+        worth(data),
     )
-    verdict = weigh(evidence, classes.names, len(classes.names) - len(set(classes.of.tolist()) - {-1}))
+    verdict = weigh(evidence, classes.names, classes.n_new)
     return _Judged(verdict.after.log_loss, l2, replay, problem, verdict)

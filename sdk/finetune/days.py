@@ -25,7 +25,7 @@ from sdk.finetune.candidate import Seen
 from sdk.finetune.head import Array, HeadFit, HeadProblem, log_softmax
 from sdk.finetune.judge import Adapted, Evidence, Judgement, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, trusted_answers
-from sdk.finetune.labels import LabelledSet
+from sdk.finetune.labels import LabelledSet, worth
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.pool import Days
 from sdk.finetune.spread import spread
@@ -226,8 +226,9 @@ def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
 
 def _weighed(data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array) -> Judgement:
     n, before = len(data.labels), classes.logits(seen.logits)
-    evidence = Evidence(data.labels, data.weights, before, logits[:n], kept.answers, kept.logits, logits[n:])
-    return weigh(evidence, classes.names)
+    known = data.labels, data.weights, before, logits[:n]
+    evidence = Evidence(*known, kept.answers, kept.logits, logits[n:], worth=worth(data))
+    return weigh(evidence, classes.names, classes.n_new)
 
 
 def run_features(bundle: Bundle, windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -26,9 +26,11 @@ from sdk.scores import require_finite, score
 
 GUESSING = 0.05  # a head that guessing would match with a higher probability is not accepted
 COVERED = 0.6  # share of the known activities that need labels, if one of them has some
-SPREAD = 2.5  # stretches of time for each labelled activity; with fewer,
-NARROW = 0.2  # of the labelled windows, so many more must be right than now; with more, one
+GAINED = 2.0  # stretches of labelled time that must be right more than now; or, if that is less,
+SHARE = 0.25  # of all that have labels
 KEPT = 0.9  # of the kept answers of a class, that have to stay
+HALF = 0.5  # of one label for each activity, that a version has right at most to be replaced
+_EDGE = 1e-9  # of rounding
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Evidence:
     kept: NDArray[np.int64]  # shape (m,), answers that are to stay; m may be 0
     kept_before: Array  # shape (m, n_classes)
     kept_after: Array  # shape (m, n_classes)
-    stretches: int | None = None  # of time that the labels come from; None: nobody knows, and each window is its own
+    single: bool = False  # one window of each class: `after` is by fits that never saw the class, and tells nothing
+    worth: Array | None = None  # shape (n,), of each labelled window as evidence, in stretches of time; None: one each
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Judgement:
     fixed: int = 0  # windows, labelled or kept, that the version in use has wrong and the candidate right
     broken: int = 0  # and the other way round
     notes: tuple[str, ...] = ()  # what would make the labels better
+    grounds: str = "no worse on held-out labels"  # on which it may be accepted
 
 
 @dataclass(frozen=True)
@@ -161,19 +165,21 @@ def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Judgement
     weights = np.concatenate([evidence.weights, weights])
     pairs = (evidence.before, evidence.kept_before), (evidence.after, evidence.kept_after)
     before, after = (judge(np.concatenate(pair), labels, weights) for pair in pairs)
-    stay = _stay(evidence.kept, evidence.kept_after)
+    stay = _stay(evidence.kept, evidence.kept_after, len(names) - n_new)
     was, is_now = (np.concatenate(pair).argmax(axis=1) == labels for pair in pairs)
     fixed, broken = int((is_now & ~was).sum()), int((was & ~is_now).sum())
-    reason = (
-        _too_few(evidence.labels, len(names) - n_new)
-        or doubt(before, after, labels)
-        or _lost(stay, names)
-        or _no_gain(fixed - broken, evidence)
-    )
+    few, lost = _too_few(evidence.labels, len(names) - n_new), _lost(stay, names)
+    if evidence.single:
+        reason, grounds = (
+            few or _half_right(evidence) or lost,
+            "the version in use has at most half of the labels right",
+        )
+    else:
+        reason, grounds = few or doubt(before, after, labels) or lost or _no_gain(evidence), Judgement.grounds
     missing = _missing(evidence, names)
     reason += f"; {missing[0]}" if reason and missing else ""
     kept = float(np.mean(list(stay.values()))) if stay else None
-    return Judgement(before, after, reason, kept, fixed, broken, missing)
+    return Judgement(before, after, reason, kept, fixed, broken, missing, grounds)
 
 
 def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
@@ -207,22 +213,32 @@ def _too_few(labels: NDArray[np.int64], n_known: int) -> str:
     return ""
 
 
-def _no_gain(net: int, evidence: Evidence) -> str:
-    """A model that is right already is left alone; and one stretch of each activity tells little of the others."""
-    n, stretches = len(evidence.labels), evidence.stretches
-    narrow = stretches is not None and stretches < SPREAD * len(np.unique(evidence.labels))
-    needed = math.ceil(NARROW * n) if narrow else 1
-    if net >= needed:
+def _no_gain(evidence: Evidence) -> str:
+    """A model that is right already is left alone; and one stretch of time tells little of the others."""
+    worth = np.ones(len(evidence.labels)) if evidence.worth is None else evidence.worth
+    was, is_now = (logits.argmax(axis=1) == evidence.labels for logits in (evidence.before, evidence.after))
+    net, needed = float(worth @ (is_now.astype(float) - was)), min(GAINED, SHARE * float(worth.sum()))
+    if net >= needed - _EDGE:
         return ""
-    why = f"{net} windows more would be right, {needed} must"
-    more = f", as they are of {stretches} stretches of time: mark each activity again at another" if narrow else ""
-    return f"too little is gained: {why}{more}"
+    return (
+        f"too little is gained: of {worth.sum():.1f} stretches of time that have labels, {net:.1f} more would be "
+        f"right, {needed:.1f} must; mark more, at other times"
+    )
 
 
-def _stay(kept: NDArray[np.int64], after: Array) -> dict[int, float]:
-    """Of the kept answers of each class, the share that stays."""
+def _half_right(evidence: Evidence) -> str:
+    """One window of each activity cannot be held back; a version that has most of them wrong has little to lose."""
+    n, right = len(evidence.labels), int((evidence.before.argmax(axis=1) == evidence.labels).sum())
+    if right <= HALF * n:
+        return ""
+    return f"{right} of {n} labels are right already, and with one of each activity none can be held back: mark more"
+
+
+def _stay(kept: NDArray[np.int64], after: Array, n_known: int) -> dict[int, float]:
+    """Of the kept answers of each class, the share that stays; with new classes, that none of these takes."""
     found = after.argmax(axis=1) if len(kept) else kept
-    return {int(label): float(np.mean(found[kept == label] == label)) for label in np.unique(kept)}
+    stays = (found == kept) if n_known == after.shape[1] else (found < n_known)
+    return {int(label): float(np.mean(stays[kept == label])) for label in np.unique(kept)}
 
 
 def _lost(stay: dict[int, float], names: Sequence[str]) -> str:

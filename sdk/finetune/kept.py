@@ -48,6 +48,11 @@ class Classes:
         names = tuple(dict.fromkeys([name for name in (*now, *new) if name is not None]))
         return cls(names, np.array([-1 if name is None else names.index(name) for name in now]))
 
+    @property
+    def n_new(self) -> int:
+        """How many classes, the last ones, the version in use does not have."""
+        return len(self.names) - len(set(self.of.tolist()) - {-1})
+
     def now(self, names: Sequence[str]) -> NDArray[np.int64]:
         """What the classes of labelled windows are now, shape (len(names),); -1: dropped.
 
@@ -109,9 +114,9 @@ def kept_answers(
     rest, golden = features
     own = classes.logits(rest @ head[0].T + head[1])
     answers, sure = own.argmax(axis=1), np.exp(log_softmax(own)).max(axis=1) >= SURE
-    rows = [_spread(np.flatnonzero(sure & (answers == label))) for label in np.flatnonzero(trusted)]
+    rows = [over_time(np.flatnonzero(sure & (answers == label))) for label in np.flatnonzero(trusted)]
     chosen = np.concatenate([np.zeros(0, np.int64), *rows])
-    told = np.array([classes.names.index(name) if name in classes.names else -1 for name in shipped])
+    told = np.array([classes.names.index(name) if name in classes.names else -1 for name in shipped], np.int64)
     still = (told >= 0) & trusted[told]
     return Kept(
         np.concatenate([rest[chosen], golden[still]]),
@@ -157,6 +162,7 @@ def trusted_answers(logits: Array, labels: NDArray[np.int64]) -> NDArray[np.bool
     return (wrong <= WRONG * (wrong + right)) & (unlabelled | (right > 0))
 
 
-def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def over_time(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most `PER_CLASS` of the rows, shape (k,), evenly from the first to the last."""
     chosen: NDArray[np.int64] = rows[np.linspace(0, len(rows) - 1, min(PER_CLASS, len(rows))).round().astype(int)]
     return chosen

@@ -37,6 +37,7 @@ from sdk.finetune.spans import LabelSpan, Names, conflict, painted
 from sdk.left_out import told, why_no_window
 
 MOST_REST = 300  # windows without labels that come along
+PIECE_S = 10.0  # of a stretch of time: what is worth as much as a single window elsewhere
 _COLUMNS = ("start_s", "end_s", "label")
 _CHUNK = 16  # rows of a recording of several clocks that are pushed at once
 _EDGE_S = 1e-6  # two instants closer than this are one
@@ -66,12 +67,20 @@ class LabelledSet(OneLine):
         return digest.hexdigest()
 
 
-def stretches(data: LabelledSet) -> int | None:
-    """From how many stretches of time the labels come: runs of one label without a gap; None: nobody knows when."""
+def worth(data: LabelledSet) -> NDArray[np.float64]:
+    """What each labelled window counts as evidence, shape (n,): the windows of a stretch of time count once together.
+
+    A stretch is a run of one label without a gap; a long one counts once for each `PIECE_S`. Where nobody knows when,
+    each window is a stretch of its own.
+    """
     if data.spans_s is None:
-        return None
-    apart = (data.spans_s[1:, 0] > data.spans_s[:-1, 1] + _EDGE_S) | (data.spans_s[1:, 0] < data.spans_s[:-1, 0])
-    return 1 + int((apart | (np.diff(data.labels) != 0)).sum())
+        return np.ones(len(data.labels))
+    begin_s, end_s = data.spans_s.T
+    apart = (begin_s[1:] > end_s[:-1] + _EDGE_S) | (begin_s[1:] < begin_s[:-1]) | (np.diff(data.labels) != 0)
+    first = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(data.labels)]])
+    lasts_s = end_s[first[1:] - 1] - begin_s[first[:-1]]
+    counts = np.diff(first)
+    return np.repeat(np.maximum(lasts_s / PIECE_S, 1) / counts, counts)
 
 
 def renamed(data: LabelledSet, now: NDArray[np.int64], names: tuple[str, ...]) -> LabelledSet:

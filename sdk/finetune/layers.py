@@ -30,7 +30,7 @@ from sdk.finetune.budget import Ledger
 from sdk.finetune.graph import GradientSession, choose_spec, fitting_batch, predicted_bytes
 from sdk.finetune.judge import Adapted, Evidence, HeldOut, TrainingReport, blocks, golden_agreement, judge, weigh
 from sdk.finetune.kept import trusted_answers
-from sdk.finetune.labels import LabelledSet, stretches
+from sdk.finetune.labels import LabelledSet, worth
 from sdk.finetune.optimise import Flat
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.sample import Indices, augmented, cached
@@ -167,7 +167,6 @@ def layers_candidate(
         kept=answers[kept],
         kept_before=run.golden_logits(run.start)[kept],
         kept_after=golden[kept],
-        stretches=stretches(data),
     )
     verdict = weigh(evidence, bundle.manifest.labels)
     if not verdict.doubt and agreement < plan.keep:
@@ -218,7 +217,9 @@ def _judge(run: LayerRun, data: LabelledSet, plan: FinetunePlan, ledger: Ledger,
     after = judge(logits[judged], data.labels[judged], data.weights[judged])
     none, no_logits = np.zeros(0, np.int64), np.zeros((0, logits.shape[1]))
     own = data.labels[judged], data.weights[judged], start, logits[judged]
-    return _Judged(Evidence(*own, none, no_logits, no_logits), after, len(held_back), epochs, stopped_by)
+    return _Judged(
+        Evidence(*own, none, no_logits, no_logits, worth=worth(data)[judged]), after, len(held_back), epochs, stopped_by
+    )
 
 
 class _Told:

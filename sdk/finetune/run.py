@@ -114,6 +114,7 @@ def finetune(
     plan = plan or FinetunePlan()
     classes = _classes(bundle, data, plan)
     _check(bundle, data, plan.method, len(classes.names))
+    _check_days(data, days, plan.method)
     if plan.merge or plan.drop:
         data = renamed(data, classes.now(data.names or bundle.manifest.labels), classes.names)
     bundle.check_writable()  # not after an hour of training
@@ -126,7 +127,7 @@ def finetune(
             accepted=not verdict.doubt,
             reason=f"not accepted, nothing was changed: {verdict.doubt}"
             if verdict.doubt
-            else "accepted: no worse on held-out labels",
+            else f"accepted: {verdict.grounds}",
             version=bundle.version,
             before=verdict.before,
             after=verdict.after,
@@ -159,9 +160,13 @@ def _classes(bundle: Bundle, data: LabelledSet, plan: FinetunePlan) -> Classes:
     """The classes of the new version.
 
     Raises:
-        InputError: another order; activities to merge or to drop that there are not; less than two left.
+        InputError: another order; activities to merge or to drop that there are not; less than two left; a null class
+            that has the name of an activity.
     """
     labels = bundle.manifest.labels
+    if plan.null in bundle.base_manifest.labels:
+        expected = "a name that is none of the model's activities"
+        raise InputError("null", expected=expected, got=plan.null, fix="Use another, such as none.")
     strange = sorted({*(old for old, _ in plan.merge), *plan.drop} - set(labels))
     names = data.names or labels
     new = (*names[len(labels) :], *([plan.null] if plan.null else []))
@@ -221,7 +226,7 @@ def _head(
     if plan.null:
         data, seen = with_null(dataclasses.replace(data, names=classes.names), seen, plan.null)
     found, names = head_candidate(data, seen, classes, plan, ledger, progress), bundle.manifest.head
-    if days is not None and len(days.windows) and data.features is None:
+    if days is not None and len(days.windows):
         other = days_candidate(bundle, data, seen, classes, days, plan, ledger, progress)
         found = min(found, other, key=lambda one: (bool(one.verdict.doubt), one.verdict.after.log_loss))
     tensors = {names.weight: found.tensors["weight"], names.bias: found.tensors["bias"]}
@@ -278,6 +283,14 @@ def _check(bundle: Bundle, data: LabelledSet, method: str, n_classes: int) -> No
             got=data.windows.shape,
             fix="Cut the samples with the bundle's own window.",
         )
+
+
+def _check_days(data: LabelledSet, days: Days | None, method: str) -> None:
+    """Labels that flow are soft: a head can learn from them, a training graph takes one class for each window."""
+    if days is not None and len(days.windows) and (method != "head" or data.features is not None):
+        got = f"method {method}" if method != "head" else "labels with features alone"
+        fix = "Leave the days out, or use method head and a store that keeps windows."
+        raise InputError("days", expected="method head, labels with windows", got=got, fix=fix)
 
 
 def alone(path: Path) -> AbstractContextManager[None]:

@@ -461,7 +461,7 @@ def test_a_second_run_starts_from_the_first(bundle, person):
     assert twice.before.log_loss < once.after.log_loss  # it was fitted to all of these labels
     assert twice.before.accuracy > once.before.accuracy
     assert second is first
-    assert "too little is gained: 0 windows more" in twice.reason
+    assert "too little is gained: of 45.0 stretches of time that have labels, 0.0 more would be right" in twice.reason
 
 
 def test_the_same_labels_give_the_same_bytes(bundle, person, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sdk.finetune.judge import GUESSING, HeldOut, blocks, doubt, golden_agreement, judge
+from sdk.finetune.judge import GUESSING, Evidence, HeldOut, blocks, doubt, golden_agreement, judge, weigh
+from sdk.finetune.labels import LabelledSet, worth
 
 GOOD = HeldOut(1.0, 1.0, 0.1)
 THREE = np.arange(30) % 3
@@ -73,3 +74,87 @@ def test_golden_agreement_is_averaged_over_classes():
     assert golden_agreement(base, base) == 1.0
     assert golden_agreement(base, logits_of([0] * 10)) == 0.5  # not 0.8
     assert golden_agreement(base, logits_of([0] * 8 + [1, 0])) == 0.75
+
+
+def spans(*stretches):
+    """A set with windows of 2.56 s every 1.28 s: (start, windows, label) of each stretch."""
+    rows = [(begin + 1.28 * k, label) for begin, n, label in stretches for k in range(n)]
+    at, labels = (np.array(column) for column in zip(*rows, strict=True))
+    n = len(rows)
+    return LabelledSet(np.zeros((n, 1, 1), np.float32), labels, np.ones(n), spans_s=np.stack([at, at + 2.56], axis=1))
+
+
+def test_a_stretch_counts_once_and_a_long_one_once_for_every_ten_seconds():
+    data = spans((0, 1, 0), (100, 4, 0), (200, 1, 1), (200 + 1.28, 15, 0))
+    counted = worth(data)
+    assert counted[0] == counted[5] == 1
+    assert counted[1:5] == pytest.approx([1 / 4] * 4)
+    assert counted[6:].sum() == pytest.approx((14 * 1.28 + 2.56) / 10)
+    assert worth(replace(data, spans_s=None)).tolist() == [1] * 21
+
+
+def evidence(data, right_before, right_after, n_classes=3):
+    """Whether each window is right before and after; a wrong one is called by the next class."""
+    wrong = (data.labels + 1) % n_classes
+    before, after = (logits_of(np.where(right, data.labels, wrong), n_classes) for right in (right_before, right_after))
+    none = np.zeros(0, np.int64), np.zeros((0, n_classes)), np.zeros((0, n_classes))
+    return Evidence(data.labels, data.weights, before, after, *none, worth=worth(data))
+
+
+@pytest.mark.parametrize(("fixed", "refused"), [(1, True), (2, False)])
+def test_two_stretches_of_time_more_must_be_right_however_many_windows_they_have(fixed, refused):
+    data = spans(*((100 * i, 7, i % 3) for i in range(12)))
+    right = np.ones(84, bool)
+    right[: 7 * fixed] = False
+    told = weigh(evidence(data, right, np.ones(84, bool)), "abc")
+    assert bool(told.doubt) == refused
+    assert not refused or "of 12.3 stretches of time that have labels, 1.0 more would be right, 2.0 must" in told.doubt
+
+
+def test_of_few_stretches_a_quarter_is_enough():
+    data = spans(*((100 * i, 7, i) for i in range(3)))
+    right = np.ones(21, bool)
+    right[:5] = False  # 5/7 of one stretch of three
+    assert "0.7 more would be right, 0.8 must" in weigh(evidence(data, right, np.ones(21, bool)), "abc").doubt
+    right[:6] = False
+    assert weigh(evidence(data, right, np.ones(21, bool)), "abc").doubt == ""
+
+
+def test_what_is_lost_counts_against_what_is_gained():
+    data = spans(*((100 * i, 7, i % 3) for i in range(12)))
+    before, after = np.ones(84, bool), np.ones(84, bool)
+    before[:21] = False  # three stretches are gained
+    after[-14:] = False  # and two lost
+    assert "1.0 more would be right" in weigh(evidence(data, before, after), "abc").doubt
+
+
+def test_a_new_class_may_take_few_of_the_kept_answers_and_they_may_move_among_themselves():
+    data = LabelledSet(np.zeros((10, 1, 1), np.float32), np.full(10, 2), np.ones(10))
+    kept = np.repeat([0, 1], 20)
+    found = kept.copy()
+    found[:2] = 2  # a tenth of the first class is taken
+    found[20:24] = 0  # the version in use was unsure of these
+
+    def told(found):
+        before, after = logits_of(np.zeros(10, int), 3), logits_of(data.labels, 3)
+        known = Evidence(data.labels, data.weights, before, after, kept, logits_of(kept, 3), logits_of(found, 3))
+        return weigh(known, ("walking", "sitting", "waving"), 1).doubt
+
+    assert told(found) == ""
+    found[2] = 2
+    assert "it would forget walking (85% would be left)" in told(found)
+
+
+@pytest.mark.parametrize(("right", "refused"), [(3, False), (4, True)])
+def test_one_label_of_each_is_enough_where_half_of_them_are_wrong(right, refused):
+    labels = np.arange(6)
+    before = logits_of(np.where(labels < right, labels, (labels + 1) % 6), 6)
+    none = np.zeros(0, np.int64), np.zeros((0, 6)), np.zeros((0, 6))
+    known = Evidence(labels, np.ones(6), before, logits_of((labels + 1) % 6, 6), *none)
+    told = weigh(replace(known, single=True), "abcdef")
+    assert bool(told.doubt) == refused
+    assert (
+        not refused or "4 of 6 labels are right already, and with one of each activity none can be held" in told.doubt
+    )
+    assert told.grounds == "the version in use has at most half of the labels right"
+    assert weigh(known, "abcdef").doubt  # what is held back has a say elsewhere
