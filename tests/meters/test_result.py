@@ -288,14 +288,26 @@ def test_a_counter_is_read_more_often_for_a_picture(tree):
 # ---- cost
 
 
-def test_dear_metering_says_so(clock):
+@pytest.mark.parametrize(
+    ("readings", "cpu_s", "notes"),
+    [
+        (62, 1.5, ("the metering took 2.5% of a core",)),
+        (62, 0.61, ("the metering took 1.0% of a core",)),
+        (62, 0.6, ()),  # 1 % of 60 s
+        (62, None, ()),
+        (50, 1.5, ("the metering took 3.1% of a core",)),
+        (49, 1.5, ()),  # too few to say
+    ],
+)
+def test_dear_metering_says_so(clock, readings, cpu_s, notes):
     meter = scripted(clock, lambda t: t)
     meter.start()
-    for _ in range(60):
+    for _ in range(readings - 2):
         clock.now += 1
         meter.sample()
-    meter._ticker.cpu_s = 1.5  # of 60 seconds
-    assert meter.stop().notes == ("the metering took 2.5% of a core",)
+    meter._ticker.cpu_s = cpu_s
+    energy = meter.stop()
+    assert (energy.n_samples, energy.notes) == (readings, notes)
 
 
 @pytest.mark.usefixtures("late_threads")

@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, read_reports, rows_of
+from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, must_agree, read_reports, rows_of
 from sdk.profile.interval import interval, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
@@ -208,6 +208,17 @@ def test_the_ratio_of_pairs_by_hand():
     assert p50.first == pytest.approx(1000 * 2**4 * 1e-7)
 
 
+@pytest.mark.parametrize(
+    ("ticks", "verdict"), [(101_010, "worse"), (100_990, "alike"), (99_020, "alike"), (99_000, "better")]
+)
+def test_less_than_a_hundredth_is_no_difference(ticks, verdict):
+    first, second = made_up(1, runs=8, series="s"), made_up(1, runs=8, series="s")
+    for a, b in zip(first["runs"], second["runs"], strict=True):
+        a["samples"]["total"], b["samples"]["total"] = [100_000] * 5, [ticks] * 5
+    found = compare_reports([first], [second])
+    assert (found.margin, found.verdict, {ratio.verdict for ratio in found.ratios[:4]}) == (0.01, verdict, {verdict})
+
+
 def test_figures_are_told_in_their_units():
     first = made_up(1, joules=0.002)
     for run in first["runs"]:
@@ -283,7 +294,17 @@ def test_unlike_ones_are_refused(tmp_path, capsys, path, value):
     place[path[-1]] = value
     assert main(["--compare", save(tmp_path / "a", made_up(1)), save(tmp_path / "b", other)]) == 2
     field = ".".join(part for part in path if part != "before")
-    assert f"--compare: {field}: expected the same on both sides" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"--compare: {field}: expected the same on both sides" in said
+    assert path[1] != "input_sha256" or "both sides: cdcdcdcdcdcd, got 000000000000. Only" in said
+
+
+def test_a_value_that_is_no_hash_is_told_whole():
+    with pytest.raises(InputError, match=f"both sides: {'a' * 65}, got unknown"):
+        must_agree("x", ["a" * 65, None])
+    with pytest.raises(InputError, match=f"both sides: {'a' * 63}, got {'b' * 12}\\."):
+        must_agree("x", ["a" * 63, "b" * 64])
+    must_agree("x", ["a", "a"])
 
 
 @pytest.mark.parametrize(
