@@ -241,7 +241,7 @@ class StoreWriter:
 
     def _shared(self, last: StoreRow | None, row: StoreRow) -> int:
         """How many rows of samples the window before has too: it must have them bit for bit."""
-        if last is None or not self._stride or not last.data:
+        if last is None or not self._stride:
             return 0
         new = (row.place - last.place) * self._stride
         shares = 0 < new < len(row.data) and row.data[:-new] == last.data[new:]
