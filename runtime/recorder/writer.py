@@ -107,11 +107,10 @@ class StoreWriter:
         try:
             self._model, self._labels = self._register(bundle)
             self._shrink()
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._db.close()
-            raise unreadable(path, error) from None
-        except BaseException:
-            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise unreadable(path, error) from None
             raise
 
     def _open(self, path: Path, durable: bool) -> sqlite3.Connection:
