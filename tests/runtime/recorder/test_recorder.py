@@ -865,3 +865,44 @@ def test_marks_while_recording(bundle, path):
                 store.mark(EPOCH_S + 11, EPOCH_S + 12, "walking", 0.0)
             assert store.undo() is not None
             assert (store.undo(), store.spans()) == (None, [])
+
+
+def test_a_mark_that_takes_labels_away_is_taken_back_as_one(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(20))
+    span = EPOCH_S, EPOCH_S + 10
+    with Store(path) as store:
+        store.mark(*span, "walking", 0.0)
+        store.mark(*span, None, 0.0)
+        assert store.spans() == []
+        assert store.undo() == Span(*span, "")
+        assert store.spans() == [Span(*span, "walking")]
+        assert store.undo() == Span(*span, "walking")
+        assert store.labels == bundle.manifest.labels
+
+
+def test_samples_come_once_with_the_time_of_their_first(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, [0, 1, 2, 9])
+    with Store(path) as store:
+        pieces = list(store.samples(*store.span_s))
+    times = [(round((piece.start_s - EPOCH_S) * 50), len(piece.data)) for piece in pieces]
+    assert times == [(0, 128), (128, 64), (192, 64), (576, 128)]
+    assert all(piece.data[0, 0] == begin for piece, (begin, _) in zip(pieces, times, strict=True))
+
+
+def test_a_store_without_a_row(bundle, path):
+    Recorder(path, bundle).close()
+    with Store(path) as store:
+        assert (store.span_s, store.spans(), store.keeps(), store.labels) == (None, [], (), bundle.manifest.labels)
+
+
+def test_a_transaction_takes_the_rows_that_fit_and_at_least_one(bundle, path):
+    writer = StoreWriter(path, bundle, 1.0)
+    told, most = pair(0, bundle.manifest.labels)[0], (1 << 18) // 4
+    half, large = (StoreRow(0, told, 0, bytes(n)) for n in (most // 2 - 128, most))
+    assert half.n_bytes == most // 2
+    assert [writer.fitting(rows) for rows in ([half], [half] * 2, [half] * 3, [large, half], [half, large])] == [
+        *(1, 2, 2, 1, 1)
+    ]
+    writer.close()
