@@ -3,7 +3,7 @@
     {"tests": [...], "watch": true}      a line on stdin: run them on the code as it is
         {"code": 0, "tests": {name: {"s": 0.3, "reached": [["runtime/stream.py", 40]]}}}
     {"tests": [...], "limits_s": {name: 31.5, ...}}      with a fault: these, in this order, to the first that fails
-        {"code": 1}      or {"code": -14}: one took longer than it may
+        {"code": 1, "failed": name}      or {"code": -14}: one took longer than it may
 
 Packages from outside of the checkout are imported once they have been seen in a watched run; code of the checkout
 never is. A test has reached a function, named by its first line, that was called while it ran, in this process.
@@ -61,7 +61,7 @@ class Ordered:
 
     def __init__(self, limits_s):
         self.place = {name: i for i, name in enumerate(limits_s)}
-        self.limits_s = limits_s
+        self.limits_s, self.failed = limits_s, ""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(int(max(limits_s.values())) + 1)
 
@@ -71,6 +71,10 @@ class Ordered:
     def pytest_runtest_logstart(self, nodeid):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(int(self.limits_s[nodeid]) + 1)
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed = report.nodeid
 
 
 def run(request, base):
@@ -91,7 +95,8 @@ def run(request, base):
         sys.settrace(None)
         return {"code": int(code), "tests": watch.tests, "packages": watch.packages()}
     sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
-    return {"code": int(pytest.main(words, [Ordered(request["limits_s"])]))}
+    ordered = Ordered(request["limits_s"])
+    return {"code": int(pytest.main(words, [ordered])), "failed": ordered.failed}
 
 
 def forked(request, base):

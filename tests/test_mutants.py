@@ -86,6 +86,7 @@ def test_a_module_that_matters_is_there_with_its_tests_and_has_mutants(module):
     assert all((ROOT / name).is_file() for name in MODULES[module])
     found = mutants_of(module, (ROOT / module).read_bytes())
     assert len(found) >= 40
+    assert len({mutant.source for mutant in found}) == len(found)
     whole = ast.dump(ast.parse((ROOT / module).read_bytes()))
     assert all(ast.dump(ast.parse(mutant.source)) != whole for mutant in islice(found, 0, None, 7))
 
@@ -126,6 +127,7 @@ def test_who_notices_kills_who_hangs_is_ended_and_the_checkout_stays(tmp_path, m
     results = mutants.run([made[key] for key in wanted], 1, told.append)
     assert [result.end for result in results] == list(wanted.values())
     assert told == results
+    assert [result.by for result in results] == ["", *["test_it.py::test_it"] * 2, "", "test_far.py::test_it"]
     assert (checkout / "halves.py").read_text() == code
     assert {path.name for path in checkout.iterdir()} == {".git", "halves.py", "test_it.py", "test_far.py"}
     assert mutants.run([made[key] for key in wanted], 1, told.append, time_s=0) == []
@@ -153,10 +155,10 @@ def test_tests_that_enter_the_function_come_first_from_quick_to_slow():
 def test_what_is_kept_is_taken_unless_the_file_is_another(tmp_path):
     first, second, third = mutants_of("x.py", SOURCE)[:3]
     kept = Kept(tmp_path / "kept.jsonl")
-    kept.add(Result(first, "killed"))
+    kept.add(Result(first, "killed", "test_x.py::test_it"))
     kept.add(Result(second, "lived"))
     again = Kept(tmp_path / "kept.jsonl")
-    assert again.of([third, second, first]) == [Result(second, "lived"), Result(first, "killed")]
+    assert again.of([third, second, first]) == [Result(second, "lived"), Result(first, "killed", "test_x.py::test_it")]
     assert again.of(mutants_of("x.py", SOURCE + b"\n")) == again.of(mutants_of("z.py", SOURCE)) == []
     assert Kept(None).of([first]) == []
 
@@ -170,3 +172,4 @@ def test_the_score_and_the_table():
     assert ["b.py", "1", "1", "0", "0", "0", "100%"] in lines
     assert lines[-1] == ["all", "3", "1", "0", "1", "1", "67%"]
     assert line_of(results[0]) == "lived   a.py:3  removed: f(x) -> pass"
+    assert line_of(Result(one, "far", "t.py::t")) == "far     a.py:3  removed: f(x) -> pass  by t.py::t"

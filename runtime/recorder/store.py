@@ -181,14 +181,12 @@ class Store:
         kinds = "".join(PREDICTION.values())
         rows = self._read(query, (_us(start_s), _us(end_s)), kinds)
         for at, model, label, probability, every, *told, unusual, marks in rows:
-            version, labels = models.get(model, ("", ()))
-            if len(every) != 4 * len(labels) or not labels or len(told[4] or b"") % 8:
-                raise damaged(self.path, f"the prediction at {at}")
-            probabilities = dict(zip(labels, np.frombuffer(every, "<f4").tolist(), strict=True))
             end = (at + self._window_us) / US
             try:
+                version, labels = models[model]
+                probabilities = dict(zip(labels, np.frombuffer(every, "<f4").tolist(), strict=True))
                 quality = quality_of(told, marks)
-            except ValueError:
+            except (KeyError, ValueError):
                 raise damaged(self.path, f"the prediction at {at}") from None
             yield Recorded(at / US, end, names[label], probability, probabilities, quality, version, unusual)
 
@@ -326,6 +324,8 @@ class Store:
         """Labels of a model."""
         try:
             names: tuple[str, ...] = build(tuple[str, ...], strict_json.loads(text), "labels")
+            if not names:
+                raise ValueError("a model without labels")
         except ValueError as error:
             raise damaged(self.path, error) from None
         return names

@@ -107,11 +107,10 @@ class StoreWriter:
         try:
             self._model, self._labels = self._register(bundle)
             self._shrink()
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._db.close()
-            raise unreadable(path, error) from None
-        except BaseException:
-            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise unreadable(path, error) from None
             raise
 
     def _open(self, path: Path, durable: bool) -> sqlite3.Connection:
@@ -241,7 +240,7 @@ class StoreWriter:
 
     def _shared(self, last: StoreRow | None, row: StoreRow) -> int:
         """How many rows of samples the window before has too: it must have them bit for bit."""
-        if last is None or not self._stride or not last.data:
+        if last is None or not self._stride:
             return 0
         new = (row.place - last.place) * self._stride
         shares = 0 < new < len(row.data) and row.data[:-new] == last.data[new:]

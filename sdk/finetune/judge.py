@@ -123,13 +123,13 @@ def blocks(labels: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
 
     Args:
         labels: shape (n,), class indices.
-        n_folds: at most; fewer where no class has as many windows.
+        n_folds: at most, from 2; fewer where no class has as many windows.
 
     Returns:
         Shape (n,), the fold of each window, from 0.
     """
     folds = np.zeros(len(labels), np.int64)
-    n_folds = max(2, min(n_folds, int(np.bincount(labels).max(initial=0))))
+    n_folds = min(n_folds, int(np.bincount(labels).max(initial=2)))
     for offset, label in enumerate(np.unique(labels)):  # classes of one window must not all share a fold
         rows = np.flatnonzero(labels == label)
         folds[rows] = (np.arange(len(rows)) * n_folds // max(len(rows), n_folds) + offset) % n_folds

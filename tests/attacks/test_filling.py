@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from runtime.errors import InputError
 from runtime.specs import ClockSpec, Modality, Signal, WindowSpec
 from runtime.window import Windower
-from runtime.window.order import _MOST_HELD
 from tests.runtime.window.clock_reference import reference
 
 RATE_HZ = 50.0
@@ -168,14 +167,14 @@ def test_a_clock_that_stands_nearly_still(step_s, reorder_s):
 
 @pytest.mark.parametrize("chunk", [1, 100, 997, 30_000])
 def test_so_many_samples_are_put_in_order(chunk):
-    """With `reorder_s` of years all that is known is the order of the last thousands."""
-    t = np.arange(3 * _MOST_HELD) / RATE_HZ
+    """With `reorder_s` of years all that is known is the order of the last 4,096."""
+    t = np.arange(3 * 4096) / RATE_HZ
     t[10], t[11] = t[11], t[10]
     windower, windows = Windower(SIGNAL, WINDOW, ClockSpec(reorder_s=1e9), RATE_HZ), []
     for begin in range(0, len(t), chunk):
         part = t[begin : begin + chunk]
         windows += windower.push(np.ones((len(part), 2), np.float32), part)
-    assert len(windows) == (5 * _MOST_HELD // 2 - 128) // 64 + 1
+    assert len(windows) == (5 * 4096 // 2 - 128) // 64 + 1
     windows += windower.flush()
     assert len(windows) == (len(t) - 128) // 64 + 1
     counted = {name: n for name, n in asdict(windower.counters).items() if n}

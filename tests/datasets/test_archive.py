@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,8 +71,36 @@ def test_an_archive_in_a_direct_subfolder_is_found(tmp_path, monkeypatch):
 def test_an_unknown_hash_warns_with_the_one_it_has(tmp_path, monkeypatch):
     archive = write_zip(tmp_path / "h.zip", hapt_members())
     register(tmp_path, monkeypatch, "hapt h.zip - -")
-    with pytest.warns(UserWarning, match=f"no official sha256 is known for this file; it has {sha256(archive)}"):
+    with pytest.warns(
+        UserWarning, match=f"no official sha256 is known for this file; it has {sha256(archive)}"
+    ) as told:
         assert len(load_dataset("hapt", tmp_path)) == 2
+    assert [Path(one.filename).name for one in told] == ["_archive.py"]
+
+
+def test_a_hash_may_be_another_one_only_if_one_is_not_known(tmp_path):
+    path, known = tmp_path / "h.zip", ["0" * 64, "1" * 64]
+    path.write_bytes(zip_bytes({"a": bytes(2000)}))
+
+    def check(*hashes):
+        entries = [SimpleNamespace(sha256=one) for one in hashes]
+        with path.open("rb") as file:
+            _archive.check_hash(path, file, entries)
+
+    size = f"{path.stat().st_size:,}"
+    with pytest.raises(InputError, match=rf"sha256 {known[0]} or {known[1]}, got {sha256(path)} \({size} bytes\)\."):
+        check(*known)
+    check(known[0], sha256(path), None)
+    for hashes in ((known[0], None), (None,)):
+        with pytest.warns(UserWarning, match="no official sha256 is known for this file; it has"):
+            check(*hashes)
+    with pytest.warns(UserWarning, match="packed anew, for which no sha256 is known"):
+        check()
+    path.write_bytes(HTML)
+    with pytest.raises(
+        InputError, match=rf"expected a zip, tar.xz, .*, got {sha256(path)} \({len(HTML)} bytes, a web page"
+    ):
+        check(None)
 
 
 @pytest.mark.parametrize("file", ["a b.tar.xz", "a_b.tgz", "A+b.tar.gz"])
@@ -134,7 +163,15 @@ def test_a_web_page_is_called_one(tmp_path, monkeypatch, hashed):
 
 @pytest.mark.parametrize(
     ("content", "got"),
-    [(HTML, "a web page"), (b"", "an empty file"), (b"Rar!\x1a\x07", "a file that starts with b'Rar!")],
+    [
+        *(
+            (page, "a web page")
+            for page in (HTML, b"<HTML>", b"  <head>", b"<?xml version='1.0'?>", b"<!doctype HTML>")
+        ),
+        (b"<htm", "a file that starts with b'<htm'"),
+        (b"", "an empty file"),
+        (b"Rar!\x1a\x07", "a file that starts with b'Rar!"),
+    ],
 )
 def test_something_that_is_no_archive(tmp_path, content, got):
     with pytest.raises(InputError, match=rf"expected a zip, tar.xz, tar.gz or npy file, got {re.escape(got)}"):
@@ -260,6 +297,34 @@ def test_optional_members_may_be_missing():
     assert all_files(content, optional=["b.csv"]) == []
     with pytest.raises(InputError, match=r"expected a member b.csv, got none"):
         all_files(content, "a.csv", "b.csv")
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+def test_what_the_finder_adds_is_passed_over(tmp_path, kind):
+    members = {"__MACOSX/a.csv": b"no", "__MACOSX/x.zip": b"no zip", "top/__MACOSX/b.zip": b"no zip", "a.csv": b"1"}
+    content = zip_bytes(members) if kind == "zip" else write_tar(tmp_path / "n.tar.gz", members, "gz").read_bytes()
+    assert all_files(content, "*.csv") == [("a.csv", b"1")]
+
+
+def test_the_first_of_several_missing_members_is_named():
+    with pytest.raises(InputError, match=r"expected a member a.csv, got none"):
+        all_files(zip_bytes({"d.csv": b"1"}), "c.csv", "a.csv", "d.csv", "b.csv")
+
+
+def test_an_array_by_itself_is_its_only_member(tmp_path):
+    content = b"\x93NUMPY and so on"
+    assert list(Archive(tmp_path / "a.npy", io.BytesIO(content)).files("*.npy")) == [("a.npy", content)]
+    assert Archive(tmp_path / "a.npy", io.BytesIO(content)).names() == ["a.npy"]
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"ab", b"ab\n", b"ab\ncdefghijk\n\nl", b"abcd\nefgh\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_blocks_are_of_whole_lines(monkeypatch, text, packed):
+    monkeypatch.setattr(_archive, "_BLOCK_BYTES", 5)
+    content = zip_bytes({"p.gz": gzip.compress(text)} if packed else {"p.csv": text})
+    ((_, blocks),) = ((name, list(found)) for name, found in Archive(Path("n.zip"), io.BytesIO(content)).blocks("p.*"))
+    assert b"".join(blocks) == (text + b"\n" if text and text[-1:] != b"\n" else text)
+    assert all(block.endswith(b"\n") for block in blocks)
 
 
 def test_names_of_an_archive(tmp_path):

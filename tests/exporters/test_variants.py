@@ -1,5 +1,6 @@
 """FP16 and INT8 variants: against onnxruntime, torch, hand-worked numbers; and what a device does with them."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -325,6 +326,22 @@ def test_a_reduced_range_has_7_bits(small_bundle):
         if tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1
     ]
     assert max(np.abs(weight.astype(int)).max() for weight in weights) == variant.spec.int8_limit == 63
+
+
+def test_what_is_kept_of_how_a_variant_was_made(small_bundle):
+    bundle, windows = Bundle.open(small_bundle), small_windows(16)
+    weights = Int8Options(weights_only=True, reduce_range=True, agreement=0, tolerance=9, float_layers=("head.weight",))
+    variant = to_int8(bundle.model(), bundle.manifest, windows, weights, data="mine").spec
+    assert (variant.precision, variant.file) == ("int8-weights", "variants/int8-weights.onnx")
+    assert variant.int8_limit == 127  # float arithmetic cannot overflow
+    assert (variant.record["method"], variant.record["percentile"]) == ("none", None)
+    assert variant.record["float_layers"] == ["head.weight"]
+    assert variant.record["int8_layers"]
+    assert "head.weight" not in variant.record["int8_layers"]
+    digest = hashlib.sha256(windows.tobytes()).hexdigest()
+    assert variant.record["calibration"] == {"data": "mine", "windows": 16, "sha256": digest}
+    with pytest.raises(InputError, match=r"float layers: expected some of .*head.weight.*, got a, b\. Name weights"):
+        to_int8(bundle.model(), bundle.manifest, windows, Int8Options(float_layers=("b", "head.weight", "a")))
 
 
 def test_a_bundle_with_variants(with_variants):

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 import sdk
 from sdk.finetune import fit_head
+from sdk.finetune.head import HeadProblem
 
 
 @pytest.fixture(autouse=True)
@@ -271,3 +272,45 @@ def test_inputs_stay_untouched():
     fit_head(features, labels, weight=weight, bias=bias, l2=0.01, sample_weights=shares)
     for array, copy in zip((*arrays, shares), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+def test_held_out_logits_are_those_of_a_fit_to_the_other_folds():
+    """All features have one length, so that the scale of a part is that of all."""
+    features, labels, weight, bias = problem(n=24)
+    features *= (3 / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    shares, folds = np.random.default_rng(4).uniform(0.5, 2, 24), np.arange(24) % 5 % 3
+    held = HeadProblem(features, labels, weight=weight, bias=bias, sample_weights=shares).held_out_logits(0.01, folds)
+    for fold in range(3):
+        own, others = folds == fold, folds != fold
+        fit = fit_head(
+            features[others], labels[others], weight=weight, bias=bias, l2=0.01, sample_weights=shares[others]
+        )
+        np.testing.assert_allclose(held[own], features[own] @ fit.weight.T + fit.bias, atol=1e-6)
+        assert np.abs(held[own] - (features[own] @ weight.T + bias)).max() > 0.1
+
+
+def test_where_all_is_one_fold_the_anchor_answers():
+    features, labels, weight, bias = problem()
+    held = HeadProblem(features, labels, weight=weight, bias=bias).held_out_logits(0.01, np.zeros(20, int))
+    np.testing.assert_allclose(held, features.astype(float) @ weight.T + bias, rtol=1e-6)
+
+
+def test_shares_of_classes_are_labels_that_are_repeated():
+    features, _, weight, bias = problem(n=6, c=3)
+    shares = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0.25, 0.75]] * 2)
+    soft = fit_head(features, shares, weight=weight, bias=bias, l2=0.01)
+    rows, labels = (index.repeat(4) for index in np.indices(shares.shape).reshape(2, -1))
+    times = shares.ravel().repeat(4) / 4
+    hard = fit_head(features[rows], labels, weight=weight, bias=bias, l2=0.01, sample_weights=times)
+    np.testing.assert_allclose(soft.weight, hard.weight, atol=1e-8)
+    np.testing.assert_allclose(soft.bias, hard.bias, atol=1e-8)
+
+
+def test_an_anchor_that_is_sure_of_the_wrong_class_is_left_behind():
+    """Its curvature is nearly nothing, so that whole steps of Newton's method lead a million times too far."""
+    features, _, weight, _ = problem(n=8, d=3, c=2, spread=0.1)
+    labels, bias = np.array([0] * 6 + [1] * 2), np.array([0.0, 30.0], np.float32)
+    fit = fit_head(features, labels, weight=0 * weight, bias=bias, l2=1e-6)
+    assert fit.gradient_norm < 1e-9
+    assert np.abs(slopes(fit, features, labels, 0 * weight, bias, 1e-6)).max() < 1e-7
+    assert softmax(features @ fit.weight.T + fit.bias, axis=1)[:, 0].mean() == pytest.approx(0.75, abs=1e-3)

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sdk.finetune.judge import GUESSING, Evidence, HeldOut, blocks, doubt, golden_agreement, judge, weigh
+from runtime.errors import InputError
+from sdk.finetune.judge import (
+    GUESSING,
+    Evidence,
+    HeldOut,
+    TrainingReport,
+    blocks,
+    doubt,
+    golden_agreement,
+    judge,
+    kept_weights,
+    weigh,
+)
 from sdk.finetune.labels import LabelledSet, worth
 
 GOOD = HeldOut(1.0, 1.0, 0.1)
@@ -67,6 +79,19 @@ def test_a_rare_class_takes_no_folds_from_the_others():
 @pytest.mark.parametrize(("labels", "n_folds", "expected"), [([0, 1], 5, 2), ([0, 0, 0, 1], 5, 3), ([0] * 9, 2, 2)])
 def test_no_more_folds_than_the_largest_class_has_windows_and_never_one(labels, n_folds, expected):
     assert len(set(blocks(np.array(labels), n_folds).tolist())) == expected
+
+
+def test_a_fold_is_a_block_of_time_and_classes_of_one_window_are_apart():
+    assert blocks(np.array([0] * 10), 5).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert blocks(np.array([0] * 3 + [1] * 3), 3).tolist() == [0, 1, 2, 1, 2, 0]
+    assert blocks(np.array([0] * 4 + [1]), 4).tolist() == [0, 1, 2, 3, 1]
+    assert blocks(np.array([], int), 5).tolist() == []
+
+
+def test_a_kept_class_weighs_what_a_labelled_one_does_in_the_mean():
+    labels, weights = np.array([0, 0, 1]), np.array([1.0, 2.0, 3.0])
+    assert kept_weights(labels, weights, np.array([2, 2, 2, 3])).tolist() == [1.0, 1.0, 1.0, 3.0]
+    assert kept_weights(labels, weights, np.array([], int)).tolist() == []
 
 
 def test_golden_agreement_is_averaged_over_classes():
@@ -158,3 +183,89 @@ def test_one_label_of_each_is_enough_where_half_of_them_are_wrong(right, refused
     )
     assert told.grounds == "the version in use has at most half of the labels right"
     assert weigh(known, "abcdef").doubt  # what is held back has a say elsewhere
+
+
+# ---- the whole of it: four activities, ten windows of each labelled one
+
+
+NAMES = ("sit", "stand", "walk", "run")
+
+
+def case(labels, before, after, kept=(), kept_after=None, n=4):
+    kept_after = kept if kept_after is None else kept_after
+    return Evidence(
+        np.array(labels), np.ones(len(labels)), logits_of(before, n), logits_of(after, n), np.array(kept, int),
+        logits_of(np.array(kept, int), n), logits_of(np.array(kept_after, int), n),
+    )  # fmt: skip
+
+
+ALL = [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
+WRONG_BY_TEN = [1] * 10 + ALL[10:]
+
+
+def test_what_is_judged_is_told():
+    found = weigh(case(ALL, WRONG_BY_TEN, [*ALL[:-1], 2]), NAMES)
+    assert (found.doubt, found.fixed, found.broken, found.kept, found.notes) == ("", 10, 1, None, ())
+    assert (found.before.accuracy, found.after.accuracy) == (0.75, 0.975)
+    with pytest.raises(InputError, match="finite"):
+        weigh(replace(case(ALL, WRONG_BY_TEN, ALL), after=np.full((40, 4), np.nan)), NAMES)
+
+
+def first(n_classes):
+    """The first labels only; the candidate mends ten windows of the first activity."""
+    return ALL[: 10 * n_classes], WRONG_BY_TEN[: 10 * n_classes], ALL[: 10 * n_classes]
+
+
+def test_six_of_ten_activities_need_labels():
+    """0.6 * 4 = 2.4: three; 0.6 * 5 = 3: three."""
+    said = weigh(case(*first(2)), NAMES).doubt
+    assert said == "2 of 4 activities have labels, 3 must; labels of 2 of 4 activities: mark walk and run too"
+    assert weigh(case(*first(3)), NAMES).doubt == ""
+    five = (*NAMES, "wave")
+    assert weigh(case(*first(2), n=5), five).doubt.startswith("2 of 5 activities have labels, 3 must")
+    assert weigh(case(*first(3), n=5), five).doubt == ""
+
+
+def test_labels_of_new_activities_alone_need_no_others():
+    labels = [3] * 10
+    assert weigh(case(labels, [0] * 10, labels), NAMES, n_new=1).doubt.startswith("100% of 10 held-out windows")
+    labels = [2] * 10 + [3] * 10
+    assert weigh(case(labels, [0] * 20, labels), NAMES, n_new=2).doubt == ""
+    mixed = [0] * 10 + [3] * 10
+    assert weigh(case(mixed, [1] * 20, mixed), NAMES, n_new=1).doubt == ""
+
+
+def test_activities_without_labels_are_named_those_first_that_are_seen_most():
+    kept = [2] * 3 + [3] * 9
+    found = weigh(case(*first(2), kept), NAMES)
+    assert found.notes == ("labels of 2 of 4 activities: mark run and walk too",)
+    assert weigh(case(*first(1)), NAMES).notes == ("labels of 1 of 4 activities: mark stand and walk too",)
+    found = weigh(case(*first(3), [0] * 9), NAMES)
+    assert (found.doubt, found.notes) == ("", ("labels of 3 of 4 activities: mark run too",))
+    nothing = weigh(case(ALL, ALL, ALL), NAMES)
+    told = "too little is gained: of 40.0 stretches of time that have labels, 0.0 more would be right, 2.0 must"
+    assert (nothing.doubt, nothing.notes) == (f"{told}; mark more, at other times", ())
+
+
+def test_nine_of_ten_kept_answers_of_each_class_have_to_stay():
+    kept = [3] * 10 + [2] * 30
+    labels = first(3)
+    good = weigh(case(*labels, kept, [0, *kept[1:]]), NAMES)
+    assert (good.doubt, good.kept, good.fixed, good.broken) == ("", pytest.approx(0.95), 10, 1)
+    bad = weigh(case(*labels, kept, [0, 0, *kept[2:]]), NAMES)
+    assert bad.doubt.startswith("it would forget run (80% would be left); mark that too; labels of 3 of 4")
+    both = weigh(case(*labels, kept, [0, 0, *kept[2:-5], *[0] * 5]), NAMES).doubt
+    assert "it would forget walk (83% would be left), run (80% would be left); mark" in both
+
+
+def test_what_is_mended_counts_less_what_is_broken():
+    labels, before, after = [0] * 20 + [1] * 20, [0] * 19 + [1] * 21, [0] * 20 + [1] * 19 + [0]
+    found = weigh(case(labels, before, after, n=2), NAMES[:2])
+    assert (found.fixed, found.broken) == (1, 1)
+    assert "0.0 more would be right, 2.0 must" in found.doubt
+
+
+def test_a_report_of_a_training_is_json():
+    report = TrainingReport((1, 2), 9, 4, 3, 1.5, 6, (0.5, 0.25), 100, 1.0, "")
+    plain = report.to_dict()
+    assert (plain["layers"], plain["losses"], plain["stopped_by"], plain["epochs"]) == ([1, 2], [0.5, 0.25], "", 1.5)

@@ -138,6 +138,35 @@ def test_repeats_and_a_stuck_sensor(tree, clock):
     assert (moving.n_samples, moving.n_repeats, moving.notes) == (62, 59, ())
 
 
+def test_a_reading_is_a_repeat_only_if_no_rail_moved(clock):
+    rails = [Script(clock, lambda t: 5.0), Script(clock, lambda t: t // 2)]
+    meter = SampledMeter("test", rails, method="integrated power", period_s=1.0, clock=clock, background=False)
+    energy = run(meter, clock, 10)
+    assert (energy.n_samples, energy.n_repeats) == (12, 6)  # every other one, and that of `stop`
+
+
+@pytest.mark.parametrize(("seconds", "measured"), [(2.0, True), (1.99, False)])
+def test_the_shortest_window_of_a_slow_sensor(clock, seconds, measured):
+    meter = scripted(clock, lambda t: 1.0, shortest_s=2.0)
+    meter.start()
+    clock.now += seconds
+    energy = meter.stop()
+    assert (energy.joules is not None) == measured
+    assert measured or energy.reason == "1.99 s are too short for this slow sensor: measure at least 2 s"
+    assert energy.tier == ("measured" if measured else None)
+
+
+def test_a_share_of_the_joules_is_their_uncertainty(clock):
+    rails = [Script(clock, lambda t: 5.0), Script(clock, lambda t: -1.0)]
+    meter = SampledMeter(
+        *("test", rails), method="model", period_s=1.0, clock=clock, background=False, share=0.3,
+        tier="estimated", leaves_out="the rest",
+    )  # fmt: skip
+    energy = run(meter, clock, 4)
+    assert (energy.joules, energy.uncertainty_j) == (16.0, pytest.approx(4.8))
+    assert (energy.tier, energy.leaves_out, energy.method) == ("estimated", "the rest", "model")
+
+
 # ---- idle
 
 
@@ -283,19 +312,35 @@ def test_a_counter_is_read_more_often_for_a_picture(tree):
     card = open_nvml(nvml=FakeNvml())
     card.keep_timeline(100)
     assert card.period_s == 0.5  # it moves every 0.1 s
+    meter = open_meter(root=root)
+    meter.keep_timeline(0)
+    meter.start()
+    assert (meter.period_s, meter.stop().timeline) == (30, None)
 
 
 # ---- cost
 
 
-def test_dear_metering_says_so(clock):
+@pytest.mark.parametrize(
+    ("readings", "cpu_s", "notes"),
+    [
+        (62, 1.5, ("the metering took 2.5% of a core",)),
+        (62, 0.61, ("the metering took 1.0% of a core",)),
+        (62, 0.6, ()),  # 1 % of 60 s
+        (62, None, ()),
+        (50, 1.5, ("the metering took 3.1% of a core",)),
+        (49, 1.5, ()),  # too few to say
+    ],
+)
+def test_dear_metering_says_so(clock, readings, cpu_s, notes):
     meter = scripted(clock, lambda t: t)
     meter.start()
-    for _ in range(60):
+    for _ in range(readings - 2):
         clock.now += 1
         meter.sample()
-    meter._ticker.cpu_s = 1.5  # of 60 seconds
-    assert meter.stop().notes == ("the metering took 2.5% of a core",)
+    meter._ticker.cpu_s = cpu_s
+    energy = meter.stop()
+    assert (energy.n_samples, energy.notes) == (readings, notes)
 
 
 @pytest.mark.usefixtures("late_threads")

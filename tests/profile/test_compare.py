@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import InputError
 from sdk.profile import compare_reports
 from sdk.profile.__main__ import main
-from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, read_reports, rows_of
+from sdk.profile.compare import LEAST_PAIRS, check_pairs, describe, must_agree, read_reports, rows_of
 from sdk.profile.interval import interval, student_t
 
 N = int(os.environ.get("SENSEDGE_COMPARISONS", 8))
@@ -208,6 +208,74 @@ def test_the_ratio_of_pairs_by_hand():
     assert p50.first == pytest.approx(1000 * 2**4 * 1e-7)
 
 
+@pytest.mark.parametrize(
+    ("ticks", "verdict"), [(101_010, "worse"), (100_990, "alike"), (99_020, "alike"), (99_000, "better")]
+)
+def test_less_than_a_hundredth_is_no_difference(ticks, verdict):
+    first, second = made_up(1, runs=8, series="s"), made_up(1, runs=8, series="s")
+    for a, b in zip(first["runs"], second["runs"], strict=True):
+        a["samples"]["total"], b["samples"]["total"] = [100_000] * 5, [ticks] * 5
+    found = compare_reports([first], [second])
+    assert (found.margin, found.verdict, {ratio.verdict for ratio in found.ratios[:4]}) == (0.01, verdict, {verdict})
+
+
+@pytest.mark.parametrize(
+    ("change", "block"),
+    [
+        ({}, "pair of runs"),
+        ({"series": "t"}, "run"),
+        ({"series": None}, "run"),
+        ({"runs": 9}, "run"),
+    ],
+)
+def test_runs_are_pairs_only_in_one_series_and_as_many(change, block):
+    first, second = made_up(1, series="s", windows=20), made_up(2, **{"series": "s", "windows": 20, **change})
+    assert compare_reports([first], [second]).block == block
+
+
+def test_memory_that_did_not_grow_is_no_figure():
+    first = made_up(1, runs=8, series="s", windows=20)
+    first["runs"][3]["memory"] = {"baseline_bytes": 5, "peak_bytes": 5}
+    assert [ratio.figure for ratio in compare_reports([first], [first]).ratios] == ["p50", "p10", "mean", "p99"]
+
+
+PAIRS = """\
+second to first     first  second  ratio  95% together
+p50, ms                10   11.01  1.101  1.101 to 1.101  worse
+p10, ms                10   11.01  1.101  1.101 to 1.101  worse
+mean, ms               10   11.01  1.101  1.101 to 1.101  worse
+p99, ms                10   11.01  1.101  1.101 to 1.101  worse
+memory, MB             10      10  1.000  1.000 to 1.000  alike
+
+runs         8 and 8, judged as 8 pairs of runs; alike: not shown to differ by 1.0%
+differs      setup.threads: 1 -> 2
+note         second: It was hot.
+verdict      The second is WORSE."""
+
+
+def test_a_comparison_as_people_read_it():
+    first, second = made_up(1, runs=8, series="s"), made_up(1, runs=8, series="s")
+    for report, ticks in ((first, 100_000), (second, 110_100)):
+        for run in report["runs"]:
+            run["samples"]["total"] = [ticks] * 5
+            run["memory"] = {"baseline_bytes": 50_000_000, "peak_bytes": 60_000_000}
+    second["setup"]["threads"], second["notes"] = 2, ["It was hot.", None, "It was hot."]
+    said = describe(compare_reports([first], [second]))
+    found = [line.split() for line in said.splitlines() if not line.startswith("---")]
+    assert found == [line.split() for line in PAIRS.splitlines()]
+    first["series"] = None
+    lines = describe(compare_reports([first], [second])).splitlines()
+    assert "runs         8 and 8; alike: not shown to differ by 1.0%" in lines
+    assert "not judged   they follow what else the machine does: measure both in turn, with --against" in lines
+
+
+def test_the_reports_of_a_comparison_are_read_too(tmp_path):
+    both = [made_up(1, windows=5), made_up(2, windows=5)]
+    path = save(tmp_path / "c", {"schema": 1, "kind": "sensedge comparison", "reports": both})
+    assert read_reports(path) == both
+    assert read_reports(save(tmp_path / "a", both[0])) == both[:1]
+
+
 def test_figures_are_told_in_their_units():
     first = made_up(1, joules=0.002)
     for run in first["runs"]:
@@ -283,7 +351,17 @@ def test_unlike_ones_are_refused(tmp_path, capsys, path, value):
     place[path[-1]] = value
     assert main(["--compare", save(tmp_path / "a", made_up(1)), save(tmp_path / "b", other)]) == 2
     field = ".".join(part for part in path if part != "before")
-    assert f"--compare: {field}: expected the same on both sides" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"--compare: {field}: expected the same on both sides" in said
+    assert path[1] != "input_sha256" or "both sides: cdcdcdcdcdcd, got 000000000000. Only" in said
+
+
+def test_a_value_that_is_no_hash_is_told_whole():
+    with pytest.raises(InputError, match=f"both sides: {'a' * 65}, got unknown"):
+        must_agree("x", ["a" * 65, None])
+    with pytest.raises(InputError, match=f"both sides: {'a' * 63}, got {'b' * 12}\\."):
+        must_agree("x", ["a" * 63, "b" * 64])
+    must_agree("x", ["a", "a"])
 
 
 @pytest.mark.parametrize(

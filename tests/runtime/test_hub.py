@@ -158,6 +158,22 @@ def test_when_a_batch_is_due(bundle):
     assert core.step() == []
 
 
+def test_what_a_hub_allows_unless_it_is_told(bundle):
+    """Fifty milliseconds, 32 windows in one run, 8 of one stream that wait, and 4096 streams."""
+    core = HubCore(bundle, FakeEngine())
+    core.push("a", rows_for(8), now_s=1)
+    assert (core.due_s(), core.counters().dropped) == (1.05, 0)
+    core.push("a", rows_for(1, first=False), now_s=2)
+    assert core.counters().dropped == 1
+    for name, n in (("b", 8), ("c", 8), ("d", 7)):
+        core.push(name, rows_for(n), now_s=2)
+    assert core.due_s() == 1.05
+    assert core.push("d", rows_for(1, first=False), now_s=2)
+    assert core.due_s() == -math.inf
+    assert len(core.step()) == 32
+    assert core.max_streams == 4096
+
+
 def test_the_oldest_windows_are_dropped(bundle):
     core = HubCore(bundle, FakeEngine(), max_queue=3)
     core.push("a", rows_for(2), now_s=0)

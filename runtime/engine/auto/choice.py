@@ -181,7 +181,7 @@ def _choice(plain: Any, key: Mapping[str, Any], path: Path) -> Choice:
 def forget(bundle: Bundle) -> bool:
     """Remove what was kept for this device and model, for any batch; whether there was anything."""
     there = False
-    model = _key(bundle, 1)["model_sha256"]
+    model = bundle.manifest.files["model.onnx"].sha256
     for path in (cache_folder() / "engines").glob(f"{model[:16]}-*.json"):
         path.unlink(missing_ok=True)
         there = True

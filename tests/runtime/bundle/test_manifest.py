@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from runtime.bundle import Manifest
 from runtime.bundle.contents import FileSpec, Head, TensorSpec
 from runtime.errors import BundleError
-from runtime.specs import Modality, Normalise, Signal, WindowSpec
+from runtime.specs import Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 from tests.bundles_small import small_manifest
 
 
@@ -94,6 +94,60 @@ def test_what_follows_from_the_fields():
     assert manifest.signal.rate_hz == 50
     assert manifest.window_shape == (128, 3)
     assert (manifest.window_s, manifest.hop_s) == (2.56, 1.28)
+
+
+@pytest.mark.parametrize(
+    ("full_scale", "mean", "std", "range_"),
+    [
+        (None, 0.0, 1.0, 1e9),  # nobody measured them
+        (None, 0.0, 0.5, 500),
+        (None, 1.0, 1.0, 1001),
+        (None, -3.0, 2.0, 2003),
+        (None, 5.0, 0.0, 1e9),
+        (None, 0.0, 1e7, 1e9),
+        (16.0, -3.0, 2.0, 16),
+    ],
+)
+def test_a_sample_is_saturated_at_full_scale_or_a_thousand_deviations_off(full_scale, mean, std, range_):
+    signal = Signal((Modality("acc", "m/s^2", ("x",), 32.0, full_scale), Modality("gyro", "rad/s", ("z",), 32.0)))
+    manifest = small_manifest(signal=signal, normalise=Normalise((mean, 0.0), (std, 1.0)))
+    assert manifest.ranges == (range_, 1e9)
+
+
+def test_windows_of_two_rates_are_flat():
+    signal = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0), Modality("gyro", "rad/s", ("z",), 25.0)))
+    manifest = small_manifest(signal=signal, window=WindowSpec(4, 2))
+    assert manifest.window_shape == manifest.input_shape == (4 * 2 + 2 * 1,)
+    assert manifest.spread((1.0, 2.0, 3.0)) == (1.0, 2.0) * 4 + (3.0,) * 2
+    assert small_manifest().spread((1.0, 2.0, 3.0)) == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(("in_graph", "shape", "name"), [(False, (3, 16, 24), "images"), (True, (32, 3), "windows")])
+def test_what_goes_into_the_graph(in_graph, shape, name):
+    spec = SpectrogramSpec(16, 4, ("acc_x", "acc_y", "acc_z"), width_px=24, height_px=16, in_graph=in_graph)
+    manifest = small_manifest(spectrogram=spec)
+    assert (manifest.input_shape, manifest.input_name) == (shape, name)
+    assert (small_manifest().input_shape, small_manifest().input_name) == ((32, 3), "windows")
+
+
+XYZ = ("acc_x", "acc_y", "acc_z")
+SLOW = Signal((Modality("acc", "m/s^2", ("x", "y"), 32.0), Modality("gyro", "rad/s", ("z",), 16.0)))
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "channels", "signal"),
+    [(33, XYZ, None), (16, ("acc_x", "acc_y", "gyro_z"), None), (16, ("acc_x", "acc_y", "gyro_z"), SLOW)],
+)
+def test_a_spectrogram_fits_window_and_channels_of_one_rate(n_fft, channels, signal):
+    small_manifest(spectrogram=SpectrogramSpec(32, 4, XYZ))
+    with pytest.raises(BundleError, match=f"n_fft of at most the 32 rows.*got n_fft {n_fft} and channels acc_x, acc_y"):
+        small_manifest(spectrogram=SpectrogramSpec(n_fft, 4, channels), **({"signal": signal} if signal else {}))
+
+
+@pytest.mark.parametrize(("mean", "std"), [(2, 3), (3, 2), (4, 3), (3, 4)])
+def test_each_of_mean_and_deviation_is_one_per_channel(mean, std):
+    with pytest.raises(BundleError, match=f"expected 3 means and deviations, one per channel, got {mean} and {std}"):
+        small_manifest(normalise=Normalise((0.0,) * mean, (1.0,) * std))
 
 
 def test_with_files():

@@ -32,7 +32,7 @@ from runtime import (
 from runtime.recorder.marks import Span, paint
 from runtime.recorder.schema import US, encoder_id
 from runtime.recorder.writer import StoreRow, StoreWriter
-from runtime.specs import WindowSpec
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from tests.recorder_tools import BUNDLE, CHANNELS, EPOCH_S, HOP_S, WINDOW_S, everything, number_of, pair, size_of, walk
 from tests.runtime.recorder import target as recorder_target
 from tests.waiting import PATIENCE_S, until
@@ -429,6 +429,86 @@ def test_the_log_keeps_its_share_while_old_days_go(bundle, path):
     writer.close()
 
 
+@pytest.mark.parametrize(("missing", "asked"), [(0, 0), (1, 2)])
+def test_room_is_made_only_where_there_is_too_little(bundle, path, missing, asked):
+    """Twice what comes and 64 KiB: 17 whole pages for 4,000 bytes."""
+    writer, tried = StoreWriter(path, bundle, 1.0), []
+    writer._free_pages = lambda: 17 - missing
+    writer._remove = lambda *since: tried.append(since)
+    writer._make_room(4_000, 0)
+    assert len(tried) == asked  # the rows of a clock that was wrong, and the oldest
+    writer.close()
+
+
+def test_windows_of_modalities_with_rates_of_their_own_share_no_samples(path):
+    signal = Signal((Modality("acc", "m/s^2", ("x",), 50.0), Modality("gyro", "rad/s", ("z",), 25.0)))
+    bundle = walk()
+    manifest = replace(
+        bundle.manifest, signal=signal, window=WindowSpec(4, 2), normalise=Normalise((0.0, 0.0), (1.0, 1.0))
+    )
+    writer = StoreWriter(path, SimpleNamespace(manifest=manifest, version="base", personal_tensors={}), 1.0)
+    told = pair(0, manifest.labels)[0]
+    writer.commit([StoreRow(int((EPOCH_S + k * 0.04) * US), told, 2 * k, bytes(4 * 6)) for k in range(3)])
+    assert writer._db.execute("SELECT shared, length(samples) FROM windows").fetchall() == [(0, 24)] * 3
+    writer.close()
+
+
+@pytest.mark.parametrize("keep", ["windows", "features"])
+def test_what_is_of_a_span_lies_wholly_inside(bundle, path, keep):
+    with Recorder(path, bundle, epoch=EPOCH_S, keep=keep) as recorder:
+        fill(recorder, range(8))
+    first_s, last_s, us = EPOCH_S + 2 * HOP_S, EPOCH_S + 4 * HOP_S + WINDOW_S, 1e-6
+    edges = {(0, 0): [2, 3, 4], (3 * us, 0): [3, 4], (0, -3 * us): [2, 3], (-3 * us, 3 * us): [2, 3, 4]}
+    with Store(path) as store:
+        for (begin, end), expected in edges.items():
+            span = first_s + begin, last_s + end
+            found = store.windows(*span) if keep == "windows" else store.features(*span, encoder_id(bundle))
+            assert [round((one.start_s - EPOCH_S) / HOP_S) for one in found] == expected
+
+
+def test_half_a_feature_is_damage(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S, keep="features") as recorder:
+        fill(recorder, range(2))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE features SET data = substr(data, 2) WHERE at = (SELECT max(at) FROM features)")
+    db.close()
+    with Store(path) as store, pytest.raises(InputError, match="expected a whole store, got the features at 17000000"):
+        list(store.features(*store.span_s, encoder_id(bundle)))
+
+
+def test_a_store_that_is_refused_is_not_left_open(bundle, path, tmp_path):
+    """The errors are kept, and with them all that the frames have that raised them."""
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(3))
+    foreign, run, text = (tmp_path / name for name in ("foreign.db", "run.db", "text.db"))
+    shutil.copy(path, foreign), shutil.copy(path, run)
+    text.write_text("not a database, but long enough to look at" * 100)
+    for copy, statement in (
+        (foreign, "PRAGMA application_id = 9"),
+        (run, "UPDATE meta SET value = 'x' WHERE key = 'run'"),
+    ):
+        with sqlite3.connect(copy) as db:
+            db.execute("PRAGMA journal_mode = DELETE")
+            db.execute(statement)
+        db.close()
+    other = with_windows(bundle, 32)
+    errors = []
+    for refused in (
+        lambda: StoreWriter(foreign, bundle, 1.0), lambda: StoreWriter(text, bundle, 1.0),
+        lambda: StoreWriter(run, bundle, 1.0), lambda: StoreWriter(path, other, 1.0),
+        lambda: Store(foreign), lambda: Store(text),
+    ):  # fmt: skip
+        with pytest.raises(InputError) as caught:
+            refused()
+        errors.append(caught)
+    open_now = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd_is_here(fd)]
+    assert [name for name in open_now if name.startswith(str(tmp_path))] == []
+
+
+def fd_is_here(fd):
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
 @pytest.mark.parametrize(("max_mb", "log_bytes"), [(1.0, 1 << 18), (8.0, 1_000_000), (100.0, 1 << 22)])
 def test_an_eighth_of_the_room_is_the_logs(bundle, path, max_mb, log_bytes):
     """Within a quarter of a megabyte and four; what is left is the store's, but for what a transaction adds."""
@@ -785,3 +865,44 @@ def test_marks_while_recording(bundle, path):
                 store.mark(EPOCH_S + 11, EPOCH_S + 12, "walking", 0.0)
             assert store.undo() is not None
             assert (store.undo(), store.spans()) == (None, [])
+
+
+def test_a_mark_that_takes_labels_away_is_taken_back_as_one(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(20))
+    span = EPOCH_S, EPOCH_S + 10
+    with Store(path) as store:
+        store.mark(*span, "walking", 0.0)
+        store.mark(*span, None, 0.0)
+        assert store.spans() == []
+        assert store.undo() == Span(*span, "")
+        assert store.spans() == [Span(*span, "walking")]
+        assert store.undo() == Span(*span, "walking")
+        assert store.labels == bundle.manifest.labels
+
+
+def test_samples_come_once_with_the_time_of_their_first(bundle, path):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, [0, 1, 2, 9])
+    with Store(path) as store:
+        pieces = list(store.samples(*store.span_s))
+    times = [(round((piece.start_s - EPOCH_S) * 50), len(piece.data)) for piece in pieces]
+    assert times == [(0, 128), (128, 64), (192, 64), (576, 128)]
+    assert all(piece.data[0, 0] == begin for piece, (begin, _) in zip(pieces, times, strict=True))
+
+
+def test_a_store_without_a_row(bundle, path):
+    Recorder(path, bundle).close()
+    with Store(path) as store:
+        assert (store.span_s, store.spans(), store.keeps(), store.labels) == (None, [], (), bundle.manifest.labels)
+
+
+def test_a_transaction_takes_the_rows_that_fit_and_at_least_one(bundle, path):
+    writer = StoreWriter(path, bundle, 1.0)
+    told, most = pair(0, bundle.manifest.labels)[0], (1 << 18) // 4
+    half, large = (StoreRow(0, told, 0, bytes(n)) for n in (most // 2 - 128, most))
+    assert half.n_bytes == most // 2
+    assert [writer.fitting(rows) for rows in ([half], [half] * 2, [half] * 3, [large, half], [half, large])] == [
+        *(1, 2, 2, 1, 1)
+    ]
+    writer.close()

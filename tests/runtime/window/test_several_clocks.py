@@ -248,6 +248,17 @@ def test_a_modality_that_is_silent_costs_four_windows_of_the_other(silent, name)
     assert back[-1].start_s >= t[0]
 
 
+def test_one_that_waits_for_the_other_to_begin_holds_so_many_samples():
+    """Four windows, but 16,384 samples at most."""
+    windower, n = windower_of(length=8000, hop=8000), 1 << 14
+    windower.push(np.ones((n, 2), np.float32), np.arange(n) / 50, "acc")
+    assert windower.counters.rows_dropped == 0
+    windower.push(np.ones((3, 2), np.float32), (n + np.arange(3)) / 50, "acc")
+    assert windower.counters.rows_dropped == 3
+    windows = windower.push(np.ones((n, 1), np.float32), 0.06 + np.arange(n) / 50, "gyro")
+    assert [round(window.start_s * 50) for window in windows] == [3, 8003]
+
+
 @pytest.mark.parametrize("pad", ["hold", "zero"])
 def test_the_end_of_one_that_is_ahead_of_the_other(pad):
     acc, gyro = rows_of(40, 2, 1), rows_of(16, 1, 2)
