@@ -65,6 +65,9 @@ class Stream:
         clock: what is done about gaps and about time stamps that are late or uneven; None: as the manifest says.
         source_hz: samples per second of the source, one number or one per modality. None: measured by its time stamps;
             without any, the rate of the signal.
+        units: of the samples, where they are not the bundle's: "g,deg/s" in the order of the modalities, or by their
+            names, {"gyro": "deg/s"}. They become what a file becomes of which the same is said (docs/files.md).
+        axes: the bundle's x, y, z, made of the sensor's: "y,-x,z", or a matrix of shape (3, 3).
 
     Example:
         >>> stream = Stream("walk.bundle")                                            # doctest: +SKIP
@@ -80,13 +83,22 @@ class Stream:
         *,
         clock: ClockSpec | None = None,
         source_hz: float | Mapping[str, float] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        axes: str | ArrayLike | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
         manifest = self.bundle.manifest
         self._labels = manifest.labels
         self.windower = Windower(
-            manifest.signal, manifest.window, clock or manifest.clock, source_hz, ranges=manifest.ranges, views=True
+            manifest.signal,
+            manifest.window,
+            clock or manifest.clock,
+            source_hz,
+            ranges=manifest.ranges,
+            views=True,
+            units=units,
+            axes=axes,
         )
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
         reference = open_reference(self.bundle)
@@ -134,8 +146,8 @@ class Stream:
         in `counters.windows_not_finite`.
 
         Args:
-            samples: shape (n, n_channels) for any n, in the units and order of the bundle's signal, or only those of
-                one modality. A row with a NaN counts as missing.
+            samples: shape (n, n_channels) for any n, in the order of the bundle's signal and in its units or those
+                that the stream was told, or only those of one modality. A row with a NaN counts as missing.
             t: shape (n,), when each was measured, on any clock. None: they follow one another at the source's rate.
             modality: whose samples these are, where each modality has a clock of its own.
 

@@ -17,7 +17,7 @@ adds the one thread that runs it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -74,9 +74,10 @@ class HubCore:
             more than these loses its first ones, so a device that sends long stretches at once needs a longer queue.
         max_streams: streams at one time.
         clock: what each stream does about gaps and uneven time stamps; None: as the manifest says.
+        units, axes: of the samples of all streams, as of `Stream`.
 
     Raises:
-        InputError: a bound that allows nothing.
+        InputError: a bound that allows nothing; units or axes that make no sense.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class HubCore:
         max_queue: int = MAX_QUEUE,
         max_streams: int = MAX_STREAMS,
         clock: ClockSpec | None = None,
+        units: str | Mapping[str, str] | None = None,
+        axes: str | ArrayLike | None = None,
     ) -> None:
         bounds = {"max_batch": max_batch, "max_queue": max_queue, "max_streams": max_streams}
         for name, value in bounds.items():
@@ -99,6 +102,8 @@ class HubCore:
         self.max_delay_s, self.max_batch, self.max_queue, self.max_streams = max_delay_s, *bounds.values()
         self.manifest, self._engine, self._clock = bundle.manifest, engine, clock or bundle.manifest.clock
         self._bundle, self._reference = bundle, open_reference(bundle)
+        self._units, self._axes = units, axes
+        self._new_windower()  # units and axes are refused here, not by a push
         self._batch = np.zeros((max_batch, *bundle.manifest.window_shape), np.float32)
         self._lock = Lock()  # over all that follows
         self._sources: dict[str, _Source] = {}
@@ -161,9 +166,7 @@ class HubCore:
             raise InputError("hub", expected="an open hub", got="a closed one", fix="Open another one.")
 
     def _add(self, name: str) -> _Source:
-        manifest = self.manifest
-        windower = Windower(manifest.signal, manifest.window, self._clock, ranges=manifest.ranges)
-        source = _Source(name, windower, watch_of(self._bundle, self._reference))
+        source = _Source(name, self._new_windower(), watch_of(self._bundle, self._reference))
         with self._lock:
             if name not in self._sources and len(self._sources) >= self.max_streams:
                 raise InputError(
@@ -173,6 +176,10 @@ class HubCore:
                     fix="Remove streams that have ended, or raise max_streams.",
                 )
             return self._sources.setdefault(name, source)
+
+    def _new_windower(self) -> Windower:
+        m, said = self.manifest, {"units": self._units, "axes": self._axes}
+        return Windower(m.signal, m.window, self._clock, ranges=m.ranges, **said)
 
     def _queue(self, source: _Source, windows: Iterable[Window], began: float, now_s: float) -> bool:
         newest, n = deque[Window](maxlen=self.max_queue), 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread, current_thread
@@ -55,6 +55,8 @@ class Hub:
         max_queue: int = MAX_QUEUE,
         max_streams: int = MAX_STREAMS,
         clock: ClockSpec | None = None,
+        units: str | Mapping[str, str] | None = None,
+        axes: str | ArrayLike | None = None,
     ) -> None:
         bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._core = HubCore(
@@ -65,6 +67,8 @@ class Hub:
             max_queue=max_queue,
             max_streams=max_streams,
             clock=clock,
+            units=units,
+            axes=axes,
         )
         self._on_prediction = on_prediction
         self.errors = 0  # raised by the callback or by the engine

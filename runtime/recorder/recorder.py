@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from runtime.bundle import Bundle
 from runtime.engine import Engine, open_engine
@@ -261,7 +262,7 @@ class RecordedStream(Stream):
 
     Args:
         recorder: of this stream alone; its bundle is the stream's.
-        engine, clock, source_hz: as of `Stream`.
+        engine, clock, source_hz, units, axes: as of `Stream`.
     """
 
     def __init__(
@@ -271,8 +272,10 @@ class RecordedStream(Stream):
         *,
         clock: ClockSpec | None = None,
         source_hz: float | Mapping[str, float] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        axes: str | ArrayLike | None = None,
     ) -> None:
-        super().__init__(recorder.bundle, engine, clock=clock, source_hz=source_hz)
+        super().__init__(recorder.bundle, engine, clock=clock, source_hz=source_hz, units=units, axes=axes)
         self.recorder = recorder
         self._keep = recorder.write
 

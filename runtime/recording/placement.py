@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.recording.reading import Matrix, Reading
+from runtime.recording.reading import Matrix, Reading, part_of
 from runtime.recording.units import Named, factor, take_apart, units_like
 from runtime.specs import Modality, Signal
 
@@ -110,6 +110,31 @@ def placement(names: Sequence[str], signal: Signal, reading: Reading, where: str
     if turns:
         told.append("axes turned: " + ", ".join(signal.channel_names[i] for place, _ in turns for i in place))
     return Placement(tuple(columns), scale, turns, tuple(told))
+
+
+def turns_of(
+    signal: Signal, reading: Reading, where: str
+) -> dict[str | None, Callable[[NDArray[Any]], NDArray[np.float32]]]:
+    """From samples whose columns are a signal's, in other units or axes, to the signal's own.
+
+    Args:
+        signal: what the model wants.
+        reading: what was said of the samples.
+        where: for messages.
+
+    Returns:
+        By the name of the modality whose samples come alone, None for those of all: a function from shape
+        (n, n_channels) to the same, float32.
+
+    Raises:
+        InputError: as of `placement`.
+    """
+    names, whole = [m.name for m in signal.modalities], placement(signal.channel_names, signal, reading, where)
+    turns = {None: whole.apply}
+    for modality in signal.modalities:
+        own, said = Signal((modality,)), part_of(reading, names, modality.name)
+        turns[modality.name] = placement(own.channel_names, own, said, where).apply
+    return turns
 
 
 def _find(

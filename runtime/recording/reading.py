@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import parse_qsl, quote
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from runtime.errors import InputError
 
 HELP = """\
@@ -102,6 +105,27 @@ class Reading:
             label=words.get("label", ""),
             text="&".join(f"{name}={quote(word, safe='/,:;^-')}" for name, word in words.items()),
         )
+
+    @classmethod
+    def of_values(
+        cls, units: str | Mapping[str, str] | None, axes: str | ArrayLike | None, where: str = "options"
+    ) -> Reading:
+        """What a program says of the numbers that it pushes.
+
+        Args:
+            units: as text, or of a modality by its name.
+            axes: as text, or a matrix of shape (3, 3).
+            where: for messages.
+
+        Raises:
+            InputError: as of `taken`.
+        """
+        words = {"units": units, "axes": axes}
+        if isinstance(units, Mapping):
+            words["units"] = ",".join(f"{name}:{unit}" for name, unit in units.items())
+        if axes is not None and not isinstance(axes, str):
+            words["axes"] = ",".join(repr(float(number)) for number in np.ravel(axes))
+        return cls.taken({name: str(word) for name, word in words.items() if word is not None}.get, where)
 
     @property
     def values(self) -> str:

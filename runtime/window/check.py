@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,15 @@ def clock_of(signal: Signal, names: tuple[str | None, ...], modality: str | None
     return known.index(modality)
 
 
-def checked_samples(samples: ArrayLike, names: tuple[str, ...]) -> Rows:
+def checked_samples(
+    samples: ArrayLike, names: tuple[str, ...], turn: Callable[[NDArray[Any]], Rows] | None = None
+) -> Rows:
     """Samples as float32, shape (n, n_channels); a single row may come as (n_channels,).
+
+    Args:
+        samples: as pushed.
+        names: of the channels.
+        turn: from the sensor's units and axes to the model's; None: they are the model's.
 
     Raises:
         InputError: another shape, or no real numbers.
@@ -52,10 +60,26 @@ def checked_samples(samples: ArrayLike, names: tuple[str, ...]) -> Rows:
             got=f"dtype {array.dtype}, shape {array.shape}",
             fix="Give one column per channel of the bundle's signal.",
         )
+    if turn is not None:
+        return turn(array)
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):  # an overflow becomes infinite, which counts as missing
             array = array.astype(np.float32)
     return array
+
+
+def turns_of(
+    signal: Signal, units: str | Mapping[str, str] | None, axes: str | ArrayLike | None
+) -> Mapping[str | None, Callable[[NDArray[Any]], Rows]]:
+    """What turns samples in these units and axes into the signal's, by the modality that is pushed, None for all.
+
+    Raises:
+        InputError: units or axes that make no sense.
+    """
+    from runtime.recording import placement  # it reads names and units: for those who need it
+    from runtime.recording.reading import Reading
+
+    return placement.turns_of(signal, Reading.of_values(units, axes, "samples"), "samples")
 
 
 def checked_times(t: ArrayLike | None, n: int, unit: str, timed: bool | None) -> Times | None:

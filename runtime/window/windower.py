@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from runtime.errors import InputError, one_line
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.buffer import CAPACITY_WINDOWS, Buffer
-from runtime.window.check import checked_samples, checked_times, clock_of
+from runtime.window.check import checked_samples, checked_times, clock_of, turns_of
 from runtime.window.pieces import FILLED, PADDED, PERFECT, SATURATED, Counters, Quality, Rows, Window
 from runtime.window.track import Out, Segment, Track
 
@@ -45,9 +45,12 @@ class Windower:
         ranges: per channel, how far from 0 a sample is saturated (`Manifest.ranges`); None: at the full scales of
             the signal, where it has them.
         views: the samples of a window may be a view, which the next push changes; for who uses them at once.
+        units: of the samples, where they are not the signal's: "g,deg/s" in the order of the modalities, or by their
+            names. They are turned into the signal's, as those of a file are (docs/files.md).
+        axes: the signal's x, y, z, made of the sensor's: "y,-x,z", "acc:y,-x,z;gyro:x,y,z", or a matrix, shape (3, 3).
 
     Raises:
-        InputError: a rate of the source that is not above 0.
+        InputError: a rate of the source that is not above 0; units or axes that make no sense.
     """
 
     def __init__(
@@ -59,8 +62,11 @@ class Windower:
         *,
         ranges: Sequence[float] | None = None,
         views: bool = False,
+        units: str | Mapping[str, str] | None = None,
+        axes: str | ArrayLike | None = None,
     ) -> None:
         self._views = views
+        self._turns = None if units is None and axes is None else turns_of(signal, units, axes)
         scales = [m.full_scale or math.inf for m in signal.modalities for _ in m.channels]
         self._ranges = np.minimum(scales if ranges is None else ranges, _LARGEST).astype(np.float32)
         self._quiet = min(_QUIET * float(self._ranges.min()) ** 2, _LARGEST)
@@ -110,6 +116,9 @@ class Windower:
 
     def take(self, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None) -> Iterable[Window]:
         """As `push`, of the same shapes; a window is cut when it is asked for: ask for all before the next push."""
+        if self._turns is not None:
+            clock_of(self.signal, self._names, modality)
+            samples = checked_samples(samples, self.signal.names_of(modality), self._turns[modality])
         if self._even and t is None and modality is None:
             followed = self._follow(samples)
             if followed is not None:
