@@ -145,8 +145,9 @@ def test_a_far_stamp_and_then_as_if_the_stream_had_begun_there(clock, far):
 def test_many_long_steps_in_one_push(policy, step_s):
     """Steps just below the ceiling are filled, piece by piece: of all that, a window is held at a time."""
     clock = ClockSpec(gap=policy, gap_s=86400.0, longest_hold_s=86400.0, least_real=0.0)
-    windower, rows = Windower(SIGNAL, WINDOW, clock, RATE_HZ), np.ones((400, 2), np.float32)
-    assert peak_of(lambda: sum(1 for _ in windower.take(rows, step_s * np.arange(400)))) < MOST_BYTES
+    windower, rows = Windower(SIGNAL, WINDOW, clock, RATE_HZ), np.ones((100, 2), np.float32)
+    peak = peak_of(lambda: sum(1 for _ in windower.take(rows, step_s * np.arange(100))))
+    assert peak < MOST_BYTES / 20  # all that is filled would be 800 kB of samples alone, and as much twice in windows
 
 
 @pytest.mark.parametrize("step_s", [0.0, 1e-12, 1e-9, 1e-7])
@@ -199,13 +200,15 @@ def test_one_modality_that_waits_for_another(step_s, other):
     windower = Windower(TWO, WINDOW, ClockSpec(gap="hold", gap_s=1e9, longest_hold_s=1e9), other)
     rows = np.ones((500, 2), np.float32)
 
+    turns = 5 if step_s > 1e9 else 20  # where each row begins a grid of its own
+
     def feed():
-        for k in range(20):
+        for k in range(turns):
             windower.push(rows, step_s * (500 * k + np.arange(500)) % 1e11, "acc")
 
-    assert peak_of(feed) < MOST_BYTES
+    assert peak_of(feed) < MOST_BYTES * turns / 20
     windower.push(np.ones((2, 1), np.float32), np.array([0.0, 0.02]), "gyro")
-    assert windower.counters.samples == 10_002
+    assert windower.counters.samples == 500 * turns + 2
 
 
 @pytest.mark.parametrize("rate_hz", [1e-8, 1.0, 1e6, 9e8])

@@ -1,6 +1,7 @@
 """Links in a bundle: under personal/ none is followed, and what one leads to is never quoted in a line of a log."""
 
 import json
+import shutil
 
 import pytest
 
@@ -29,11 +30,16 @@ def secret(request, tmp_path):
     return path
 
 
-@pytest.fixture
-def bundle(tmp_path):
-    base = Bundle.open(copy_bundle(tmp_path))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    base = Bundle.open(copy_bundle(tmp_path_factory.mktemp("made")))
     base.commit({"head.bias": base.tensor("head.bias") + 1}, {})
     return base.path
+
+
+@pytest.fixture
+def bundle(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "walk.bundle")
 
 
 PLACES = ("manifest.json", "personal/current", "personal/0001/record.json", "personal/0001/weights.safetensors")

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import sqlite3
 
 import numpy as np
@@ -173,18 +174,25 @@ def test_names_of_a_foreign_store(words, text, tmp_path, capsys, monkeypatch, fo
     assert all(line.isprintable() for line in (*out.split("\n"), *err.split("\n")))
 
 
-@pytest.fixture
-def foreign(tmp_path):
-    """A store with a mark."""
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A store with a mark, as one file."""
     from runtime.recorder import Store
 
-    path = tmp_path / "me.db"
+    path = tmp_path_factory.mktemp("recorded") / "me.db"
     words = [str(DATA / "walk.bundle"), "--replay", str(DATA / "person_6.npz"), "--record", str(path), "--json"]
     assert stream(words) == 0
     with Store(path) as store:
         begin_s, end_s = store.span_s
         store.mark(begin_s, (begin_s + end_s) / 2, "walking", 0.0)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
     return path
+
+
+@pytest.fixture
+def foreign(recorded, tmp_path):
+    return shutil.copy(recorded, tmp_path / "me.db")
 
 
 def test_names_in_a_graph(tmp_path, capsys):

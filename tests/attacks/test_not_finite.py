@@ -2,12 +2,9 @@
 
 import json
 import math
-import os
 import shutil
 import sqlite3
-import sys
 from contextlib import closing
-from subprocess import run
 
 import numpy as np
 import pytest
@@ -22,7 +19,9 @@ from runtime.sinks import JsonLinesSink, MQTTSink
 from runtime.specs import ClockSpec
 from runtime.stream import Stream, decide
 from runtime.window import LabelledWindows, Window
+from sdk.finetune.__main__ import main as finetune
 from sdk.scores import score_bundle
+from sdk.stream import main as stream_command
 from tests.attacks.graphs import WALK, adding, with_tail
 
 NAN, INF = math.nan, math.inf
@@ -199,24 +198,25 @@ def test_predictions_that_somebody_else_made_up(walk, tmp_path, value):
 
 @pytest.mark.parametrize("way", [["--json"], ["--sink", "jsonl:-"], ["--sink", "jsonl:out"], []])
 @pytest.mark.parametrize("bad", ["samples", "graph"])
-def test_the_command_writes_json_only(strange, tmp_path, way, bad):
+def test_the_command_writes_json_only(strange, tmp_path, way, bad, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = WALK if bad == "samples" else strange("nan")
     rows = spoilt(3.4e38, 400)
     channels = [f"{name}_{axis}" for name in ("acc", "gyro") for axis in "xyz"]
     Recording(rows, tuple(channels), 50.0).save(tmp_path / "r.npz")
-    command = [sys.executable, "-m", "sdk.stream", path, "--replay", "r.npz", *way]
-    done = run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ)
-    assert done.returncode == 0, done.stderr
+    code = stream_command([str(path), "--replay", "r.npz", *way])
+    stdout, stderr = capsys.readouterr()
+    assert code == 0, stderr
     windows = 5
     wanted = windows - 1 if bad == "samples" else 0
     if way:
-        lines = (tmp_path / "out").read_text() if way[1:] == ["jsonl:out"] else done.stdout
+        lines = (tmp_path / "out").read_text() if way[1:] == ["jsonl:out"] else stdout
         objects = [strict(line) for line in lines.splitlines()]
         assert len([o for o in objects if "label" in o]) == wanted
         if way == ["--json"]:
             assert objects[-1]["counters"]["windows_not_finite"] == windows - wanted
     if way != ["--json"]:
-        assert f"{windows - wanted} windows not finite" in done.stdout + done.stderr
+        assert f"{windows - wanted} windows not finite" in stdout + stderr
 
 
 def test_an_altered_demo_is_taken_as_it_is(strange, tmp_path):
@@ -229,7 +229,7 @@ def test_an_altered_demo_is_taken_as_it_is(strange, tmp_path):
 
 @pytest.mark.parametrize("value", [3.4e38, -3.4e38, 3e38])
 @pytest.mark.parametrize("method", ["head", "layers"])
-def test_nothing_is_learnt_from_such_windows(tmp_path, value, method):
+def test_nothing_is_learnt_from_such_windows(tmp_path, value, method, capsys):
     shutil.copytree(WALK, tmp_path / "walk.bundle")
     rows, labels = samples(1280), np.arange(1280) // 320 % 2
     rows[700] = value
@@ -238,11 +238,10 @@ def test_nothing_is_learnt_from_such_windows(tmp_path, value, method):
         rows, tuple(channels), 50.0, labels=labels.astype(np.int16), label_names=("sitting", "walking")
     )
     recording.save(tmp_path / "r.npz")
-    command = [sys.executable, "-m", "sdk.finetune", "walk.bundle", "--labels", "r.npz", "--method", method]
-    done = run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ)
-    assert done.returncode == 2, done.stderr
-    assert "finite" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    code = finetune([str(tmp_path / "walk.bundle"), "--labels", str(tmp_path / "r.npz"), "--method", method])
+    err = capsys.readouterr().err
+    assert code == 2, err
+    assert "finite" in err.splitlines()[-1]
     assert not list((tmp_path / "walk.bundle").glob("personal/0*"))
 
 

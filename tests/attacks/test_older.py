@@ -30,9 +30,9 @@ def state(tmp_path, monkeypatch):
     return tmp_path / "state"
 
 
-@pytest.fixture
-def shop(tmp_path):
-    """Two releases of one model, a copy of it that counts no releases, and another model, all by one signer."""
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("signer")
     secret, _ = create_keys(tmp_path / "v26")
     for name, revision in (("new", 3), ("old", 2), ("uncounted", None), ("falls", 9)):
         path = copy_bundle(tmp_path).rename(tmp_path / name)
@@ -41,6 +41,12 @@ def shop(tmp_path):
             manifest.write_text(re.sub(r'"name": "walk"', '"name": "falls"', manifest.read_text()))
         sign_bundle(path, read_secret(secret), revision)
     return tmp_path
+
+
+@pytest.fixture
+def shop(signer, tmp_path):
+    """Two releases of one model, a copy of it that counts no releases, and another model, all by one signer."""
+    return shutil.copytree(signer, tmp_path, dirs_exist_ok=True)
 
 
 def call(name, *words):

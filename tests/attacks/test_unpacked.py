@@ -24,7 +24,7 @@ def npy(shape, values=b"", dtype="<f4"):
 
 def archive(path, samples, zeros=0, more=(), method=zipfile.ZIP_DEFLATED):
     """An .npz whose samples end with so many zero bytes."""
-    with zipfile.ZipFile(path, "w", method) as made:
+    with zipfile.ZipFile(path, "w", method, compresslevel=1) as made:
         for name, array in (("channels", CHANNELS), ("rate_hz", np.float64(50))):
             file = io.BytesIO()
             np.save(file, array)

@@ -17,13 +17,18 @@ from tests.commands.tools import DATA, copy_bundle, listing
 LABELS = str(DATA / "person_6.npz")
 
 
-@pytest.fixture
-def bundle(tmp_path):
-    """With the versions 0001 and 0002, one made from the other."""
-    base = Bundle.open(copy_bundle(tmp_path))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    base = Bundle.open(copy_bundle(tmp_path_factory.mktemp("made")))
     first = base.commit({"head.bias": base.tensor("head.bias") + 1}, {"parent": "base"})
     first.commit({"head.bias": base.tensor("head.bias") + 2}, {"parent": "0001"})
     return base.path
+
+
+@pytest.fixture
+def bundle(made, tmp_path):
+    """With the versions 0001 and 0002, one made from the other."""
+    return shutil.copytree(made, tmp_path / "walk.bundle")
 
 
 def change(bundle):
@@ -238,14 +243,20 @@ def test_all_tensors_at_once_are_not_too_large(bundle):
 # ---- thinning
 
 
-@pytest.fixture
-def many(bundle):
-    """0001 to 0012: a chain of parents, but for every third, which was made from the base."""
-    used = Bundle.open(bundle)
+@pytest.fixture(scope="module")
+def many_made(made, tmp_path_factory):
+    path = shutil.copytree(made, tmp_path_factory.mktemp("many") / "walk.bundle")
+    used = Bundle.open(path)
     for i in range(3, 13):
         parent = "base" if i % 3 == 0 else used.version
-        used = used.commit(change(bundle), {"parent": parent, "number": i})
-    return bundle
+        used = used.commit(change(path), {"parent": parent, "number": i})
+    return path
+
+
+@pytest.fixture
+def many(many_made, tmp_path):
+    """0001 to 0012: a chain of parents, but for every third, which was made from the base."""
+    return shutil.copytree(many_made, tmp_path / "walk.bundle")
 
 
 def whole(bundle):

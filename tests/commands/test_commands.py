@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from runtime import Recording
+from runtime import Bundle, Recording
 from tests.commands.tools import (
     DATA,
     LABELS,
@@ -232,12 +232,13 @@ def test_finetune_refuses_labels_that_are_wrong(tmp_path, bundle):
     assert listing(bundle) == before
 
 
+def commit(bundle):
+    opened = Bundle.open(bundle)
+    opened.commit({"head.bias": opened.tensor("head.bias")}, {"by": "hand"})
+
+
 def test_a_version_that_was_committed_without_scores_is_listed(bundle):
-    code = (
-        "import sys; from runtime import Bundle; b = Bundle.open(sys.argv[1]);"
-        "b.commit({'head.bias': b.tensor('head.bias')}, {'by': 'hand'})"
-    )
-    assert python("-c", code, bundle).returncode == 0
+    commit(bundle)
     done = python("-m", "sdk.finetune", bundle, "--list")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].split() == ["0001", "hand", "in", "use"]
@@ -528,11 +529,7 @@ VERSIONS = {
 @pytest.mark.parametrize("name", VERSIONS)
 def test_bad_versions_are_refused_and_base_is_the_way_back(bundle, name):
     file, content, where, expected = VERSIONS[name]
-    code = (
-        "import sys; from runtime import Bundle; b = Bundle.open(sys.argv[1]);"
-        "b.commit({'head.bias': b.tensor('head.bias')}, {'by': 'hand'})"
-    )
-    assert python("-c", code, bundle).returncode == 0
+    commit(bundle)
     (bundle / file).unlink() if content is None else (bundle / file).write_bytes(content)
     before = listing(bundle)
     done = python("-m", "sdk.stream", bundle, "--replay", PERSON)

@@ -63,7 +63,8 @@ def outside(wheel, tmp_path_factory):
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
-    run(*pip, "install", "--no-index", "--no-deps", wheel, cwd=folder)
+    env = plain_environment()  # on a path to a checkout that is installed, pip would find it there and be content
+    run(*pip, "install", "--no-index", "--no-deps", wheel, cwd=folder, env=env)
     shelf = folder / "shelf"
     shelf.mkdir()
     found = {}
