@@ -35,7 +35,7 @@ from sdk.datasets._registry import Entry
 
 ARCHIVES = "a zip, tar.xz, tar.gz or npy file"
 AGAIN = "Delete the file and get the archive again."
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES, _HEAD_BYTES = 1 << 20, 1024
 _IN_MEMORY_BYTES = 64 << 20  # an inner zip above this goes to a temporary file
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -95,8 +95,7 @@ class Archive:
         Raises:
             InputError: not an archive, cut off or damaged.
         """
-        self._file.seek(0)
-        if _kind(self._file.read(1 << 10)) != "zip":
+        if _kind(self._file) != "zip":
             return [path for path, _ in self._members(lambda path: False, closed=True)]
         with self._one_line(), zipfile.ZipFile(self._file) as archive:
             return archive.namelist()
@@ -120,9 +119,7 @@ class Archive:
             raise self.missing(sorted(missing)[0])
 
     def _members(self, enter: Callable[[str], bool], *, closed: bool = False) -> Iterator[_Member]:
-        self._file.seek(0)
-        kind = _kind(self._file.read(1 << 10))
-        self._file.seek(0)
+        kind = _kind(self._file)
         with self._one_line():
             if kind == "zip":
                 yield from _zip_members(self._file, enter)
@@ -211,8 +208,11 @@ def _tail(name: str, pattern: str) -> str | None:
     return tail if fnmatch.fnmatchcase(tail, pattern) else None
 
 
-def _kind(head: bytes) -> str:
-    """The format by its first bytes, or words for what is there instead."""
+def _kind(file: BinaryIO) -> str:
+    """The format by its first bytes, or words for what is there instead; the file is at its beginning afterwards."""
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
     for magic, kind in _KINDS.items():
         if head.startswith(magic):
             return kind
@@ -263,9 +263,7 @@ def check_hash(path: Path, file: BinaryIO, entries: list[Entry]) -> None:
     got, known = digest.hexdigest(), [entry.sha256 for entry in entries if entry.sha256]
     if got in known:
         return
-    size_bytes = file.tell()
-    file.seek(0)
-    kind = _kind(file.read(1 << 10))
+    size_bytes, kind = file.tell(), _kind(file)
     strange = "" if kind in _KINDS.values() else f", {kind}"
     if (known and len(known) == len(entries)) or strange:
         raise InputError(

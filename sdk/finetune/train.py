@@ -122,7 +122,7 @@ def train(
 def _turns(layout: Layout, plan: FinetunePlan, theta: Flat) -> list[list[tuple[slice, Optimiser]]]:
     """The parts of theta that move together, with an optimiser each: one list, or two that take turns."""
     head = max(layout.layers)
-    groups = [range(head), [head]] if plan.method == "iterative" else [range(head + 1)]
+    groups = [range(head), [head]] if plan.method == "iterative" else [layout.layers]
     turns = [[(part, make_optimiser(plan, theta[part])) for part in layout.moving(group)] for group in groups]
     return [turn for turn in turns if turn]
 

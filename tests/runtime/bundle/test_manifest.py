@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.bundle import Manifest
-from runtime.bundle.contents import FileSpec, Head, TensorSpec
+from runtime.bundle.contents import FileSpec, Head, TensorSpec, TrainingSpec
 from runtime.errors import BundleError
 from runtime.specs import Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 from tests.bundles_small import small_manifest
@@ -128,6 +128,36 @@ def test_what_goes_into_the_graph(in_graph, shape, name):
     manifest = small_manifest(spectrogram=spec)
     assert (manifest.input_shape, manifest.input_name) == (shape, name)
     assert (small_manifest().input_shape, small_manifest().input_name) == ((32, 3), "windows")
+
+
+TENSORS = (TensorSpec("a", (2, 3), 1, 0), TensorSpec("b", (4,), 2, 9), TensorSpec("c", (), 3, 99))
+
+
+@pytest.mark.parametrize(
+    ("layer", "tensors", "sizes", "right"),
+    [
+        (2, ("b", "c"), (4, 1), True),
+        (1, ("a", "b", "c"), (6, 4, 1), True),
+        (2, ("a", "b", "c"), (6, 4, 1), False),
+        (2, ("c",), (1,), False),
+        (2, ("c", "b"), (1, 4), False),
+        (2, ("b", "c"), (4, 2), False),
+        (2, ("b", "d"), (4, 1), False),
+    ],
+)
+def test_a_training_graph_is_of_all_tensors_of_its_layer_and_of_later_ones(layer, tensors, sizes, right):
+    spec = TrainingSpec(layer, f"train/0{layer}.onnx", "x", (5,), tensors, sizes, 0, 0)
+    if right:
+        assert small_manifest(tensors=TENSORS, training=(spec,)).training == (spec,)
+        return
+    with pytest.raises(BundleError, match="training from layer 2: expected the tensors b, c, with the sizes 4, 1, got"):
+        small_manifest(tensors=TENSORS, training=(spec,))
+
+
+def test_a_layer_and_its_file_have_one_number():
+    for layer, file in ((-1, "train/-1.onnx"), (1, "train/02.onnx")):
+        with pytest.raises(BundleError, match=f"training from layer {layer}: expected the file train/NN.onnx"):
+            TrainingSpec(layer, file, "x", (5,), (), (), 0, 0)
 
 
 XYZ = ("acc_x", "acc_y", "acc_z")
