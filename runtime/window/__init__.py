@@ -9,6 +9,7 @@ track      one clock: samples in, rows of the grid out
 order, rate, lowpass, grid   what a track is made of
 buffer     the newest rows, from which windows are cut
 watch      whether a window's values can be what the bundle says
+sensor     the same of one modality
 unusual    how unlike the training data the latest windows are
 pieces     what goes through all of these, counted    Counters, Window, Quality
 """

@@ -39,6 +39,7 @@ from sdk.left_out import told, why_no_window
 MOST_REST = 300  # windows without labels that come along
 _COLUMNS = ("start_s", "end_s", "label")
 _DAY_S, _YEAR_2001_S = 86400.0, 1e9
+_SPARSE = 0.25  # times the model's rate: of a slower recording three rows of four are made up
 _EDGE_S = 1e-6  # two instants closer than this are one
 
 
@@ -162,8 +163,21 @@ def read_labels(
         names=tuple(names.all),
         spans_s=np.array([(cut.start_s, cut.end_s) for cut, _, _ in found]),
         rest=spread_over(rest),
-        notes=(*names.notes(), *([told(without, n_recordings)] if without else [])),
+        notes=(
+            *names.notes(),
+            *([told(without, n_recordings)] if without else []),
+            *_made_up([cut for cut, _, _ in found], manifest.signal.rate_hz),
+        ),
     )
+
+
+def _made_up(cuts: list[Window], rate_hz: float) -> list[str]:
+    """A line on windows whose rows are mostly not measured, where there are some."""
+    rates_hz = [hz for cut in cuts if cut.quality.source_hz and (hz := cut.quality.source_hz[0]) < _SPARSE * rate_hz]
+    if not rates_hz:
+        return []
+    slow = f"{min(rates_hz):.3g} samples per second, for {rate_hz:g} rows of the model"
+    return [f"{len(rates_hz)} of {len(cuts)} windows are mostly made up between samples: there are {slow}"]
 
 
 def _inside(cuts: list[Window], spans: list[LabelSpan]) -> list[tuple[Window, int, float]]:

@@ -190,6 +190,14 @@ def test_spans_have_the_times_of_a_clock(tmp_path):
         read_labels(write_spans(path, *lines), MANIFEST, tmp_path / "r.npz")
 
 
+def test_windows_that_are_mostly_made_up_are_told(tmp_path):
+    save(tmp_path / "r.npz", t=np.arange(100) / 2.0)
+    found = read_labels(write_spans(tmp_path / "l.csv", "0,40,sit"), MANIFEST, tmp_path / "r.npz")
+    (note,) = found.notes
+    n = len(found.labels)
+    assert note.startswith(f"{n} of {n} windows are mostly made up between samples: there are 2 samples per second, ")
+
+
 def test_start_and_end_without_a_unit_are_named(tmp_path):
     path = write_spans(tmp_path / "l.csv", "r.npz,sit,0,4", header="video,label,start,end")
     with pytest.raises(InputError, match=r"line 1: expected the columns .* got start and end, without a unit"):
