@@ -26,8 +26,8 @@ from runtime.engine import Engine
 from runtime.stream import watch_of
 from runtime.window import Counters, cut_windows
 from runtime.window.pieces import Window
+from runtime.window.sensor import MOVES
 from runtime.window.unusual import LEAST, WINDOWS
-from runtime.window.watch import MOVES
 from sdk.datasets import iter_dataset
 
 SHIPPED = Path(__file__).parent.parent / "sdk" / "demo" / "data" / "walk.bundle"

@@ -25,8 +25,9 @@ from runtime.engine import Engine, open_engine
 from runtime.specs import ClockSpec
 from runtime.spectrogram import RollingSpectrogram
 from runtime.window import Counters, Quality, Window, Windower
+from runtime.window.sensor import Expected
 from runtime.window.unusual import Unusual
-from runtime.window.watch import Expected, Watch
+from runtime.window.watch import Watch
 
 
 class Prediction(NamedTuple):

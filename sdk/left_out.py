@@ -40,7 +40,8 @@ def why_no_window(
         return "have no sample with one of the labels"
     if recording.duration_s < length_s:
         return f"are shorter than a window of {length_s:g} s"
-    missing = ~np.isfinite(recording.fit(signal).samples).all(axis=1)
+    there = np.isfinite(recording.fit(signal).samples)
+    missing = ~(there.any(axis=1) if recording.by_modality else there.all(axis=1))
     if missing.mean() > TOLD:
         return "have samples that are missing (a sensor that failed)"
     if cut_windows(recording, signal, window, clock):

@@ -10,6 +10,7 @@ order, rate, lowpass, grid   what a track is made of
 buffer     the newest rows, from which windows are cut
 frame      windows turned so that up is +z
 watch      whether a window's values can be what the bundle says
+sensor     the same of one modality
 unusual    how unlike the training data the latest windows are
 pieces     what goes through all of these, counted    Counters, Window, Quality
 """

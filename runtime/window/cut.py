@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.recording import Recording
+from runtime.recording.sensors import by_modality
 from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.pieces import Window
 from runtime.window.windower import Windower
+
+_CHUNK = 16  # rows of a recording of several clocks that are pushed at once: none may run far ahead of another
 
 
 class LabelledWindows(NamedTuple):
@@ -25,13 +28,21 @@ class LabelledWindows(NamedTuple):
 def cut_windows(
     recording: Recording, signal: Signal, window: WindowSpec, clock: ClockSpec | None = None
 ) -> list[Window]:
-    """All windows of a recording: what a `Windower` gives that is fed the whole of it.
+    """All windows of a recording: what a `Windower` gives that is fed the whole of it, or a stream that plays it.
 
-    Where it has times they tell its rate, as those of a stream do; `Recording.rate_hz` is that of one without.
+    Where it has times they tell its rate, as those of a stream do; `Recording.rate_hz` is that of one without. What the
+    recording knows of its stamps wins over the clock; of one with a file per sensor, each has a clock of its own.
     """
     fitted = recording.fit(signal)
-    windower = Windower(signal, window, clock, source_hz=recording.rate_hz if fitted.t is None else None)
-    return windower.push(fitted.samples, fitted.t) + windower.flush()
+    rate_hz = recording.rate_hz if fitted.t is None else None
+    windower, windows = Windower(signal, window, fitted.clock(clock), rate_hz), list[Window]()
+    if fitted.t is None or not fitted.by_modality:
+        return windower.push(fitted.samples, fitted.t) + windower.flush()
+    for begin in range(0, len(fitted.t), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        for part in by_modality(fitted.samples[rows], fitted.t[rows], signal):
+            windows += windower.push(*part)
+    return windows + windower.flush()
 
 
 def label_of(recording: Recording, start_s: float, end_s: float) -> str | None:

@@ -135,18 +135,26 @@ class Grid:
         at, rows, flags, offs = placed
         after = np.searchsorted(at + ON_GRID, beat)  # the first sample that is not before the row
         before = np.maximum(after - 1, 0)
-        step = at[after] - at[before]
-        exact = (at[after] - beat <= ON_GRID) | (step <= 0)
-        share = np.where(exact, 1.0, (beat - at[before]) / np.where(exact, 1.0, step))
-        share[(step > hold) & ~exact] = 0.0
-        lower, upper = rows[before], rows[after]
+        earlier, later, lower, upper = at[before], at[after], rows.take(before, 0), rows.take(after, 0)
+        step = later - earlier
+        exact = (later - beat <= ON_GRID) | (step <= 0)
+        between = not exact.any()  # what is common: then there is nothing to choose
+        share = (beat - earlier) / (step if between else np.where(exact, 1.0, step))
+        if not between:
+            share[exact] = 1.0
+        if hold < math.inf:
+            share[(step > hold) & ~exact] = 0.0
         values = (lower + share[:, None] * (upper.astype(np.float64) - lower)).astype(np.float32)
-        values[exact] = upper[exact]
+        if not between:
+            values[exact] = upper[exact]
         found = np.zeros(len(beat), np.uint8)
         if flags.any():
             found[_touched(at, beat, np.where(exact, after, before), after, flags)] = SATURATED
-        found[0] |= SATURATED if flagged else 0
-        found[(step > real) & ~exact] |= FILLED
+        if flagged:
+            found[0] |= SATURATED
+        far = step > real
+        if far.any():
+            found[far & ~exact] |= FILLED
         places: Times = n + before + share * (after - before)
         return self._stretch(int(beat[0]), values, found, places, None if offs is None else offs[after])
 
@@ -167,4 +175,6 @@ def _touched(
 
 def _is_even(at: Times, begin: int, end: int) -> bool:
     """Whether the samples are the rows from begin to end."""
-    return len(at) == end - begin and bool((np.abs(at - np.arange(begin, end)) <= ON_GRID).all())
+    if len(at) != end - begin or abs(at.item(-1) - (end - 1)) > ON_GRID:  # the last alone says no nearly always
+        return False
+    return bool((np.abs(at - np.arange(begin, end)) <= ON_GRID).all())

@@ -47,6 +47,7 @@ class Counters(OneLine):
 
     def __post_init__(self) -> None:
         self._rates: dict[str, None] = {}  # that the source has had, where there were several
+        self._sparse: tuple[float, float] | None = None  # samples per second, and the rows that are made of them
         self._told: tuple[float, float] | None = None  # the rate that it was told to have, and the one of its stamps
 
     def note_change(self, before_hz: float, after_hz: float) -> None:
@@ -60,12 +61,22 @@ class Counters(OneLine):
         """Remember that the stamps contradict the rate that the source was told to have."""
         self._told = told_hz, found_hz
 
+    def note_sparse(self, source_hz: float, rate_hz: float) -> None:
+        """Remember a source so slow that most rows are not measured but lie on lines between samples."""
+        self._sparse = source_hz, rate_hz
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should be told of the samples' clock, a line each; none where it was as it should be."""
         notes, uneven = [], self.gaps + self.duplicates
         if self.rate_changes:
             notes.append(f"the rate of the source changed {self.rate_changes} times: {', '.join(self._rates)} Hz")
+        if self._sparse is not None:
+            source_hz, rate_hz = self._sparse
+            notes.append(
+                f"the source gives {source_hz:.3g} samples per second, and the model takes {rate_hz:g} rows:"
+                f" {1 - source_hz / rate_hz:.1%} of them are made up between samples"
+            )
         if self._told is not None:
             told, found = (f"{hz:.4g} Hz" for hz in self._told)
             notes.append(f"the source is said to have {told}, its stamps say {found}: correct its rate, or say none")

@@ -13,7 +13,7 @@ A `Segment` says that a new grid begins: after a gap under `split`, or when the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -27,11 +27,23 @@ from runtime.window.order import Order, Smoother
 from runtime.window.pieces import SATURATED, Counters, Piece, Rows, Stretch, Times, joined, no_samples
 from runtime.window.rate import Rate
 
+_SPARSE = 0.25  # times the model's rate: of a slower source three rows of four are made up, and that is said
 _SLACK_S = 1e-6  # stamps are rounded: a step of exactly `gap_s` is no gap
 _LATEST_S = 1e11  # the year 5138: a stamp beyond it has another unit or is damaged
 _HELD_WINDOWS, _MOST_HELD = 4, 1 << 14  # of a clock that waits for another one to begin: windows, and samples at most
 _FILLED_WINDOWS, _FILLED_ROWS = 8, 1024  # what a step fills at most: the more of them
 _FARTHEST_ROWS = 2.0**52  # from the origin of a grid: beyond, float64 does not tell a row from the next one
+
+
+def lies_within(values: NDArray[np.floating], limit: float) -> bool:
+    """Whether all are numbers, and nearer to 0 than the limit.
+
+    Args:
+        values: shape (n,), n at least 1.
+        limit: above 0.
+    """
+    item: Callable[[np.intp], float] = values.item  # a NaN would be both the largest and the least
+    return item(values.argmax()) < limit and item(values.argmin()) > -limit
 
 
 class Segment(NamedTuple):
@@ -69,7 +81,7 @@ class Track:
         shared: bool = False,
     ) -> None:
         self._rate_hz, self._full_scale, self._length, self._shared = rate_hz, full_scale, length, shared
-        self._spec, self._counters = spec, counters
+        self._spec, self._counters, self._least_scale = spec, counters, float(full_scale.min())
         self._given_hz = None if source_hz is None else float(source_hz)
         self._most_s = max(_FILLED_WINDOWS * length, _FILLED_ROWS) / rate_hz  # that a step fills
         self._nothing = no_samples(len(full_scale))
@@ -181,6 +193,8 @@ class Track:
     def _readable(self, t: Times, rows: Rows) -> Piece:
         """The samples that are numbers, with a flag on those at the end of the sensor's range."""
         flags = np.zeros(len(t), np.uint8)
+        if lies_within(rows.ravel(), self._least_scale) and lies_within(t, _LATEST_S):
+            return Piece(t, rows, flags)
         good = (np.abs(t) <= _LATEST_S) & np.isfinite(rows).all(axis=1)
         flags[(np.abs(rows) >= self._full_scale).any(axis=1)] = SATURATED
         if not good.all():
@@ -226,6 +240,8 @@ class Track:
         """The source has this rate from the next sample on."""
         out = self._drain()
         self._source_hz, self._low_pass = source_hz, None
+        if source_hz < _SPARSE * self._rate_hz:
+            self._counters.note_sparse(source_hz, self._rate_hz)
         if source_hz > DECIMATES * self._rate_hz:
             self._low_pass = LowPass(source_hz, self._rate_hz, len(self._full_scale))
         gap_s = REAL_PERIODS / source_hz if self._spec.gap_s is None else self._spec.gap_s

@@ -24,13 +24,12 @@ from runtime.specs import ClockSpec, Signal, WindowSpec
 from runtime.window.buffer import CAPACITY_WINDOWS, Buffer
 from runtime.window.check import checked_samples, checked_times, clock_of, turns_of
 from runtime.window.pieces import FILLED, PADDED, PERFECT, SATURATED, Counters, Quality, Rows, Window
-from runtime.window.track import Out, Segment, Track
+from runtime.window.track import Out, Segment, Track, lies_within
 
 _NO_RATE_HZ = 1e-9
 _FASTEST = 1e4  # times the model's rate, and as many times slower: what any source is
 _FLOAT32 = np.dtype(np.float32)
 _LARGEST = float(np.finfo(np.float32).max)
-_QUIET = 0.9  # of a square: what is left to the rounding of a sum of squares
 
 
 class Windower:
@@ -69,13 +68,14 @@ class Windower:
         self._turns = None if units is None and axes is None else turns_of(signal, units, axes)
         scales = [m.full_scale or math.inf for m in signal.modalities for _ in m.channels]
         self._ranges = np.minimum(scales if ranges is None else ranges, _LARGEST).astype(np.float32)
-        self._quiet = min(_QUIET * float(self._ranges.min()) ** 2, _LARGEST)
+        self._least_scale = float(self._ranges.min())
         rates_hz = source_hz.values() if isinstance(source_hz, Mapping) else () if source_hz is None else (source_hz,)
         if not all(1 / _FASTEST < rate_hz / signal.rate_hz < _FASTEST for rate_hz in rates_hz):
             of = f"rates within {_FASTEST:g} times of {signal.rate_hz:g} Hz"
             raise InputError("source_hz", expected=of, got=source_hz, fix="Give samples per second.")
         self.signal, self.window, self.clock = signal, window, clock or ClockSpec()
         self._source_hz = source_hz
+        self._columns = {name: signal.names_of(name) for name in (None, *(m.name for m in signal.modalities))}
         self._channels, self._rate_hz = len(signal.channel_names), signal.rate_hz
         self.reset()
 
@@ -118,14 +118,14 @@ class Windower:
         """As `push`, of the same shapes; a window is cut when it is asked for: ask for all before the next push."""
         if self._turns is not None:
             clock_of(self.signal, self._names, modality)
-            samples = checked_samples(samples, self.signal.names_of(modality), self._turns[modality])
+            samples = checked_samples(samples, self._columns[modality], self._turns[modality])
         if self._even and t is None and modality is None:
             followed = self._follow(samples)
             if followed is not None:
                 return followed
         self._catch_up()
         clock = clock_of(self.signal, self._names, modality)
-        rows = checked_samples(samples, self.signal.names_of(modality))
+        rows = checked_samples(samples, self._columns[modality])
         times = checked_times(t, len(rows), self.clock.unit, self._timed)
         if not len(rows):
             return []
@@ -148,9 +148,10 @@ class Windower:
         """
         if type(samples) is not np.ndarray or samples.dtype is not _FLOAT32:
             return None
-        shape, flat, begin = samples.shape, samples.ravel(), self._beat * self.window.hop_samples
-        # the sum of squares is not below that of one saturated sample, or of samples that are no numbers
-        if len(shape) != 2 or shape[1] != self._channels or not shape[0] or not flat.dot(flat) < self._quiet:
+        shape, begin = samples.shape, self._beat * self.window.hop_samples
+        if len(shape) != 2 or shape[1] != self._channels or not shape[0]:
+            return None
+        if not lies_within(samples.ravel(), self._least_scale):  # saturated, or no numbers
             return None
         buffer = self._buffers[0]
         if not buffer.append(samples, begin):

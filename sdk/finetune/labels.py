@@ -31,15 +31,16 @@ from numpy.typing import NDArray
 from runtime.bundle import Manifest
 from runtime.errors import InputError, OneLine
 from runtime.recording import UNLABELLED, Recording
-from runtime.recording.sensors import by_modality
-from runtime.window import LabelledWindows, Window, Windower, cut_windows
+from runtime.recording.times import is_stamp, seconds_of
+from runtime.window import LabelledWindows, Window, cut_windows
 from sdk.finetune.spans import LabelSpan, Names, conflict, painted
 from sdk.left_out import told, why_no_window
 
 MOST_REST = 300  # windows without labels that come along
 PIECE_S = 10.0  # of a stretch of time: what is worth as much as a single window elsewhere
 _COLUMNS = ("start_s", "end_s", "label")
-_CHUNK = 16  # rows of a recording of several clocks that are pushed at once
+_DAY_S, _YEAR_2001_S = 86400.0, 1e9
+_SPARSE = 0.25  # times the model's rate: of a slower recording three rows of four are made up
 _EDGE_S = 1e-6  # two instants closer than this are one
 
 
@@ -147,7 +148,7 @@ def read_labels(
     rest: list[NDArray[np.float32]] = []
     without, n_recordings = Counter[str](), 0
     for source, spans in _sources(path, manifest, recording, names):
-        cuts = _cut(source, manifest)
+        cuts = cut_windows(source, manifest.signal, manifest.window, manifest.clock)
         inside = _inside(cuts, spans)
         n_recordings += 1
         if not inside:
@@ -171,8 +172,21 @@ def read_labels(
         names=tuple(names.all),
         spans_s=np.array([(cut.start_s, cut.end_s) for cut, _, _ in found]),
         rest=spread_over(rest),
-        notes=(*names.notes(), *([told(without, n_recordings)] if without else [])),
+        notes=(
+            *names.notes(),
+            *([told(without, n_recordings)] if without else []),
+            *_made_up([cut for cut, _, _ in found], manifest.signal.rate_hz),
+        ),
     )
+
+
+def _made_up(cuts: list[Window], rate_hz: float) -> list[str]:
+    """A line on windows whose rows are mostly not measured, where there are some."""
+    rates_hz = [hz for cut in cuts if cut.quality.source_hz and (hz := cut.quality.source_hz[0]) < _SPARSE * rate_hz]
+    if not rates_hz:
+        return []
+    slow = f"{min(rates_hz):.3g} samples per second, for {rate_hz:g} rows of the model"
+    return [f"{len(rates_hz)} of {len(cuts)} windows are mostly made up between samples: there are {slow}"]
 
 
 def _inside(cuts: list[Window], spans: list[LabelSpan]) -> list[tuple[Window, int, float]]:
@@ -200,19 +214,6 @@ def _why_none(source: Recording, cuts: list[Window], manifest: Manifest) -> str:
     if cuts:
         return "have no window inside a span of labels"
     return why_no_window(source, manifest.signal, manifest.window, manifest.clock)
-
-
-def _cut(source: Recording, manifest: Manifest) -> list[Window]:
-    """The windows of a recording, as a stream gives them that plays it."""
-    clock = source.clock(manifest.clock)
-    if not source.by_modality or source.t is None:
-        return cut_windows(source, manifest.signal, manifest.window, clock)
-    windower, found = Windower(manifest.signal, manifest.window, clock), []
-    for begin in range(0, len(source.samples), _CHUNK):
-        rows = slice(begin, begin + _CHUNK)
-        for part in by_modality(source.samples[rows], source.t[rows], manifest.signal):
-            found += windower.push(*part)
-    return found + windower.flush()
 
 
 def spread_over(windows: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
@@ -286,27 +287,37 @@ def _span_rows(path: Path) -> list[tuple[str, dict[str, str]]] | None:
 
 def _span(where: str, row: dict[str, str], source: Recording, labels: Names) -> LabelSpan:
     try:
-        start_s, end_s, weight = (float(row.get(key) or default) for key, default in _NUMBERS)
+        start_s, end_s = (_instant_s(row.get(key, "")) for key in ("start_s", "end_s"))
+        weight = float(row.get("weight") or 1)
     except ValueError as error:
         fix = "Repair the line."
-        if any(":" in row.get(key, "") for key in ("start_s", "end_s")):
-            fix = "Times of a clock are not taken: give seconds of the recording's own time, 75.5 for 00:01:15.5."
-        raise InputError(where, expected="numbers of seconds", got=error, fix=fix) from None
+        raise InputError(where, expected="seconds, ISO 8601 or hh:mm:ss", got=error, fix=fix) from None
     first_s = 0.0 if source.t is None or not len(source.t) else float(source.t[0])
     last_s = first_s + source.duration_s
     if not first_s - _EDGE_S <= start_s < end_s <= last_s + _EDGE_S:
         raise InputError(
             where,
-            expected=f"start_s before end_s, both between {first_s:g} and {last_s:g} s of {source.name}",
-            got=f"{start_s:g} to {end_s:g}",
-            fix="Correct the times.",
+            expected=f"start_s before end_s, both between {first_s:.10g} and {last_s:.10g} s of {source.name}",
+            got=f"{start_s:.10g} to {end_s:.10g}",
+            fix=_cure(first_s, end_s),
         )
     if not (math.isfinite(weight) and weight > 0):
         raise InputError(where, expected="a weight above 0", got=weight, fix="Drop the line, or weigh it.")
     return LabelSpan(start_s, end_s, labels.index(where, row["label"].strip()), weight)
 
 
-_NUMBERS = (("start_s", "nan"), ("end_s", "nan"), ("weight", "1"))
+def _cure(first_s: float, end_s: float) -> str:
+    """What to do about a span that lies outside of a recording which begins there."""
+    if end_s < _DAY_S < _YEAR_2001_S < first_s:
+        return "Write the date before the time of day."
+    if first_s < _YEAR_2001_S < end_s:
+        return "The recording's times do not count from 1970: give seconds of its own, or hh:mm:ss."
+    return "Correct the times."
+
+
+def _instant_s(text: str) -> float:
+    """Seconds of the recording's time: a number, ISO 8601 (since 1970), hh:mm:ss (since midnight, or its start)."""
+    return float(seconds_of([text])[0]) if is_stamp(text) else float(text or "nan")
 
 
 def _spans_of_samples(recording: Recording, labels: Names) -> list[LabelSpan]:

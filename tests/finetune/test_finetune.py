@@ -174,11 +174,31 @@ def test_recordings_without_a_window_are_counted(tmp_path):
         assert reason in told
 
 
-def test_times_of_a_clock_are_named(tmp_path):
-    save(tmp_path / "r.npz")
-    path = write_spans(tmp_path / "l.csv", "00:00:01,00:00:04,sit")
-    with pytest.raises(InputError, match=r"line 2: expected numbers of seconds, .* 75\.5 for 00:01:15\.5"):
-        read_labels(path, MANIFEST, tmp_path / "r.npz")
+def test_spans_have_the_times_of_a_clock(tmp_path):
+    recording = save(tmp_path / "r.npz")
+    path = write_spans(tmp_path / "l.csv", "00:00:01,00:00:04,sit", "0:00:05.5,00:00:09,walk")
+    elapsed = read_labels(path, MANIFEST, tmp_path / "r.npz")
+    check(elapsed, naive(recording, [(1, 4, "sit", 1.0), (5.5, 9, "walk", 1.0)]))
+    save(tmp_path / "e.npz", t=1717405200 + np.arange(100) / 10)  # 2024-06-03, 9 o'clock in Greenwich
+    lines = "2024-06-03T09:00:01Z,2024-06-03 09:00:04,sit", "2024-06-03T11:00:05.5+02:00,2024-06-03T09:00:09,walk"
+    found = read_labels(write_spans(path, *lines), MANIFEST, tmp_path / "e.npz")
+    np.testing.assert_array_equal(found.labels, elapsed.labels)
+    np.testing.assert_array_equal(found.windows, elapsed.windows)
+    with pytest.raises(InputError, match=r"got 32401 to 32404. Write the date before the time of day\."):
+        read_labels(write_spans(path, "09:00:01,09:00:04,sit"), MANIFEST, tmp_path / "e.npz")
+    with pytest.raises(InputError, match=r"times do not count from 1970: give seconds of its own, or hh:mm:ss\."):
+        read_labels(write_spans(path, *lines), MANIFEST, tmp_path / "r.npz")
+
+
+def test_windows_that_are_mostly_made_up_are_told(tmp_path):
+    save(tmp_path / "r.npz", t=np.arange(100) / 2.0)
+    found = read_labels(write_spans(tmp_path / "l.csv", "0,40,sit"), MANIFEST, tmp_path / "r.npz")
+    (note,) = found.notes
+    n = len(found.labels)
+    assert note.startswith(f"{n} of {n} windows are mostly made up between samples: there are 2 samples per second, ")
+
+
+def test_start_and_end_without_a_unit_are_named(tmp_path):
     path = write_spans(tmp_path / "l.csv", "r.npz,sit,0,4", header="video,label,start,end")
     with pytest.raises(InputError, match=r"line 1: expected the columns .* got start and end, without a unit"):
         read_labels(path, MANIFEST, tmp_path / "r.npz")
@@ -225,11 +245,17 @@ WRONG_SPANS = {
     "nan": ("nan,4,sit", "got nan to 4. Correct the times."),
     "missing": (",4,sit", "got nan to 4. Correct the times."),
     "infinite": ("0,inf,sit", "got 0 to inf. Correct the times."),
-    "word": ("zero,4,sit", "line 2: expected numbers of seconds, got could not convert string to float: 'zero'"),
+    "word": (
+        "zero,4,sit",
+        "line 2: expected seconds, ISO 8601 or hh:mm:ss, got could not convert string to float: 'zero'",
+    ),
     "weight 0": ("0,4,sit,0", "line 2: expected a weight above 0, got 0.0. Drop the line"),
     "weight below 0": ("0,4,sit,-1", "line 2: expected a weight above 0, got -1.0"),
     "weight nan": ("0,4,sit,nan", "line 2: expected a weight above 0, got nan"),
-    "weight word": ("0,4,sit,heavy", "line 2: expected numbers of seconds, got could not convert string to float"),
+    "weight word": (
+        "0,4,sit,heavy",
+        "line 2: expected seconds, ISO 8601 or hh:mm:ss, got could not convert string to float",
+    ),
     "too short": ("0,0.7,sit", "expected spans of at least 0.8 s, the length of a window, got no window that lies"),
     "no rows": ("", "expected spans of at least 0.8 s, the length of a window, got no window that lies inside"),
 }

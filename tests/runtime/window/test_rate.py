@@ -219,3 +219,13 @@ def test_a_clock_set_back_while_the_rate_is_measured():
     windows = pushed(windower, tone(t), t, 1)
     assert (windower.counters.clock_back, windower.counters.gaps, windower.counters.rate_changes) == (1, 0, 0)
     assert len(windows) == (500 - 64) // 32 + 1
+
+
+@pytest.mark.parametrize(("source_hz", "told"), [(5.0, "90.0%"), (12.5, None), (50.0, None)])
+def test_a_source_of_which_most_rows_are_made_up_is_told(source_hz, told):
+    windower = windower_of()
+    n = int(source_hz * 20)
+    windower.push(np.zeros((n, 1), np.float32), np.arange(n) / source_hz)
+    notes = windower.counters.notes
+    assert len(notes) == (told is not None)
+    assert told is None or f"gives 5 samples per second, and the model takes 50 rows: {told} of them" in notes[0]

@@ -269,3 +269,53 @@ def test_a_row_beside_a_hole_is_the_same_bit_for_bit_whether_samples_came_singly
             windows += windower.push(rows[begin : begin + chunk])
         told.append([w.samples.tobytes() for w in windows + windower.flush()])
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 50, 10_000])
+@pytest.mark.parametrize("epoch_s", [0.0, 12.34, 1_717_400_000.0])
+def test_rows_with_even_stamps_are_the_rows_of_the_windows_bit_for_bit(size, epoch_s):
+    """Their rate is measured, and stamps of 20 ms are none that floats have exactly."""
+    signal, window, n = Signal((Modality("acc", "m/s^2", ("x", "y"), 50.0),)), WindowSpec(50, 25), 600
+    rows, t = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32), epoch_s + np.arange(n) / 50
+    windower, windows = Windower(signal, window), []
+    for begin in range(0, n, size):
+        windows += windower.push(rows[begin : begin + size], t[begin : begin + size])
+    windows += windower.flush()
+    assert len(windows) == 23
+    for i, cut in enumerate(windows):
+        np.testing.assert_array_equal(cut.samples, rows[25 * i : 25 * i + 50], strict=True)
+        assert (cut.start_s, cut.row) == (epoch_s + 25 * i / 50, 25 * i)
+        assert cut.quality[:4] == (1.0, 0, 0, 0)
+        assert cut.quality.source_hz == pytest.approx((50.0,), rel=1e-6)
+
+
+def test_what_a_recording_knows_of_its_stamps_wins_over_the_clock():
+    """Stamps in bursts of ten: of measurement nine of them would be duplicates."""
+    n, rate_hz = 640, RATE_HZ
+    t = np.repeat(np.arange(n // 10) * 10 / rate_hz, 10)
+    recording = Recording(samples_of(n), SIGNAL.channel_names, rate_hz, t, stamps="arrival")
+    window = WindowSpec(32, 16)
+    windower = Windower(SIGNAL, window, ClockSpec(stamps="arrival"))
+    expected = windower.push(samples_of(n), t) + windower.flush()
+    found = cut_windows(recording, SIGNAL, window)
+    assert len(found) == len(expected) > 30
+    assert [w.samples.tolist() for w in found] == [w.samples.tolist() for w in expected]
+    (measured, *_) = cut_windows(Recording(samples_of(n), SIGNAL.channel_names, rate_hz, t), SIGNAL, window)
+    assert measured.quality.source_hz < (rate_hz / 5,)
+
+
+def test_a_recording_of_two_clocks_gives_the_windows_of_its_sensors():
+    parts = tuple(Modality(name, "m/s^2", ("x", "y"), RATE_HZ) for name in ("a", "b"))
+    signal, window, n = Signal(parts), WindowSpec(32, 16), 640
+    own, late_s = samples_of(n), 0.25 / RATE_HZ
+    rows = np.full((2 * n, 4), np.nan, np.float32)
+    rows[::2, :2], rows[1::2, 2:] = own, -own
+    t = np.stack([np.arange(n) / RATE_HZ, np.arange(n) / RATE_HZ + late_s], 1).ravel()
+    labels = np.zeros(2 * n, np.int16)
+    recording = Recording(rows, signal.channel_names, RATE_HZ, t, labels, ("walk",), by_modality=True)
+    found = labelled_windows([recording], signal, window, ("walk",))
+    assert len(found.labels) == 38
+    shifted = own[:-1] + 0.25 * (own[1:] - own[:-1])  # the grid begins with the later of them
+    for i, samples in enumerate(found.samples):
+        np.testing.assert_allclose(samples[:, :2], shifted[16 * i : 16 * i + 32], rtol=1e-6, atol=1e-3)
+        np.testing.assert_array_equal(samples[:, 2:], -own[16 * i : 16 * i + 32])
