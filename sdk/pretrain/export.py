@@ -13,7 +13,7 @@ from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
 from runtime.recording import Recording
 from runtime.specs import ClockSpec, Modality, Normalise, Signal, WindowSpec
-from runtime.window import LabelledWindows, labelled_windows
+from runtime.window import labelled_windows
 from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
 from sdk.pretrain.data import place_of, placement_of
@@ -22,7 +22,7 @@ from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
 from sdk.pretrain.registry import create_method
 from sdk.pretrain.study import checkpoint_of
-from sdk.pretrain.views import normalised, statistics
+from sdk.pretrain.views import normalised, some_of, statistics
 
 _GOLDEN_PER_CLASS = 2
 _log = logging.getLogger("sensedge.export")
@@ -68,7 +68,7 @@ def export_run(
     seen = normalised(every.samples, normalise)
     scale = Scale.of(task, seen, normalise) if plan.arcsinh else None
     sure = every.labels < len(task.labels)
-    windows = LabelledWindows(*(column[sure] for column in every))
+    windows = some_of(every, sure)
     classifier = classifier_of(method, task, (seen if scale is None else scale.front()(seen))[sure], windows.labels)
     info, columns = _known(dataset), task.kept_columns
     encoder = classifier.encoder if scale is None else Fronted(scale.front(columns), classifier.encoder)

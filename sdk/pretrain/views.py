@@ -6,6 +6,7 @@ windows -> (x - mean) / std of the training people -> all columns, or one tensor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from runtime.specs import Normalise
+from runtime.window import LabelledWindows
 from sdk.encoders.fusion import Split
 from sdk.pretrain.plan import StudyTask
 from sdk.pretrain.registry import Needs
@@ -76,6 +78,16 @@ def draws(sets: NDArray[np.int64], labels: NDArray[np.int64], balance: float) ->
         return None
     _, cells, counts = np.unique(np.stack([sets, labels]), axis=1, return_inverse=True, return_counts=True)
     return torch.from_numpy(counts[cells.ravel()].astype(np.float64) ** -balance)
+
+
+def some_of(windows: LabelledWindows, rows: Any) -> LabelledWindows:
+    """Some windows.
+
+    Args:
+        windows: all of them.
+        rows: which, a mask or indices.
+    """
+    return LabelledWindows(*(column[rows] for column in windows))
 
 
 def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: NDArray[np.int64]) -> tuple[Tensor, ...]:

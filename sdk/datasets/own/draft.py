@@ -235,11 +235,11 @@ def _unit_of(
         unit = "g" if whole < 3 else "mg" if whole > 300 else "m/s^2"
         return unit, f"its norm is {whole:.3g} in the middle; no second of rest tells better"
     rest = float(np.median(norms))
-    unit = scale_of_norm(rest)
+    known = scale_of_norm(rest)
     why = f"its norm is {rest:.4g} in {len(norms)} seconds of rest of {name} and others"
-    if unit is None and rest < GRAVITY_SHARE:
+    if known is None and rest < GRAVITY_SHARE:
         why += ": it looks freed of gravity; if so, say gravity = false"
-    return unit or "", why
+    return known or "", why
 
 
 def _rate(recordings: Sequence[Recording], draft: Draft) -> float:
