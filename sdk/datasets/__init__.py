@@ -50,7 +50,8 @@ __all__ = [
 class _Reader(Protocol):
     """What each data set's file has."""
 
-    INFO: DatasetInfo
+    @property
+    def INFO(self) -> DatasetInfo: ...  # noqa: N802
 
     def read(self, archive: object) -> Iterable[Recording]: ...
 

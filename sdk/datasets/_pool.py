@@ -126,7 +126,7 @@ def pooled(recording: Recording, info: DatasetInfo, labels: Sequence[str]) -> Re
 
 def _sensors(info: DatasetInfo) -> dict[str, Modality]:
     """Its modalities by the names that they have without a place."""
-    found = {}
+    found: dict[str, Modality] = {}
     for modality in info.signal.modalities:
         place = next((p for p in info.positions if modality.name.startswith(f"{p}_")), None)
         name = modality.name if place is None else modality.name.removeprefix(f"{place}_")

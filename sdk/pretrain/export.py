@@ -13,7 +13,7 @@ from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
 from runtime.recording import Recording
 from runtime.specs import ClockSpec, Modality, Normalise, Signal, WindowSpec
-from runtime.window import LabelledWindows, labelled_windows
+from runtime.window import labelled_windows
 from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
 from sdk.pretrain.data import place_of, placement_of
@@ -22,7 +22,7 @@ from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
 from sdk.pretrain.registry import create_method
 from sdk.pretrain.study import checkpoint_of
-from sdk.pretrain.views import Front
+from sdk.pretrain.views import Front, some_of
 
 _GOLDEN_PER_CLASS = 2
 _log = logging.getLogger("sensedge.export")
@@ -65,7 +65,7 @@ def export_run(
     method = create_method(plan, task)
     load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
     front = Front.of(plan, task, every.samples)
-    windows = LabelledWindows(*(column[every.labels < len(task.labels)] for column in every))
+    windows = some_of(every, every.labels < len(task.labels))
     classifier = classifier_of(method, task, front(windows.samples), windows.labels)
     info, columns, scale, normalise = _known(dataset), task.kept_columns, front.scale, front.normalise
     encoder = classifier.encoder if scale is None else Fronted(scale.front(columns), classifier.encoder)

@@ -31,7 +31,7 @@ from sdk.pretrain.loop import fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
 from sdk.pretrain.registry import Needs, create_method, method_info
-from sdk.pretrain.views import Front, batch_of, draws, normalised_by_set
+from sdk.pretrain.views import Front, batch_of, draws, normalised_by_set, some_of
 from sdk.scores import over_classes, score
 
 
@@ -115,7 +115,7 @@ def run_study(
     runs, names = [], sorted({set_of(recording) for recording in recordings})
     for split in splits:
         train, test = _windows(recordings, windows, split, len(task.labels))
-        sets = tuple(np.array([names.index(set_of(recordings[i])) for i in part.source]) for part in (train, test))
+        sets = (_sets(recordings, train, names), _sets(recordings, test, names))
         for seed in range(n_seeds):
             checkpoint = checkpoint_of(out, split.name, seed)
             name = checkpoint.stem
@@ -142,7 +142,7 @@ def _windows(
     tested = {id(recording) for recording in held_out}
     is_test = np.array([id(recording) in tested for recording in recordings], bool)[windows.source]
     parts = (~is_test, is_test & (windows.labels < n_classes))
-    train, test = (LabelledWindows(*(column[rows] for column in windows)) for rows in parts)
+    train, test = (some_of(windows, rows) for rows in parts)
     if not (len(train.labels) and len(test.labels)):
         raise InputError(
             f"split {split.name}",
@@ -151,6 +151,11 @@ def _windows(
             fix="Name other people or other labels.",
         )
     return train, test
+
+
+def _sets(recordings: Sequence[Recording], windows: LabelledWindows, names: list[str]) -> NDArray[np.int64]:
+    """The number of each window's data set."""
+    return np.array([names.index(set_of(recording)) for recording in recordings], np.int64)[windows.source]
 
 
 def _run(

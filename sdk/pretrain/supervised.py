@@ -46,7 +46,8 @@ class Supervised(Method):
         if len(self.means) == self.means.shape[1]:
             return functional.cross_entropy(logits, labels)
         meant = logits.masked_fill(~self.means[labels], -torch.inf)
-        return (logits.logsumexp(1) - meant.logsumexp(1)).mean()
+        loss: Tensor = (logits.logsumexp(1) - meant.logsumexp(1)).mean()
+        return loss
 
 
 @register_method("supervised", 'the baseline of every paper, such as MaskCAE\'s rows "FCN only"', Needs(labels=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from runtime.specs import FrameSpec, Normalise
+from runtime.window import LabelledWindows
 from runtime.window.frame import turned
 from sdk.augment import augment
 from sdk.encoders.fusion import Split
@@ -131,6 +133,16 @@ def draws(sets: NDArray[np.int64], labels: NDArray[np.int64], balance: float) ->
         return None
     _, cells, counts = np.unique(np.stack([sets, labels]), axis=1, return_inverse=True, return_counts=True)
     return torch.from_numpy(counts[cells.ravel()].astype(np.float64) ** -balance)
+
+
+def some_of(windows: LabelledWindows, rows: Any) -> LabelledWindows:
+    """Some windows.
+
+    Args:
+        windows: all of them.
+        rows: which, a mask or indices.
+    """
+    return LabelledWindows(*(column[rows] for column in windows))
 
 
 def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

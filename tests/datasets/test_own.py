@@ -201,6 +201,18 @@ def test_files_of_sensors_beside_one_another(tmp_path):
     assert len(found[0].samples) == pytest.approx(len(t), abs=3)
 
 
+def test_new_sees_files_of_sensors_beside_one_another(tmp_path, capsys):
+    t, acc, gyro = motion(0, 100.0)
+    for person in ("anna", "ben"):
+        (tmp_path / f"{person}_1_accel.csv").write_text(made.lines("t,x,y,z", np.column_stack([t, acc / G])))
+        (tmp_path / f"{person}_1_gyr.csv").write_text(made.lines("t,x,y,z", np.column_stack([t, gyro])))
+    assert run(capsys, "new", tmp_path)[0] == 0
+    its = parse((tmp_path / "dataset.toml").read_text())
+    assert (its.pattern, its.rate_hz) == ("{subject}_{session}_{sensor}", 100)
+    assert [(s.name, s.unit) for s in its.sensors] == [("acc", "g"), ("gyro", "rad/s")]
+    assert [r.subject for r in load_dataset(str(tmp_path))] == ["anna", "ben"]
+
+
 def edge_impulse_files(folder, dump=json.dumps, suffix=".json"):
     for person in ("anna", "ben"):
         for part, label in enumerate(("sitting", "walking")):

@@ -199,8 +199,8 @@ def _check_keys(table: Mapping[str, Any], kind: str, where: str, name: str = "")
             kinds = {str: "a text", bool: "true or false", dict: "a table", list: "a list", int: "a whole number"}
             expected = kinds.get(known[key], "a number")  # type: ignore[arg-type]
             raise _wrong(where, path, expected, value)
-        texts = value if isinstance(value, list) else value.values() if key == "rename" else ()
-        if not all(isinstance(one, str) for one in texts):
+        texts: Any = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+        if (key == "rename" or isinstance(value, list)) and not all(isinstance(one, str) for one in texts):
             raise _wrong(where, path, "texts in quotes", value)
 
 
@@ -230,7 +230,7 @@ def _check_values(raw: Mapping[str, Any], where: str) -> None:
 
 
 def _sensor(name: str, table: Mapping[str, Any], where: str) -> Sensor:
-    sensor = Sensor(name, **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    sensor = Sensor(name, **_plain(table))
     if not sensor.unit and name not in ("acc", "gyro", "mag"):
         raise _wrong(where, f"signal.{name}.unit", "its unit", "none")
     if sensor.columns and len(sensor.columns) != len(sensor.channels):
@@ -242,8 +242,12 @@ def _sensor(name: str, table: Mapping[str, Any], where: str) -> Sensor:
 
 
 def _labels(table: Mapping[str, Any]) -> Labels:
-    named = {"origin" if key == "from" else key: value for key, value in table.items()}
-    return Labels(**{key: tuple(value) if isinstance(value, list) else value for key, value in named.items()})
+    return Labels(**_plain({"origin" if key == "from" else key: value for key, value in table.items()}))
+
+
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists as tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _wrong(where: str, key: str, expected: str, got: object) -> InputError:

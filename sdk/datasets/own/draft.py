@@ -36,6 +36,7 @@ from sdk.datasets.own.guesses import (
     quiet_norms,
     rotation_unit,
     scale_of_norm,
+    sensor_pattern,
     sensors_in,
 )
 from sdk.datasets.own.labels import plain
@@ -93,10 +94,19 @@ def _guessed(root: Path, draft: Draft) -> Description:
     exclude = tuple(path.relative_to(root).as_posix() for path in spans)
     bare = Description(_name_of(root), 50.0, (), exclude=exclude)
     found = takes(root, bare)
+    parts, pattern = sensor_pattern([take.name for take in found])
+    if pattern:
+        kinds = [kind for kind in _KINDS if kind in parts]
+        sensors = tuple(Sensor(kind) for kind in kinds)
+        draft.guess("signal", " and ".join(kinds), f"names of files end in {', '.join(sorted(parts.values()))}")
+        draft.guess("people.pattern", pattern, f"{len(found)} names fit")
+        bare = replace(bare, sensors=sensors, pattern=pattern)
+        found = takes(root, bare)
+    else:
+        sensors = _sensors(found, draft)
     head = _head(found)
-    sensors = _sensors(found, draft)
     bare = replace(bare, sensors=sensors, labels=_source_of_labels(root, spans, found, head, draft))
-    bare = _people(bare, found, head, draft)
+    bare = bare if pattern else _people(bare, found, head, draft)
     if bare.labels.spans and not any(name != bare.labels.spans for name in exclude):
         bare = replace(bare, exclude=())  # the file of labels is no recording anyway
     return _units_and_rate(bare, found, draft)
@@ -115,7 +125,7 @@ def _head(found: Sequence[Take]) -> TableHead:
 @contextmanager
 def _text_of(take: Take) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        yield Path(as_text(take, Path(folder)))
+        yield Path(as_text(take, Path(folder)))  # of a take of several files, their paths with commas
 
 
 def _sensors(found: Sequence[Take], draft: Draft) -> tuple[Sensor, ...]:
@@ -189,8 +199,9 @@ def _people(description: Description, found: Sequence[Take], head: TableHead, dr
 def _units_and_rate(description: Description, found: Sequence[Take], draft: Draft) -> Description:
     """Units by the values, and the rate by the times, of a few recordings."""
     recordings = []
-    reading = description.reading(description.labels.column)
     for take in found[:: max(len(found) // _LOOKED_AT, 1)][:_LOOKED_AT]:
+        files = {sensor: path.stem for sensor, path in take.files.items()}
+        reading = description.reading(description.labels.column, files)
         with _text_of(take) as path:
             whole = Recording.load(path, 50.0, reading=reading, signal=description.signal)
         recordings.append(beside_one_another(whole, description.signal) if whole.by_modality else whole)
@@ -212,6 +223,9 @@ def _units_and_rate(description: Description, found: Sequence[Take], draft: Draf
 
 
 def _unit_in_header(take: Take, sensor: str) -> str:
+    if take.files:
+        names = head_of(take.files[sensor]).names if take.files[sensor].suffix.lower() == ".csv" else ()
+        return next((unit for name in names if (unit := take_apart(name).unit) and unit not in ("s", "ms")), "")
     with _text_of(take) as path:
         if path.is_dir():
             return ""
@@ -235,11 +249,11 @@ def _unit_of(
         unit = "g" if whole < 3 else "mg" if whole > 300 else "m/s^2"
         return unit, f"its norm is {whole:.3g} in the middle; no second of rest tells better"
     rest = float(np.median(norms))
-    unit = scale_of_norm(rest)
+    known = scale_of_norm(rest)
     why = f"its norm is {rest:.4g} in {len(norms)} seconds of rest of {name} and others"
-    if unit is None and rest < GRAVITY_SHARE:
+    if known is None and rest < GRAVITY_SHARE:
         why += ": it looks freed of gravity; if so, say gravity = false"
-    return unit or "", why
+    return known or "", why
 
 
 def _rate(recordings: Sequence[Recording], draft: Draft) -> float:

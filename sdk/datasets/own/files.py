@@ -113,7 +113,7 @@ def takes(root: Path, description: Description) -> list[Take]:
         told = _told(name, path, description.pattern)
         if sensor := told.get("sensor", ""):
             at = _place_of(sensor, description, path)
-            name = name.replace(sensor, "").strip("_-. /") or told.get("subject", "recording")
+            name = told["rest"] or "recording"
             take = found.setdefault(name, Take(name, path, {}, told.get("subject", ""), told.get("label", "")))
             if at in take.files:
                 got = f"{take.files[at].name} and {path.name}"
@@ -171,13 +171,17 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _told(name: str, path: Path, pattern: str) -> dict[str, str]:
-    """What a pattern reads from a path; as many of its folders as the pattern has."""
+    """What a pattern reads from a path; as many of its folders as the pattern has. `rest`: the path without {sensor}."""
     if not pattern:
         return {}
     pattern = re.sub(r"\.(csv|npz|json|cbor|zip)$", "", pattern)
     tail = "/".join(name.split("/")[-(pattern.count("/") + 1) :])
     if match := pattern_of(pattern).fullmatch(tail):
-        return match.groupdict()
+        told = match.groupdict()
+        if "sensor" in told:
+            begin, end = match.span("sensor")
+            told["rest"] = (name[: len(name) - len(tail)] + tail[:begin].rstrip("_-. /") + tail[end:]).strip("_-. /")
+        return told
     fix = "Correct people.pattern; or name the files that are meant with files.include."
     raise InputError(path, expected=f"a name like {pattern}", got=tail, fix=fix)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.recording.placement import sensor_axis
+from runtime.recording.placement import sensor_axis, sensor_of
 from runtime.recording.units import take_apart
 from sdk.datasets._info import STANDARD_GRAVITY
 
@@ -136,6 +136,23 @@ def pattern_like(names: Sequence[str]) -> tuple[str, str]:
             text = _written(columns, free, found)
             return text, f"{len(names)} names fit; people are {', '.join(sorted(set(columns[found['subject']]))[:4])}"
     return "", ""
+
+
+def sensor_pattern(names: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Of names that end in a sensor's: what each sensor is called there, and the pattern; empty where they do not.
+
+    Args:
+        names: paths without suffixes, such as anna_1_acc.
+    """
+    for sign in ("_", "-", "."):
+        ends = [name.rpartition(sign) for name in names]
+        kinds = {end: sensor_of(end) for rest, _, end in ends if rest and len(end) > 1}
+        if len(kinds) < 2 or not set(kinds.values()) <= {"acc", "gyro", "mag"} or any(e not in kinds for *_, e in ends):
+            continue
+        rest, _ = pattern_like(sorted({rest for rest, _, _ in ends}))
+        parts = {kind: end for end, kind in kinds.items()}
+        return parts, f"{rest or '{subject}'}{sign}{{sensor}}" if len(parts) == len(kinds) else ""
+    return {}, ""
 
 
 def _columns_like(columns: Sequence[Sequence[str]], free: Sequence[int]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import InputError
+from runtime.recording import Recording
 from runtime.recording.columns import Columns
 from runtime.recording.placement import placement
 from runtime.recording.reading import Reading, split_path
@@ -309,7 +310,7 @@ def test_acceleration_without_gravity_is_not_acceleration(freed):
         ("map=acc_x", "options: map: expected CHANNEL:COLUMN"),
         ("axes=x,x,z", "options: axes: expected three axes such as y,-x,z"),
         ("axes=1,0,0,0,1,0,0,0,0", "options: axes: .* can be inverted"),
-        ("axis=x,y,z", "options: expected the options t, bits, stamps, units, map, axes, got axis"),
+        ("axis=x,y,z", "options: expected the options t, bits, stamps, units, map, axes, label, got axis"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_named(options, message):
@@ -337,3 +338,16 @@ def test_options_stand_behind_a_files_name(tmp_path):
     strange = tmp_path / "what?t=ms"
     strange.write_text("")
     assert split_path(strange) == (strange, "")
+
+
+@pytest.mark.parametrize("words", [("still", "going"), ("0", "1")])
+def test_the_column_of_labels_is_said(tmp_path, words):
+    """Words or numbers, in a column of any name, though another is called label."""
+    path = tmp_path / "a.csv"
+    rows = [f"{i / 50},{','.join(map(str, row))},old,{words[i // 256]}" for i, row in enumerate(VALUES)]
+    path.write_text("\n".join([f"t,{','.join(NAMES)},label,klass", *rows]) + "\n")
+    found = Recording.load(f"{path}?label=klass", signal=SIGNAL)
+    assert [found.label_names[code] for code in found.labels[[0, 255, 256, 511]]] == [words[i] for i in (0, 0, 1, 1)]
+    assert Recording.load(path, signal=SIGNAL).label_names == ("old",)
+    with pytest.raises(InputError, match=r"a.csv: label: expected a column among t, acc_x, .*, klass, got nothing"):
+        Recording.load(f"{path}?label=nothing", signal=SIGNAL)

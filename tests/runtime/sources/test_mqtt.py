@@ -378,7 +378,7 @@ def test_no_library(monkeypatch):
         ("mqtt://broker/sensors/+/imu", "topic sensors/+/imu: expected one topic, got a wildcard"),
         (
             "mqtt://broker/imu?qos=2",
-            "expected the options t, bits, stamps, units, map, axes, rate, password_file, client_id, clean, "
+            "expected the options t, bits, stamps, units, map, axes, label, rate, password_file, client_id, clean, "
             "ca, cert, key, got qos",
         ),
         ("mqtts://broker/imu?ca=none.pem", "ca=none.pem: expected a file, got none there"),
