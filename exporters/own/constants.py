@@ -6,6 +6,7 @@ Constant -> Unsqueeze -> Conv          weight' -> Conv
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,23 @@ def _replace(model: ModelProto, nodes: list[NodeProto], values: dict[str, NDArra
     model.graph.initializer.extend(tensors)
 
 
+def _is_vast(node: NodeProto, known: dict[str, NDArray[Any]]) -> bool:
+    """Whether a node whose result is of a size that it is told would fill the memory."""
+    place = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}.get(node.op_type)
+    if node.op_type == "Range":
+        return any(abs(float(known[name])) > _LARGEST_NUMBERS for name in node.input[:2])
+    if place is None:
+        return False
+    times = known[node.input[0]].size if node.op_type == "Tile" else 1
+    return times * math.prod(int(size) for size in np.ravel(known[node.input[place]])) > _LARGEST_NUMBERS
+
+
 def _computed(node: NodeProto, known: dict[str, NDArray[Any]], model: ModelProto) -> dict[str, NDArray[Any]] | None:
     """A node's outputs, if they are known; None: they are not."""
     inputs = [name for name in node.input if name]
     if node.domain not in PLAIN or node.op_type in _DRAWS or any(name not in known for name in inputs):
         return None
-    if any(entry.type in _GRAPHS for entry in node.attribute):
+    if any(entry.type in _GRAPHS for entry in node.attribute) or _is_vast(node, known):
         return None
     graph = helper.make_graph(
         [node],

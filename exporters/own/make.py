@@ -60,6 +60,7 @@ def look(source: str | Path, head: str | None = None) -> Looks:
     """
     source = Path(source)
     model = read_model(source)
+    open_original(source)
     sizes = [dim for dim in dims_of(input_of(model, source))[1:] if dim != 1]
     fold(model)
     found = find_head(model, source, head)
@@ -109,12 +110,12 @@ def bundle_of_onnx(
     source, manifest = Path(source), draft.manifest
     progress(0, STEPS, "read the model")
     model, whole = read_model(source), read_model(source)
+    session = open_original(source)  # which refuses a graph that is not sound
     dims = dims_of(input_of(model, source))
     fold(model)
     found = find_head(model, source, head)
     draft.check_classes(len(found.both()[1]))
     _check_labels(draft, classes_of(model), source)
-    session = open_original(source)
     layout = _layout(draft, whole, found, dims, source, channels)
     original = OriginalModel(source, whole, found, layout, dims[0])
     inputs = graph_inputs(manifest, np.concatenate([windows, random_windows(manifest)]))

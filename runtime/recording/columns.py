@@ -192,7 +192,7 @@ def refuse_spans(names: Sequence[str], where: str) -> None:
         InputError: there are a beginning, an end and a label, and nothing beside that could be a channel.
     """
     words = [name.strip().lower() for name in names]
-    bare = [word.replace("_", " ").split()[0] if word else "" for word in words]  # start_s, begin_ms, end time
+    bare = [next(iter(word.replace("_", " ").split()), "") for word in words]  # start_s, begin_ms, end time
     has = [{*bare}.intersection(kind) for kind in (_BEGIN, _END, _LABELS)]
     if all(has) and not {*bare}.difference(_BEGIN, _END, _BESIDE, [""]):
         raise InputError(

@@ -199,6 +199,7 @@ WORDS = {
     "ask": ("me.db", "B", "--json"),
     "finetune": ("B", "--list"),
     "fp16": ("B",),
+    "info": ("B",),
     "inspect": ("B",),
     "int8": ("B",),
     "optimize": ("B",),

@@ -302,6 +302,26 @@ def test_what_is_drawn_is_not_folded():
     assert [n.op_type for n in model.graph.node] == ["RandomNormal", "Add"]
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        node("ConstantOfShape", "sizes", "k"),
+        node("Expand", "one sizes", "k"),
+        node("Tile", "one repeats", "k"),
+    ],
+)
+def test_what_would_fill_the_memory_is_not_folded(made):
+    sizes = {"sizes": np.array([1 << 20, 1 << 20]), "repeats": np.array([1 << 40]), "one": np.zeros(1)}
+    model = model_of([made, node("Add", "x k", "z")], sizes)
+    fold(model)
+    assert [n.op_type for n in model.graph.node] == [made.op_type, "Add"]
+
+
+def test_a_graph_that_is_not_sound_is_one_line(bundle_of):
+    with pytest.raises(InputError, match=r"own\.onnx: expected a model that onnxruntime runs, got "):
+        bundle_of(model_of([*BODY, helper.make_node("MatMul", ["e"], ["z"])]))
+
+
 # ---- the command
 
 

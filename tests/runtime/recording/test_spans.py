@@ -27,6 +27,14 @@ def test_spans_are_refused_in_words(tmp_path, header):
             load()
 
 
+@pytest.mark.parametrize("header", ["_", "start,_,label", ",end,"])
+def test_names_of_nothing_are_no_spans(tmp_path, header):
+    (tmp_path / "a.csv").write_text(f"{header}\n{ROWS}")
+    with pytest.raises(InputError) as caught:
+        Recording.load(tmp_path / "a.csv", signal=small_manifest().signal)
+    assert "spans" not in str(caught.value)
+
+
 def test_a_recording_may_have_such_columns_beside_its_own(tmp_path):
     path = tmp_path / "walk.csv"
     rows = "".join(f"{i / 32},1,2,{i % 7},0,9,walking\n" for i in range(40))
