@@ -40,7 +40,7 @@ SMALL = {
 
 
 def narrow_fusion(shapes, join, quality):
-    encoders = [(skeleton_maps if shape[1] == 45 else imu_maps)(*shape) for shape in shapes]
+    encoders = [(skeleton_maps if shape[1] >= 45 else imu_maps)(*shape) for shape in shapes]
     fusion = AttentionFusion(encoders, shapes, join=join, quality=quality, reduced=5, hidden=(6, 4))
     return with_gru(fusion, MLP(16 * 7, (12, 8)))
 
