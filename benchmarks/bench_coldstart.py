@@ -50,7 +50,7 @@ def run(options: Options) -> Result:
         "first_prediction": _FIRST_OURS,
     }
     candidates = {name: lambda script=script: _python(script) for name, script in scripts.items()}
-    seconds = interleave(candidates, rounds=4 if options.quick else 31, calls=1)
+    seconds = interleave(candidates, rounds=2 if options.quick else 31, calls=1)
     result.figures |= {f"{name}_ms": float(np.median(values)) * 1e3 for name, values in seconds.items()}
     for name, ours, peer in (
         ("import_vs_bare", "import_runtime_numpy_onnxruntime", "import_numpy_onnxruntime"),

@@ -45,7 +45,7 @@ from sdk.encoders.untrained import blank_manifest
 MODELS = {"fcn": (128, 6), "hart": (128, 6), "resnet18": (3, 96, 128)}
 _QUICK = ("fcn", "hart")
 _LABELS = 3
-_ROUND_S, _QUICK_ROUND_S = 20.0, 3.0  # for all rounds of one model
+_ROUND_S, _QUICK_ROUND_S = 20.0, 1.0  # for all rounds of one model
 _SLICE_S = 0.001  # short against the turns that a busy machine gives
 _LEAST_ROUNDS = 20
 _TWICE = "best, twice"

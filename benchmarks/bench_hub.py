@@ -49,7 +49,7 @@ class Fleet:
 def run(options: Options) -> Result:
     """Paced first, then as fast as it goes."""
     result, bundle = Result("hub"), Bundle.open(SHIPPED)
-    _paced(bundle, 5.0 if options.quick else 40.0, result)
+    _paced(bundle, 3.0 if options.quick else 40.0, result)
     _fast(bundle, 3 if options.quick else 12, result)
     return result
 

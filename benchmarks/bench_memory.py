@@ -69,10 +69,10 @@ _WARM_UP = 3000  # hops; Python's own free lists fill up during the first two th
 def run(options: Options) -> Result:
     """Both processes, each several times, and the long one."""
     result = Result("memory")
-    pairs = [(_run(_BARE, 500)["rss_kb"], _run(_STREAM, 500, 100)["rss_kb"]) for _ in range(3 if options.quick else 7)]
+    pairs = [(_run(_BARE, 500)["rss_kb"], _run(_STREAM, 500, 100)["rss_kb"]) for _ in range(2 if options.quick else 7)]
     bare, ours = (float(np.median(column)) / 1024 for column in zip(*pairs, strict=True))
     result.figures |= {"bare_rss_mb": bare, "stream_rss_mb": ours, "rss_over_bare_mb": ours - bare}
-    long = _run(_STREAM, _HOPS_PER_DAY // (12 if options.quick else 1), _WARM_UP)
+    long = _run(_STREAM, _HOPS_PER_DAY // (24 if options.quick else 1), _WARM_UP)
     hours, kilobytes = np.array(long["readings"], np.float64).T
     slope, error = _slope(hours, kilobytes)
     result.figures |= {

@@ -29,7 +29,7 @@ def run(options: Options) -> Result:
     columns = [np.ascontiguousarray(column) for column in rows.T]
     candidates = {f"push{size}": lambda size=size: _pushed(rows, t, size) for size in SIZES}
     candidates["interp"] = lambda: [np.interp(beat, t, column) for column in columns]
-    seconds = interleave(candidates, rounds=15 if options.quick else 60, calls=1)
+    seconds = interleave(candidates, rounds=6 if options.quick else 60, calls=1)
     result.figures["us_per_row"] = {size: float(np.median(seconds[f"push{size}"])) / n * 1e6 for size in SIZES}
     result.figures["us_per_row_interp"] = float(np.median(seconds["interp"])) / n * 1e6
     expected = np.stack([np.interp(beat, t, column) for column in columns], axis=1)

@@ -49,7 +49,7 @@ def _measure(key: str, bundle: Bundle, options: Options, result: Result) -> None
         "push": lambda: stream.push(next(ours)),
         "run": lambda: session.run(["logits"], next(peers)),
     }
-    seconds = interleave(candidates, rounds=40 if options.quick else 200, calls=100)
+    seconds = interleave(candidates, rounds=12 if options.quick else 200, calls=100)
     for name, values in seconds.items():
         result.figures[f"{name}_us_{key}"] = float(np.median(values)) * 1e6
     result.figures[f"own_us_{key}"] = result.figures[f"push_us_{key}"] - result.figures[f"run_us_{key}"]

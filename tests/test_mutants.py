@@ -88,11 +88,11 @@ def test_a_module_that_matters_is_there_with_its_tests_and_has_mutants(module):
     assert len(found) >= 40
     assert len({mutant.source for mutant in found}) == len(found)
     whole = ast.dump(ast.parse((ROOT / module).read_bytes()))
-    assert all(ast.dump(ast.parse(mutant.source)) != whole for mutant in islice(found, 0, None, 7))
+    assert all(ast.dump(ast.parse(mutant.source)) != whole for mutant in islice(found, 0, None, 29))
 
 
 def test_a_sample_is_that_of_its_seed_and_of_all_modules_alike():
-    modules = list(MODULES)[:5]
+    modules = sorted(MODULES, key=lambda name: (ROOT / name).stat().st_size)[:5]
     first = sample(13, 1, modules)
     assert first == sample(13, 1, modules)
     assert first != sample(13, 2, modules)

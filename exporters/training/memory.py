@@ -42,14 +42,18 @@ def peak(nodes: Sequence[NodeProto], shapes: Mapping[str, Shape], kept: Collecti
     last = {origin.get(name, name): i for i, node in enumerate(nodes) for name in node.input}
     last.update(dict.fromkeys((origin.get(name, name) for name in kept), len(nodes)))
     alive: dict[str, Peak] = {}
-    worst = Peak(0, 0)
+    now, worst = Peak(0, 0), Peak(0, 0)
     for i, node in enumerate(nodes):
         made = [name for name in node.output if name and name not in origin]
         size = 1 if node.op_type in _TRUTHS else _FLOAT_BYTES
-        alive.update({name: _bytes(shapes[name], size) for name in made})
-        now = _total([*alive.values(), _scratch(node, shapes)])
-        worst = Peak(max(worst.fixed_bytes, now.fixed_bytes), max(worst.per_window_bytes, now.per_window_bytes))
-        alive = {name: held for name, held in alive.items() if last.get(name, -1) > i}
+        begun = {name: _bytes(shapes[name], size) for name in made}
+        alive |= begun
+        now = _sum([now, *begun.values()])
+        most = _sum([now, _scratch(node, shapes)])
+        worst = Peak(max(worst.fixed_bytes, most.fixed_bytes), max(worst.per_window_bytes, most.per_window_bytes))
+        touched = {origin.get(name, name) for name in node.input} | begun.keys()
+        ended = [alive.pop(name) for name in touched & alive.keys() if last.get(name, -1) <= i]
+        now = _sum([now, *(Peak(-held.fixed_bytes, -held.per_window_bytes) for held in ended)])
     return worst
 
 
@@ -67,5 +71,5 @@ def _bytes(shape: Shape, each: int = _FLOAT_BYTES) -> Peak:
     return Peak(0, -size) if size < 0 else Peak(size, 0)
 
 
-def _total(parts: Sequence[Peak]) -> Peak:
+def _sum(parts: Sequence[Peak]) -> Peak:
     return Peak(sum(part.fixed_bytes for part in parts), sum(part.per_window_bytes for part in parts))

@@ -3,15 +3,18 @@
 import io
 import json
 import os
-import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
 from runtime.command import guarded, no_command
 from runtime.errors import InputError
+from runtime.recording import Recording
 from tests.attacks.graphs import WALK
+from tests.forked import Forks
 
 REPLAY = WALK.parent / "person_6.npz"
 TERMINALS = {
@@ -38,29 +41,43 @@ def japanese(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module", params=TERMINALS)
+def terminal(request):
+    """(its name, what runs commands in it)."""
+    with Forks("runtime.engine.ort, runtime.recording, runtime.stream", os.environ | TERMINALS[request.param]) as forks:
+        yield request.param, forks
+
+
+@pytest.fixture(scope="module")
+def walking(tmp_path_factory):
+    """Twenty seconds of a recording in which its person walks."""
+    whole = Recording.load(REPLAY)
+    rows = np.flatnonzero(whole.labels == whole.label_names.index("walking"))[:1000]
+    parts = {name: getattr(whole, name)[rows] for name in ("samples", "t", "labels")}
+    path = tmp_path_factory.mktemp("walking") / "r.npz"
+    replace(whole, **parts).save(path)
+    return path
+
+
 def said(terminal, folder, *arguments):
-    environment = {**os.environ, **TERMINALS[terminal]}
-    command = [sys.executable, "-m", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    done = terminal[1].run(folder, folder, *arguments)
     told = done.stdout + done.stderr
     assert b"Traceback" not in told, told.decode(errors="replace")
     assert b"UnicodeEncodeError" not in told
     return done
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
 @pytest.mark.parametrize("more", [[], ["--json"], ["--sink", "jsonl:-"]], ids=["table", "json", "sink"])
-def test_a_label_of_another_script(japanese, tmp_path, terminal, more):
-    done = said(terminal, tmp_path, "sdk.stream", japanese, "--replay", REPLAY, *more)
+def test_a_label_of_another_script(japanese, walking, tmp_path, terminal, more):
+    done = said(terminal, tmp_path, "sdk.stream", japanese, "--replay", walking, *more)
     assert done.returncode == 0
     shown = STRANGE.encode("ascii", "backslashreplace")
     if more:
         assert any(json.loads(line).get("label") == STRANGE for line in done.stdout.splitlines())
     else:
-        assert (STRANGE.encode() if terminal == "utf-8" else shown) in done.stdout
+        assert (STRANGE.encode() if terminal[0] == "utf-8" else shown) in done.stdout
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
 @pytest.mark.parametrize(
     "arguments",
     [("exporters", "inspect"), ("sdk.finetune", "--list"), ("sdk.profile", "--help")],
@@ -73,7 +90,6 @@ def test_commands_that_draw(japanese, tmp_path, terminal, arguments):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("terminal", TERMINALS)
 @pytest.mark.parametrize("name", ["日本.bundle", "gel\udcfcscht.bundle", "\U0001f6b6"])
 def test_a_name_that_is_no_text(tmp_path, terminal, name):
     done = said(

@@ -2,11 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.commands.tools import environment
+from tests.forked import Forks
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = {"name", "machine", "versions", "commit", "figures", "ratios", "checks"}
@@ -40,23 +42,32 @@ MINUTES = {
 NOT_MEASURED = {"labeltrain_vs_layerwise_energy", "ours_vs_ort_training"}
 
 
-def run(*arguments: str) -> str:
-    command = [sys.executable, "-m", "benchmarks", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    pytest.importorskip("torch")
+    with Forks(
+        "torch, onnxruntime, onnx, onnxscript, scipy.signal, exporters.export, exporters.int8", environment()
+    ) as it:
+        yield it
 
 
-def test_the_list_names_every_benchmark() -> None:
-    assert {line.split()[0] for line in run().splitlines()} == {*PROMISED, *MINUTES}
+def run(forks: Forks, out: Path, *arguments: str) -> str:
+    done = forks.run(ROOT, out, "benchmarks", *arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def test_the_list_names_every_benchmark(forks: Forks, tmp_path: Path) -> None:
+    assert {line.split()[0] for line in run(forks, tmp_path).splitlines()} == {*PROMISED, *MINUTES}
 
 
 @pytest.mark.parametrize("name", sorted(PROMISED))
-def test_quick_run(name: str) -> None:
+def test_quick_run(name: str, forks: Forks, tmp_path: Path) -> None:
     data = os.environ.get("SENSEDGE_DATA")
     if name in NEED_DATA and data is None:
         pytest.skip("set SENSEDGE_DATA to a folder with HAPT_Data_Set.tar.xz or the official HAPT archive")
-    result = json.loads(run(name, "--quick", "--json", *(["--data", data] if name in NEED_DATA else [])))
+    more = ["--data", data] if name in NEED_DATA else []
+    result = json.loads(run(forks, tmp_path, name, "--quick", "--json", *more))
     assert result.keys() == KEYS
     assert result["name"] == name
     assert PROMISED[name] <= result["figures"].keys() | result["ratios"].keys()

@@ -12,8 +12,9 @@ import torch
 from exporters import export_bundle
 from runtime import Manifest, Modality, Signal, Stream, WindowSpec
 from runtime.specs import Normalise
-from sdk.encoders import AttentionFusion, Bodied, Classifier, Recurrent, create_encoder
+from sdk.encoders import AttentionFusion, Bodied, Classifier, Recurrent
 from sdk.encoders.cosmo import imu_maps
+from tests.encoders_small import narrow_fusion
 
 IMU_HZ, SKELETON_HZ = 50.0, 50 / 3  # 120 and 40 rows in 2.4 s
 LABELS = tuple(f"action {i}" for i in range(27))
@@ -21,9 +22,9 @@ LABELS = tuple(f"action {i}" for i in range(27))
 
 @pytest.fixture(scope="module")
 def utd(tmp_path_factory):
-    """Cosmo's net for UTD-MHAD as a bundle, and the module."""
+    """Cosmo's net for UTD-MHAD, narrower, as a bundle, and the module."""
     torch.manual_seed(0)
-    module = Classifier(create_encoder("cosmo-utd"), len(LABELS)).eval()
+    module = Classifier(narrow_fusion(((120, 6), (40, 60)), "concatenation", None), len(LABELS)).eval()
     imu = Modality("imu", "1", tuple("abcdef"), IMU_HZ)
     skeleton = Modality("skeleton", "m", tuple(str(i) for i in range(60)), SKELETON_HZ)
     manifest = Manifest(
