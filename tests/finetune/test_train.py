@@ -201,6 +201,18 @@ def test_a_limit_ends_it_after_that_step(limit):
     np.testing.assert_array_equal(found.theta, same.theta)
 
 
+def test_each_step_is_told_and_each_epoch_has_the_mean_of_its_steps():
+    steps = []
+    plan = FinetunePlan("full", epochs=2, batch=8)  # three steps an epoch, the last of four windows
+    found = train(Net(), layout(), start(), examples()[0], plan, epochs=5 / 3, report=lambda *step: steps.append(step))
+    assert [epochs for epochs, _, _ in steps] == [1 / 3, 2 / 3, 3 / 3, 4 / 3, 5 / 3]
+    losses = [loss for _, loss, _ in steps]
+    assert found.losses == (pytest.approx(np.mean(losses[:3])), pytest.approx(np.mean(losses[3:])))
+    assert all(theta is found.theta for _, _, theta in steps)
+    assert (found.steps, found.epochs) == (5, 5 / 3)
+    assert train(Net(), layout(), start(), examples()[0], plan, epochs=0.01).steps == 1
+
+
 def test_a_limit_that_is_reached_at_the_last_step_ended_nothing():
     plan, steps = FinetunePlan("full", epochs=2, batch=4), []
     for last, said in ((10, ""), (9, "the budget")):
