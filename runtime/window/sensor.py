@@ -83,7 +83,7 @@ class Sensor:
         return samples[self.first : self.first + self._rows * width].reshape(self._rows, width)
 
     def stands(self, samples: Rows) -> bool:
-        """Whether no channel changes over the window, shape (length, n_channels); flat, (n_values,), of several rates."""
+        """Whether no channel changes over the window, shape (length, n_channels) or (n_values,)."""
         part = self.part(samples)
         return bool((np.abs(part - part[0]) <= SAME * np.abs(part[0])).all())
 
