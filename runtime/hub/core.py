@@ -74,7 +74,8 @@ class HubCore:
             more than these loses its first ones, so a device that sends long stretches at once needs a longer queue.
         max_streams: streams at one time.
         clock: what each stream does about gaps and uneven time stamps; None: as the manifest says.
-        units, axes: of the samples of all streams, as of `Stream`.
+        units: of the samples of all streams, as of `Stream`.
+        axes: the same; as text, or a matrix of shape (3, 3).
 
     Raises:
         InputError: a bound that allows nothing; units or axes that make no sense.
@@ -178,8 +179,8 @@ class HubCore:
             return self._sources.setdefault(name, source)
 
     def _new_windower(self) -> Windower:
-        m, said = self.manifest, {"units": self._units, "axes": self._axes}
-        return Windower(m.signal, m.window, self._clock, ranges=m.ranges, **said)
+        m, units, axes = self.manifest, self._units, self._axes
+        return Windower(m.signal, m.window, self._clock, ranges=m.ranges, units=units, axes=axes)
 
     def _queue(self, source: _Source, windows: Iterable[Window], began: float, now_s: float) -> bool:
         newest, n = deque[Window](maxlen=self.max_queue), 0

@@ -38,6 +38,7 @@ class Hub:
             them into a bounded queue.
         engine: None opens one. It belongs to the hub's thread while the hub is open.
         max_delay_s: as of `HubCore`, and so the rest.
+        axes: as text, or a matrix of shape (3, 3).
 
     Example:
         >>> with Hub("walk.bundle", lambda name, p: print(name, p.label)) as hub:     # doctest: +SKIP

@@ -262,7 +262,8 @@ class RecordedStream(Stream):
 
     Args:
         recorder: of this stream alone; its bundle is the stream's.
-        engine, clock, source_hz, units, axes: as of `Stream`.
+        engine, clock, source_hz, units: as of `Stream`.
+        axes: the same; as text, or a matrix of shape (3, 3).
     """
 
     def __init__(

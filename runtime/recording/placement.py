@@ -130,7 +130,7 @@ def turns_of(
         InputError: as of `placement`.
     """
     names, whole = [m.name for m in signal.modalities], placement(signal.channel_names, signal, reading, where)
-    turns = {None: whole.apply}
+    turns: dict[str | None, Callable[[NDArray[Any]], NDArray[np.float32]]] = {None: whole.apply}
     for modality in signal.modalities:
         own, said = Signal((modality,)), part_of(reading, names, modality.name)
         turns[modality.name] = placement(own.channel_names, own, said, where).apply

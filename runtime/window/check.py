@@ -73,6 +73,14 @@ def turns_of(
 ) -> Mapping[str | None, Callable[[NDArray[Any]], Rows]]:
     """What turns samples in these units and axes into the signal's, by the modality that is pushed, None for all.
 
+    Args:
+        signal: of the stream.
+        units: as of `Windower`.
+        axes: as text, or a matrix of shape (3, 3).
+
+    Returns:
+        Functions from shape (n, n_channels) to the same, float32.
+
     Raises:
         InputError: units or axes that make no sense.
     """

@@ -83,12 +83,12 @@ class Sensor:
         return samples[self.first : self.first + self._rows * width].reshape(self._rows, width)
 
     def stands(self, samples: Rows) -> bool:
-        """Whether no channel changes over the window."""
+        """Whether no channel changes over the window, shape (length, n_channels) or (n_values,)."""
         part = self.part(samples)
         return bool((np.abs(part - part[0]) <= SAME * np.abs(part[0])).all())
 
     def stood(self, samples: Rows) -> str:
-        """The sentence on a modality that stands still."""
+        """The sentence on a modality that stands still in a window, shape (length, n_channels) or (n_values,)."""
         values = self.part(samples)[0]
         told = (
             "nothing but 0" if not values.any() else f"the same {', '.join(f'{v:.4g}' for v in values)} again and again"
@@ -101,7 +101,7 @@ class Sensor:
         """What is wrong with it, by its word.
 
         Args:
-            samples: of the whole window.
+            samples: of the whole window, shape (length, n_channels) or (n_values,).
             low: the least value of each channel.
             high: the largest.
             mean: of each channel.

@@ -93,8 +93,10 @@ class Watch:
 
     def _glance(self, window: Window) -> bool:
         """Whether a window that is whole needs a look: by two numbers of each modality, which cost little."""
-        if self._even is None or not self._ends or window.quality.real != 1.0 or window.quality.saturated:
+        if self._even is None or not self._ends or window.quality.real != 1.0:
             return False
+        if window.quality.saturated:  # the squares of such values may be beyond float32
+            return True
         samples = window.samples
         mean, power = self._even.dot(samples).tolist(), samples.T.dot(samples).diagonal().tolist()
         return any([sensor.is_odd(mean[sensor.columns], power[sensor.columns]) for sensor in self._sensors])

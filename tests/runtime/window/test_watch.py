@@ -183,6 +183,7 @@ def test_a_model_without_gravity_is_told_of_gravity():
     [
         ("acc in g", GLANCE + 8),
         ("acc in mg", GLANCE + 8),
+        ("acc in counts", GLANCE + 8),
         ("no gravity", GLANCE + 8),
         ("gyro in deg/s", GLANCE + 8),
         ("at the rail", LOOK + CLOSER),
