@@ -118,7 +118,7 @@ def _info(arguments: argparse.Namespace) -> int:
             "licence": info.licence,
             "commercial": "yes" if info.commercial_use else "no",
             "citation": info.citation,
-            "people": str(info.n_subjects) + ("" if info.names_subjects else ", not named"),
+            "people": str(info.n_subjects or "not counted") + ("" if info.names_subjects else ", not named"),
             "worn": info.placement,
             "positions": ", ".join(info.positions) or "one",
             "rate": _rate(info),

@@ -40,6 +40,7 @@ def test_a_folder_stands_where_a_name_does(tmp_path):
         "m/s^2",
         "rad/s",
     )
+    assert (info.n_subjects, info.names_subjects) == (2, True)
     recordings = load_dataset(str(folder))
     assert [r.name for r in recordings] == ["own/ward/anna_1", "own/ward/ben_1"]
     assert [subject_of(r) for r in recordings] == ["ward:anna", "ward:ben"]

@@ -171,7 +171,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _told(name: str, path: Path, pattern: str) -> dict[str, str]:
-    """What a pattern reads from as many folders of a path as it has itself. `rest`: the path without {sensor}."""
+    """What a pattern reads from a path, as many of its folders as it has; `rest`: the path without {sensor}."""
     if not pattern:
         return {}
     pattern = re.sub(r"\.(csv|npz|json|cbor|zip)$", "", pattern)

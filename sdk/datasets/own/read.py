@@ -67,11 +67,17 @@ class OwnSet:
             signal=its.signal,
             labels=self.labels,
             resting=tuple(name for name in its.labels.resting if name in self.labels),
-            n_subjects=0,
+            n_subjects=self._n_subjects(),
+            names_subjects="{subject}" in its.pattern or bool(its.subject_column),
             placement=its.placement or "not said",
             has_gravity=all(sensor.gravity for sensor in its.sensors if sensor.name == "acc"),
             acc_sign=signs.get("acc", 1),
         )
+
+    def _n_subjects(self) -> int:
+        """How many people names of files tell; 0 where they tell none."""
+        with opened(self.path) as root:
+            return len({take.subject for take in takes(root, self.description)} - {""})
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
