@@ -38,6 +38,7 @@ _DIRECTIONS = 128  # of the windows of a lesson, in which a head may differ from
 _REPLAY = 0.3  # weight of a kept class against a labelled one
 _PROJECTED = 192  # numbers that are left of an encoder's features in the space
 _BATCH = 16
+_AT_ONCE = 256  # windows
 _LEAST_ROWS = 8  # of a window with hand-made features
 
 
@@ -57,7 +58,8 @@ def space_features(
     if not by_hand:
         return windows.reshape(len(windows), -1) if encoded is None else encoded
     mean, std = np.asarray(normalise.mean, np.float32), np.asarray(normalise.std, np.float32)
-    found = hand_features((windows - mean) / std)
+    pieces = (windows[at : at + _AT_ONCE] for at in range(0, max(len(windows), 1), _AT_ONCE))  # a bound on memory
+    found = np.concatenate([hand_features((piece - mean) / std) for piece in pieces])
     return found if encoded is None or space == "hand" else np.concatenate([found, encoded], axis=1)
 
 
@@ -174,22 +176,22 @@ def _lesson(
 ) -> _Lesson:
     """Places of all windows; those that are taught through the version in use; where each block's labels flow."""
     n = len(data.labels)
-    encoded = None
+    encoded: tuple[NDArray[np.float32] | None, ...] = None, None
     if plan.space != "hand" or days.windows.ndim != 3:
-        encoded = np.concatenate([projected(seen.features), run_over(bundle, days.windows, True, progress)[1]])
-    windows = np.concatenate([data.windows, days.windows])
-    features = space_features(windows, bundle.manifest.normalise, encoded, plan.space)
+        encoded = projected(seen.features), run_over(bundle, days.windows, True, progress)[1]
+    parts = zip((data.windows, days.windows), encoded, strict=True)
+    features = np.concatenate([space_features(own, bundle.manifest.normalise, net, plan.space) for own, net in parts])
     times = np.full(n, np.nan) if data.spans_s is None else data.spans_s[:, 0]
     pool = Pool.of(features, np.concatenate([times, days.start_s]))
     taught = pool.cover(n, MOST_TAUGHT)
     of_taught = run_features(bundle, days.windows[taught - n])
     p = np.exp(log_softmax(classes.logits(seen.of(of_taught))))
     folds = blocks(data.labels, plan.folds)
-    seeds = np.zeros((len(windows), int(folds.max()) + 2, len(classes.names)))
+    seeds = np.zeros((len(features), int(folds.max()) + 2, len(classes.names)))
     seeds[np.arange(n), folds, data.labels] = data.weights / data.weights.mean()
     sure = np.where((p >= SURE) & trusted, 1.0, 0.0)
     seeds[taught, -1] = sure / np.maximum(sure.sum(axis=0), 1)  # all of a class weigh as much as one label
-    flows = spread(pool.graph, seeds.reshape(len(windows), -1)).reshape(seeds.shape)
+    flows = spread(pool.graph, seeds.reshape(len(features), -1)).reshape(seeds.shape)
     reduced, lift = _reduced(np.concatenate([seen.features, of_taught, kept.features]))
     start = classes.head(seen.weight, seen.bias)
     zero = plan.anchor == "zero"
