@@ -60,6 +60,6 @@ def turned(windows: NDArray[np.float32], signal: Signal, frame: FrameSpec) -> ND
     axis = np.divide(mean, norm, out=np.zeros_like(mean), where=norm > 0) + np.array([ASIDE, 0, 1])
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
     turn = (2 * axis[:, :, None] * axis[:, None, :] - np.eye(3)) * np.array([-1, -1, 1])
-    result = windows.copy()
+    result: NDArray[np.float32] = windows.copy()
     result[:, :, columns] = (rows.reshape(n, -1, 3) @ turn).reshape(n, length, -1)
     return result

@@ -176,6 +176,7 @@ def _run(
     )
     method = create_method(plan, task).to(device)
     labels = torch.from_numpy(train.labels)
+    batch: tuple[Tensor, ...]
     if front.augment:
         batch, view = (torch.from_numpy(raw[0]), labels), partial(_augmented, front, needs)
     else:
