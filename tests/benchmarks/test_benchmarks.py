@@ -35,6 +35,7 @@ PROMISED = {  # ratios and figures that are known by name outside
 NEED_DATA = {"adapt", "finetune"}
 MINUTES = {
     "answers",
+    "onelabel",
     "questions",
     "unusual",
 }  # of people, for minutes even if quick: their parts have tests of their own
