@@ -1,9 +1,8 @@
 """A few labels spread over many windows: near each other in the space means the same activity.
 
-    places -> graph of nearest neighbours -> labels flow along it -> shares of the classes balanced -> soft labels
+    places -> graph of nearest neighbours -> labels flow along it -> soft labels
 
-Zhou's label spreading, F = (1 - alpha S)^-1 Y, solved by conjugate gradients on the sparse graph; then Sinkhorn's
-iteration, so that no class takes windows only because its labels lie in a dense place.
+Zhou's label spreading, F = (1 - alpha S)^-1 Y, solved by conjugate gradients on the sparse graph.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ _ALPHA = 0.99  # how far labels flow
 _TUNED = 7  # a window's scale is the distance to this neighbour
 _ROWS = 256  # of distances at once: a bound on memory
 _CG_STEPS, _CG_GOAL = 100, 1e-4
-_BALANCING_STEPS = 100
 
 
 class Neighbours(NamedTuple):
@@ -88,17 +86,3 @@ def spread(graph: Neighbours, labels: Floats, alpha: float = _ALPHA) -> Floats:
             break
         direction = residual + square / np.maximum(previous, 1e-300) * direction
     return np.maximum(flow, 0)
-
-
-def balanced(flow: Floats, shares: Floats) -> Floats:
-    """Soft labels, shape (n, n_classes): rows that sum to 1, columns that sum to n times the shares."""
-    soft = flow + 1e-12 * flow.max()
-    wanted = len(soft) * shares
-    for _ in range(_BALANCING_STEPS):
-        soft = soft / soft.sum(axis=1, keepdims=True)
-        columns = soft.sum(axis=0)
-        if np.allclose(columns, wanted, rtol=1e-3):
-            break
-        soft = soft * np.where(columns > 0, wanted / np.maximum(columns, 1e-300), 0)
-    rows: Floats = soft / soft.sum(axis=1, keepdims=True)
-    return rows
