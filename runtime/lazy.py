@@ -19,9 +19,12 @@ def attach(package: str, parts: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: its name.
-        parts: for each of its modules the names that are taken from it, separated by spaces.
+        parts: for each of its modules the names that are taken from it, separated by spaces; a module of another
+            package has its whole name, with the dots.
     """
-    where = {name: f"{package}.{part}" for part, names in parts.items() for name in names.split()}
+    where = {
+        name: part if "." in part else f"{package}.{part}" for part, names in parts.items() for name in names.split()
+    }
 
     def find(name: str) -> Any:
         if name not in where:

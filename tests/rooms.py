@@ -109,7 +109,8 @@ def _attached(package: str, tree: ast.Module) -> dict[str, str]:
         call = node.value if isinstance(node, ast.Assign) else None
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "attach":
             parts = ast.literal_eval(call.args[1])
-            return {name: f"{package}.{part}" for part, names in parts.items() for name in names.split()}
+            files = {part: part if "." in part else f"{package}.{part}" for part in parts}
+            return {name: files[part] for part, names in parts.items() for name in names.split()}
     return {}
 
 
@@ -128,7 +129,7 @@ def main(root: Path) -> None:
     print(
         f"circles of files {circles(house.arrows)}, of rooms {[c for p in PACKAGES for c in circles(house.rooms(p))]}"
     )
-    for name in ("runtime.manifest", "runtime.bundle.manifest", "runtime.specs"):
+    for name in ("runtime.manifest", "runtime.bundle.manifest", "runtime.specs.signal"):
         if name in house.files:
             print(f"fan-in of {name}: {house.fan_in(name)}")
     print(f"median function {statistics.median(functions.values())} lines, longest {max(functions.values())}")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from runtime.lazy import attach
 
 if TYPE_CHECKING:
+    from runtime.play import stream_for
     from runtime.sources.base import Backoff, Batch, Live, Source, SourceCounters
     from runtime.sources.iio import IIO
     from runtime.sources.mqtt import MQTTSource
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __getattr__ = attach(
     __name__,
     {
+        "runtime.play": "stream_for",
         "base": "Backoff Batch Live Source SourceCounters",
         "iio": "IIO",
         "mqtt": "MQTTSource",
@@ -60,4 +62,5 @@ __all__ = [
     "StdinLines",
     "Synthetic",
     "open_source",
+    "stream_for",
 ]
