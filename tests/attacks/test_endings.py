@@ -36,6 +36,14 @@ def computed_s(pid):
     return 0.0
 
 
+@pytest.fixture(autouse=True)
+def signals_as_on_a_terminal():
+    """Under nohup a child would inherit that SIGHUP is ignored, and rightly go on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory):
     pytest.importorskip("onnx")
