@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.window import Window
-from sdk.finetune.labels import MOST_REST, LabelledSet, _inside, _outside, renamed, spread_over, stretches
+from runtime.bundle import Manifest
+from runtime.recording import Recording
+from runtime.specs import Modality, Normalise, Signal, WindowSpec
+from runtime.window import Window, Windower
+from sdk.finetune.labels import MOST_REST, LabelledSet, _cut, _inside, _outside, renamed, spread_over, stretches
 from sdk.finetune.spans import LabelSpan
 
 EDGE_S = 1e-6
@@ -77,6 +80,31 @@ def test_of_many_windows_three_hundred_come_along_evenly():
     found = spread_over([np.array([i]) for i in range(3000)]).ravel()
     assert (len(found), found[0], found[-1]) == (300, 0, 2999)
     assert set(np.diff(found)) == {10, 11}
+
+
+TWO = Signal((Modality("acc", "m/s^2", ("x",), 10.0), Modality("gyro", "rad/s", ("z",), 10.0)))
+
+
+def test_sensors_with_times_of_their_own_are_cut_as_a_stream_cuts_them():
+    """Rows hold one sensor each; the gyroscope is half a row late. As one clock all of them would be holes."""
+    n = 60
+    rows = np.full((2 * n, 2), np.nan, np.float32)
+    rows[::2, 0], rows[1::2, 1] = np.arange(n), np.arange(n) + 100
+    t = np.arange(2 * n) / 20
+    manifest = Manifest("toy", TWO, WindowSpec(8, 4), ("a", "b"), Normalise((0.0, 0.0), (1.0, 1.0)))
+    apart = Recording(rows, ("acc_x", "gyro_z"), 10.0, t=t, by_modality=True)
+    windower = Windower(TWO, WindowSpec(8, 4), apart.clock(manifest.clock))
+    expected = []
+    for i in range(0, 2 * n, 10):
+        part, at = rows[i : i + 10], t[i : i + 10]
+        expected += windower.push(part[::2, :1], at[::2], "acc") + windower.push(part[1::2, 1:], at[1::2], "gyro")
+    expected += windower.flush()
+    found = _cut(apart, manifest)
+    assert len(found) == len(expected) >= 13
+    assert all(np.array_equal(a.samples, b.samples) for a, b in zip(found, expected, strict=True))
+    joint = Recording(np.ones((n, 2), np.float32), ("acc_x", "gyro_z"), 10.0)
+    assert len(_cut(joint, manifest)) == 14
+    assert len(_cut(replace(joint, by_modality=True), manifest)) == 14  # without times there is but one clock
 
 
 def cut(start_s, end_s):

@@ -383,6 +383,18 @@ def test_a_closed_core_takes_nothing_more_and_runs_what_waits(bundle):
     assert core.counters() == HubCounters(2, 2, 0, 0)
 
 
+def test_a_core_whose_windows_were_dropped_goes_on(bundle):
+    core = HubCore(bundle, FakeEngine())
+    core.push("a", rows_for(2), now_s=0)
+    core.push("b", rows_for(1), now_s=0)
+    core.drop_all()
+    assert (core.due_s(), core.step(), core.counters()) == (None, [], HubCounters(3, 0, 3, 0))
+    core.push("a", rows_for(1, first=False), now_s=5)
+    assert core.due_s() == 5.05
+    assert [(name, p.start_s * RATE_HZ) for name, p in core.step()] == [("a", 2 * HOP)]
+    assert core.counters() == HubCounters(4, 1, 3, 0)
+
+
 def test_an_engine_that_raises_drops_its_batch(bundle):
     core = HubCore(bundle, FakeEngine(fails={1}), max_batch=2)
     core.push("a", rows_for(3), now_s=0)

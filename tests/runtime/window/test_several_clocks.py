@@ -248,6 +248,17 @@ def test_a_modality_that_is_silent_costs_four_windows_of_the_other(silent, name)
     assert back[-1].start_s >= t[0]
 
 
+@pytest.mark.parametrize(("share", "anew"), [(0.9, False), (1.1, True)])
+def test_where_rows_are_too_many_to_be_told_apart_a_segment_begins(share, anew):
+    """2^52 rows from the origin of a grid; only `mark` gets there, the others begin anew at any such gap."""
+    made = Signal((Modality("acc", "m/s^2", ("x",), 1e6),))
+    windower = Windower(made, WindowSpec(8, 8), ClockSpec(gap="mark"), 1e6)
+    t = np.concatenate([np.arange(16), np.arange(40) + share * 2**52]) / 1e6
+    windows = windower.push(np.ones((56, 1), np.float32), t) + windower.flush()
+    assert (windows[-1].row < 2**20) == anew
+    assert windows[-1].start_s == pytest.approx(t[-1], rel=1e-9)
+
+
 def test_one_that_waits_for_the_other_to_begin_holds_so_many_samples():
     """Four windows, but 16,384 samples at most."""
     windower, n = windower_of(length=8000, hop=8000), 1 << 14
