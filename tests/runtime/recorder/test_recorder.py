@@ -906,3 +906,18 @@ def test_a_transaction_takes_the_rows_that_fit_and_at_least_one(bundle, path):
         *(1, 2, 2, 1, 1)
     ]
     writer.close()
+
+
+@pytest.mark.parametrize(("n_bytes", "rows"), [(24, 1), (72, 3), (60, None)])
+def test_a_piece_is_of_any_number_of_whole_rows(bundle, path, n_bytes, rows):
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(1))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE windows SET samples = substr(samples, 1, ?)", (n_bytes,))
+    db.close()
+    with Store(path) as store:
+        if rows is None:
+            with pytest.raises(InputError, match="expected a whole store, got the window at"):
+                list(store.samples(*store.span_s))
+            return
+        assert [piece.data.shape for piece in store.samples(*store.span_s)] == [(rows, CHANNELS)]
