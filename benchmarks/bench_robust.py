@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from sklearn.metrics import f1_score
 from torch import Tensor
 
 from benchmarks._bench import Options, Result
@@ -144,8 +145,7 @@ def _merged(probabilities: NDArray[np.float64], classes: Sequence[int]) -> NDArr
 
 def _f1(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
     """Mean F1 over the classes that are there."""
-    right = [(2 * np.sum((found == i) & (truth == i)) / np.sum((found == i) * 1 + (truth == i))) for i in set(truth)]
-    return float(np.mean(right))
+    return float(f1_score(truth, found, labels=np.unique(truth), average="macro"))
 
 
 def _ece(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

@@ -37,6 +37,7 @@ MINUTES = {
     "answers",
     "onelabel",
     "questions",
+    "robust",
     "unusual",
 }  # of people, for minutes even if quick: their parts have tests of their own
 # None where there is no meter, and where the peer is not installed
