@@ -310,7 +310,7 @@ def _cure(first_s: float, end_s: float) -> str:
     """What to do about a span that lies outside of a recording which begins there."""
     if end_s < _DAY_S < _YEAR_2001_S < first_s:
         return "Write the date before the time of day."
-    if first_s < _YEAR_2001_S < end_s:
+    if first_s < _YEAR_2001_S < end_s < math.inf:
         return "The recording's times do not count from 1970: give seconds of its own, or hh:mm:ss."
     return "Correct the times."
 

@@ -64,7 +64,7 @@ def test_the_bundle_takes_plain_samples(tmp_path, waves):
     assert (found == data(20).labels).mean() > 0.9
 
 
-FRAMED = PretrainPlan(epochs=2, batch=16, frame="gravity", augment=("yaw", "mirror", "tilt"))
+FRAMED = PretrainPlan(epochs=8, batch=16, frame="gravity", augment=("yaw", "mirror", "tilt"))
 
 
 def worn(turn=None):
