@@ -8,6 +8,7 @@ draft        a manifest to fill in, and back
 offsets      where each tensor lies inside an ONNX file        initializer_offsets
 parity       torch against the engine, engines against golden  check_parity, parity_of_engines, ParityError
 blame        the first node that an engine gets wrong          exporters.blame.first_difference
+frame        windows turned so that up is +z, inside a graph
 simplify     small graphs, older opsets
 variants     a model in another precision, added to a bundle: fp16, int8; prepare: the graph made ready for it
 parts        optional files of a bundle, swapped so that a kill leaves one that opens

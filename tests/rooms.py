@@ -129,7 +129,7 @@ def main(root: Path) -> None:
     print(
         f"circles of files {circles(house.arrows)}, of rooms {[c for p in PACKAGES for c in circles(house.rooms(p))]}"
     )
-    for name in ("runtime.manifest", "runtime.bundle.manifest", "runtime.specs.signal"):
+    for name in ("runtime.manifest", "runtime.bundle.manifest", "runtime.specs.signals"):
         if name in house.files:
             print(f"fan-in of {name}: {house.fan_in(name)}")
     print(f"median function {statistics.median(functions.values())} lines, longest {max(functions.values())}")

@@ -1,6 +1,6 @@
 """The words of the house: what a signal, a window, a clock, a spectrogram and an event rule are, as a manifest says it.
 
-signal   Signal, Modality   what a row of samples holds: sensors, channels, units, rates
+signals  Signal, Modality   what a row of samples holds: sensors, channels, units, rates
          WindowSpec         how it is cut
          ClockSpec          what is done about time stamps that are late, uneven or missing
          Normalise          the z-score that a graph applies
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.specs.event import SLACK_HOPS, Delay, EventRule
     from runtime.specs.frame import FrameSpec
     from runtime.specs.image import SpectrogramSpec
-    from runtime.specs.signal import BASE, FLOAT32, ClockSpec, Modality, Normalise, Signal, WindowSpec
+    from runtime.specs.signals import BASE, FLOAT32, ClockSpec, Modality, Normalise, Signal, WindowSpec
 
 __getattr__ = attach(
     __name__,
@@ -29,7 +29,7 @@ __getattr__ = attach(
         "event": "SLACK_HOPS Delay EventRule",
         "frame": "FrameSpec",
         "image": "SpectrogramSpec",
-        "signal": "BASE FLOAT32 ClockSpec Modality Normalise Signal WindowSpec",
+        "signals": "BASE FLOAT32 ClockSpec Modality Normalise Signal WindowSpec",
     },
 )
 

@@ -58,7 +58,7 @@ class Front:
         return cls(task, frame, plan.augment, normalise, scale)
 
     def raw(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Windows with their axes turned, still in the units of the signal."""
+        """Windows of shape (n, length_samples, n_channels) with their axes turned, in the units of the signal."""
         return windows if self.frame is None else turned(windows, self.task.signal, self.frame)
 
     def finished(self, windows: Tensor) -> Tensor:

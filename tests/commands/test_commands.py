@@ -62,7 +62,7 @@ def test_the_door_hands_over():
 def test_the_door_does_not_know_everything():
     done = python("-m", "sdk.cli", "fly")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no command 'fly'; there are demo, stream, ")
+    assert done.stderr.startswith("error: no command 'fly'; there are demo, info, stream, ")
 
 
 @pytest.mark.parametrize(

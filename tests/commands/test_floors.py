@@ -11,6 +11,7 @@ from tests.commands.tools import ROOT, copy_bundle, environment, python
 HEAVY = ("torch", "onnx", "onnxscript", "scipy", "matplotlib", "sklearn", "safetensors", "pooch", "tqdm")
 FLOOR_1 = (
     "ask",
+    "augment",
     "bundle",
     "cli",
     "datasets",

@@ -34,7 +34,7 @@ def test_the_runtime_has_few_rooms_with_few_arrows_between_them(house):
 def test_the_manifest_is_wanted_by_few(house):
     """Most want the words of `runtime.specs`, not the file."""
     assert 10 < house.fan_in("runtime.bundle.manifest") <= 30
-    assert house.fan_in("runtime.specs.signal") > 50
+    assert house.fan_in("runtime.specs.signals") > 50
 
 
 def test_files_and_functions_are_of_a_size(house):

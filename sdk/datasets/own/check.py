@@ -25,7 +25,7 @@ from runtime.specs import ClockSpec, WindowSpec
 from runtime.window import labelled_windows
 from sdk.datasets._info import STANDARD_GRAVITY
 from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
-from sdk.datasets.own.description import Description, Sensor
+from sdk.datasets.own.description import Description
 from sdk.datasets.own.guesses import GRAVITY_SHARE, LARGEST_RAD_S, like_gravity, quiet_norms, scale_of_norm
 from sdk.datasets.own.labels import LabelledTake, plain, recoded
 from sdk.datasets.own.read import OwnSet
@@ -171,7 +171,7 @@ def _people_and_labels(
             found.doubts.append(f"{person}: no window of {_few(without)}")
 
 
-def _units(found: Found, sensor: Sensor, recordings: Sequence[Recording]) -> None:
+def _units(found: Found, sensor: SensorTable, recordings: Sequence[Recording]) -> None:
     names = [f"{sensor.name}_{channel}" for channel in sensor.channels]
     if sensor.si_unit == "m/s^2" and len(names) == 3:
         norms = {recording.name: quiet_norms(_columns(recording, names), recording.rate_hz) for recording in recordings}

@@ -67,7 +67,7 @@ _KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {  # by table; what each 
 
 
 @dataclass(frozen=True)
-class Sensor:
+class SensorTable:
     """A sensor, as a table [signal.NAME] has it."""
 
     name: str
@@ -107,7 +107,7 @@ class Description:
 
     name: str
     rate_hz: float
-    sensors: tuple[Sensor, ...]
+    sensors: tuple[SensorTable, ...]
     labels: Labels = field(default_factory=Labels)
     title: str = ""
     licence: str = "not stated"
@@ -229,8 +229,8 @@ def _check_values(raw: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _sensor(name: str, table: Mapping[str, Any], where: str) -> Sensor:
-    sensor = Sensor(name, **_plain(table))
+def _sensor(name: str, table: Mapping[str, Any], where: str) -> SensorTable:
+    sensor = SensorTable(name, **_plain(table))
     if not sensor.unit and name not in ("acc", "gyro", "mag"):
         raise _wrong(where, f"signal.{name}.unit", "its unit", "none")
     if sensor.columns and len(sensor.columns) != len(sensor.channels):

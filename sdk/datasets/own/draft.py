@@ -24,7 +24,7 @@ from runtime.recording.placement import sensor_of
 from runtime.recording.units import take_apart
 from sdk.datasets._info import NAMES
 from sdk.datasets._rates import measured_rate
-from sdk.datasets.own.description import FILE, Description, Labels, Sensor, parse
+from sdk.datasets.own.description import FILE, Description, Labels, SensorTable, parse
 from sdk.datasets.own.files import SENSORS, TABLES, Take, takes
 from sdk.datasets.own.guesses import (
     GRAVITY_SHARE,
@@ -50,7 +50,7 @@ _KINDS = ("acc", "gyro", "mag")
 
 
 @dataclass
-class Draft:
+class Drafted:
     """A description that grows, and the lines that tell what it was guessed from."""
 
     told: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Draft:
         self.told.append(f"{key} = {value}: {why}")
 
 
-def write_draft(root: Path) -> tuple[Path, Draft]:
+def write_draft(root: Path) -> tuple[Path, Drafted]:
     """Write the dataset.toml of a folder that has none.
 
     Args:
@@ -80,7 +80,7 @@ def write_draft(root: Path) -> tuple[Path, Draft]:
     if path.exists():
         fix = f"Remove it first, or look it over: python -m sdk.datasets check {root}"
         raise InputError(path, expected="no such file yet", got="one", fix=fix)
-    draft = Draft()
+    draft = Drafted()
     description = _labelled(root, _guessed(root, draft), draft)
     text = written(description, draft.unsure)
     assert parse(text, str(path)) is not None
@@ -88,7 +88,7 @@ def write_draft(root: Path) -> tuple[Path, Draft]:
     return path, draft
 
 
-def _guessed(root: Path, draft: Draft) -> Description:
+def _guessed(root: Path, draft: Drafted) -> Description:
     """All but the names of labels."""
     spans = [path for path in sorted(root.rglob("*")) if path.is_file() and has_spans(path)]
     exclude = tuple(path.relative_to(root).as_posix() for path in spans)
@@ -97,7 +97,7 @@ def _guessed(root: Path, draft: Draft) -> Description:
     parts, pattern = sensor_pattern([take.name for take in found])
     if pattern:
         kinds = [kind for kind in _KINDS if kind in parts]
-        sensors = tuple(Sensor(kind) for kind in kinds)
+        sensors = tuple(SensorTable(kind) for kind in kinds)
         draft.guess("signal", " and ".join(kinds), f"names of files end in {', '.join(sorted(parts.values()))}")
         draft.guess("people.pattern", pattern, f"{len(found)} names fit")
         bare = replace(bare, sensors=sensors, pattern=pattern)
@@ -128,7 +128,7 @@ def _text_of(take: Take) -> Iterator[Path]:
         yield Path(as_text(take, Path(folder)))  # of a take of several files, their paths with commas
 
 
-def _sensors(found: Sequence[Take], draft: Draft) -> tuple[Sensor, ...]:
+def _sensors(found: Sequence[Take], draft: Drafted) -> tuple[SensorTable, ...]:
     """Which sensors the first recording has.
 
     Raises:
@@ -157,12 +157,13 @@ def _sensors(found: Sequence[Take], draft: Draft) -> tuple[Sensor, ...]:
     ordered = [kind for kind in _KINDS if kind in usable]
     freed = columns.get("acc without gravity", ())
     return tuple(
-        Sensor(kind, columns=() if kind in kinds else freed, gravity=kind in kinds or kind != "acc") for kind in ordered
+        SensorTable(kind, columns=() if kind in kinds else freed, gravity=kind in kinds or kind != "acc")
+        for kind in ordered
     )
 
 
 def _source_of_labels(
-    root: Path, spans: Sequence[Path], found: Sequence[Take], head: TableHead, draft: Draft
+    root: Path, spans: Sequence[Path], found: Sequence[Take], head: TableHead, draft: Drafted
 ) -> Labels:
     if len(spans) == 1:
         file = spans[0].relative_to(root).as_posix()
@@ -184,7 +185,7 @@ def _source_of_labels(
     return Labels()
 
 
-def _people(description: Description, found: Sequence[Take], head: TableHead, draft: Draft) -> Description:
+def _people(description: Description, found: Sequence[Take], head: TableHead, draft: Drafted) -> Description:
     if column := column_like(head, of_people=True):
         draft.guess("people.column", column, "so it is called")
         return replace(description, subject_column=column)
@@ -196,7 +197,7 @@ def _people(description: Description, found: Sequence[Take], head: TableHead, dr
     return replace(description, pattern=pattern)
 
 
-def _units_and_rate(description: Description, found: Sequence[Take], draft: Draft) -> Description:
+def _units_and_rate(description: Description, found: Sequence[Take], draft: Drafted) -> Description:
     """Units by the values, and the rate by the times, of a few recordings."""
     recordings = []
     for take in found[:: max(len(found) // _LOOKED_AT, 1)][:_LOOKED_AT]:
@@ -234,7 +235,7 @@ def _unit_in_header(take: Take, sensor: str) -> str:
 
 
 def _unit_of(
-    sensor: Sensor, samples: Sequence[np.ndarray], recordings: Sequence[Recording], name: str
+    sensor: SensorTable, samples: Sequence[np.ndarray], recordings: Sequence[Recording], name: str
 ) -> tuple[str, str]:
     """A unit, empty where none is seen, and why."""
     if sensor.name == "gyro":
@@ -256,7 +257,7 @@ def _unit_of(
     return known or "", why
 
 
-def _rate(recordings: Sequence[Recording], draft: Draft) -> float:
+def _rate(recordings: Sequence[Recording], draft: Drafted) -> float:
     rates = [rate.typical_hz for recording in recordings if (rate := measured_rate(recording.t)) is not None]
     if not rates:
         hz = recordings[0].rate_hz
@@ -269,7 +270,7 @@ def _rate(recordings: Sequence[Recording], draft: Draft) -> float:
     return hz
 
 
-def _labelled(root: Path, description: Description, draft: Draft) -> Description:
+def _labelled(root: Path, description: Description, draft: Drafted) -> Description:
     """The names of labels, those that are none, and how times are meant: all recordings are read for it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # check says them
