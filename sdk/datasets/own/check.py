@@ -25,7 +25,7 @@ from runtime.specs import ClockSpec, WindowSpec
 from runtime.window import labelled_windows
 from sdk.datasets._info import STANDARD_GRAVITY
 from sdk.datasets._rates import OFF, MeasuredRate, measured_rate, summary_of_rates
-from sdk.datasets.own.description import Description
+from sdk.datasets.own.description import Description, SensorTable
 from sdk.datasets.own.guesses import GRAVITY_SHARE, LARGEST_RAD_S, like_gravity, quiet_norms, scale_of_norm
 from sdk.datasets.own.labels import LabelledTake, plain, recoded
 from sdk.datasets.own.read import OwnSet
