@@ -1,6 +1,7 @@
 """Sets of labelled windows by hand, without a bundle: what is counted, renamed, thinned and hashed."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from runtime.bundle import Manifest
 from runtime.recording import Recording
 from runtime.specs import Modality, Normalise, Signal, WindowSpec
-from runtime.window import Window, Windower
-from sdk.finetune.labels import MOST_REST, LabelledSet, _cut, _inside, _outside, renamed, spread_over, stretches
+from runtime.window import Window, Windower, cut_windows
+from sdk.finetune.labels import MOST_REST, LabelledSet, _inside, _outside, renamed, spread_over, worth
 from sdk.finetune.spans import LabelSpan
 
 EDGE_S = 1e-6
@@ -38,11 +39,11 @@ def a_set(labels, spans_s=None, **more):
     ],
 )
 def test_a_stretch_is_one_label_without_a_gap(labels, spans_s, n):
-    assert stretches(a_set(labels, spans_s)) == n
+    assert worth(a_set(labels, spans_s)).sum() == pytest.approx(n)
 
 
-def test_of_times_that_nobody_knows_no_stretches_are_counted():
-    assert stretches(a_set([0, 1])) is None
+def test_of_times_that_nobody_knows_each_window_counts():
+    assert worth(a_set([0, 1])).tolist() == [1, 1]
 
 
 def test_classes_are_renamed_and_those_dropped_go_with_all_that_is_theirs():
@@ -99,15 +100,16 @@ def test_sensors_with_times_of_their_own_are_cut_as_a_stream_cuts_them():
         part, at = rows[i : i + 10], t[i : i + 10]
         expected += windower.push(part[::2, :1], at[::2], "acc") + windower.push(part[1::2, 1:], at[1::2], "gyro")
     expected += windower.flush()
-    found = _cut(apart, manifest)
+    cut = partial(cut_windows, signal=TWO, window=manifest.window, clock=manifest.clock)
+    found = cut(apart)
     assert len(found) == len(expected) >= 13
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(found, expected, strict=True))
     joint = Recording(np.ones((n, 2), np.float32), ("acc_x", "gyro_z"), 10.0)
-    assert len(_cut(joint, manifest)) == 14
-    assert len(_cut(replace(joint, by_modality=True), manifest)) == 14  # without times there is but one clock
+    assert len(cut(joint)) == 14
+    assert len(cut(replace(joint, by_modality=True))) == 14  # without times there is but one clock
 
 
-def cut(start_s, end_s):
+def at(start_s, end_s):
     return Window(np.array([[start_s]]), start_s, end_s, 0, None)
 
 
@@ -115,17 +117,17 @@ def test_a_window_is_of_the_span_that_the_whole_of_it_lies_in():
     spans = [LabelSpan(0, 10, 1, 0.5), LabelSpan(10, 12, None, 1.0), LabelSpan(20, 30, 0, 2.0)]
     inside = [(0, 2), (8, 10), (-EDGE_S / 2, 2), (8, 10 + EDGE_S / 2), (20, 22), (28, 30), (20, 30)]
     outside = [(-2 * EDGE_S, 2), (8, 10 + 2 * EDGE_S), (9, 11), (10, 12), (12, 14), (19, 21), (29, 31), (30, 32)]
-    found = _inside([cut(*times) for times in sorted(inside + outside)], spans)
+    found = _inside([at(*times) for times in sorted(inside + outside)], spans)
     assert [(window.start_s, window.end_s) for window, _, _ in found] == sorted(inside)
     assert {(label, weight) for _, label, weight in found} == {(1, 0.5), (0, 2.0)}
     assert all((label == 1) == (window.start_s < 10) for window, label, _ in found)
-    assert _inside([cut(0, 2)], []) == []
+    assert _inside([at(0, 2)], []) == []
 
 
 def test_a_window_is_beside_the_labels_if_none_of_them_touches_it():
     spans = [LabelSpan(0, 10, 1, 1.0), LabelSpan(12, 20, None, 1.0)]
     free = [(-2, 0), (10, 12), (20, 22), (30, 32)]
     touched = [(-2, EDGE_S), (0, 2), (9, 11), (10, 12 + EDGE_S), (11, 13), (19, 21)]
-    cuts = [cut(*times) for times in sorted(free + touched)]
+    cuts = [at(*times) for times in sorted(free + touched)]
     assert [window[0, 0] for window in _outside(cuts, spans)] == [begin for begin, _ in free]
     assert len(_outside(cuts, [])) == len(cuts)
