@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import f1_score
-from torch import Tensor
 
 from benchmarks._bench import Options, Result
 from runtime import InputError
@@ -32,7 +31,7 @@ from sdk.datasets._pool import label_table, set_of
 from sdk.pretrain import PretrainPlan, StudyTask, create_method, fit, method_info
 from sdk.pretrain.data import chosen, modalities_at
 from sdk.pretrain.probe import in_batches
-from sdk.pretrain.views import Front, batch_of, draws
+from sdk.pretrain.views import Front, draws
 
 SETS = ("motionsense", "hapt", "wisdm_2019")
 LABELS = ("walking", "upstairs", "downstairs", "jogging", "sitting", "standing", "laying")
@@ -109,11 +108,7 @@ def _left_out(pool: Pool, left_out: int, plan: PretrainPlan, steps: int) -> dict
         weights, steps * BATCH, replacement=True, generator=torch.Generator().manual_seed(plan.seed)
     )
     raw = torch.from_numpy(front.raw(samples[drawn.numpy()]))
-
-    def view(windows: Tensor, labels: Tensor) -> Sequence[Tensor]:
-        return batch_of(needs, pool.task, front.drawn(windows), labels)
-
-    fit(method, (raw, torch.from_numpy(labels)[drawn]), plan, view=view)
+    fit(method, (raw, torch.from_numpy(labels)[drawn]), plan, view=partial(front.drawn, needs))
     assert method.classifier is not None
     answers = partial(_probabilities, method.classifier, front)
     test, truth = pool.windows.samples[~rows], pool.windows.labels[~rows]

@@ -183,10 +183,9 @@ class Sitting:
         column = np.floor((times - first_s) / (last_s - first_s) * _COLUMNS).astype(int)
         seen = (column >= 0) & (column < _COLUMNS)
         n = np.bincount(column[seen], minlength=_COLUMNS)
-        told, at = {}, 0
-        for modality in self.bundle.manifest.signal.modalities:
-            norm = np.sqrt((samples[:, at : at + len(modality.channels)].astype(np.float64) ** 2).sum(axis=1))
-            at += len(modality.channels)
+        told, signal = {}, self.bundle.manifest.signal
+        for modality, columns in zip(signal.modalities, signal.columns, strict=True):
+            norm = np.sqrt((samples[:, columns].astype(np.float64) ** 2).sum(axis=1))
             mean = np.bincount(column[seen], norm[seen], _COLUMNS) / np.maximum(n, 1)
             told[modality.name] = np.where(n > 0, mean, np.nan)
         return told

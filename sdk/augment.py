@@ -137,12 +137,9 @@ def speed(windows: Windows, signal: Signal, rng: np.random.Generator) -> Windows
 
 def _triples(signal: Signal) -> Iterator[tuple[Modality, slice]]:
     """The sensors of three axes, and their columns."""
-    begin = 0
-    for modality in signal.modalities:
-        end = begin + len(modality.channels)
-        if end - begin == 3:
-            yield modality, slice(begin, end)
-        begin = end
+    for modality, columns in zip(signal.modalities, signal.columns, strict=True):
+        if len(modality.channels) == 3:
+            yield modality, columns
 
 
 def _some(windows: Windows, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -126,11 +126,10 @@ class Manifest:
 
     def _check_frame(self, frame: FrameSpec) -> None:
         """The runtime turns no windows; the graph does, where it takes windows."""
-        three = {m.name for m in self.signal.modalities if len(m.channels) == 3}
-        if not set(frame.turned) <= three or not self.signal.is_even or self.input_name != "windows":
+        if not frame.fits(self.signal) or self.input_name != "windows":
             raise BundleError(
                 "frame",
-                expected=f"sensors of three channels at one rate ({', '.join(three) or 'none'}), in a graph of windows",
+                expected="sensors of three channels each, at one rate, in a graph of windows",
                 got=f"{', '.join(frame.turned)} in a graph of {self.input_name}",
                 fix="Correct `frame` in the manifest, or let the graph draw the images.",
             )

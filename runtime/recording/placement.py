@@ -290,12 +290,11 @@ def _scale(
 
 
 def _turns(signal: Signal, reading: Reading) -> tuple[tuple[tuple[int, ...], Matrix], ...]:
-    turns, begin = [], 0
-    for modality in signal.modalities:
+    turns = []
+    for modality, columns in zip(signal.modalities, signal.columns, strict=True):
         matrix = reading.axes.get(modality.name, reading.axes.get(""))
         if matrix is not None and len(modality.channels) == 3:
-            turns.append((tuple(range(begin, begin + 3)), matrix))
-        begin += len(modality.channels)
+            turns.append((tuple(range(columns.start, columns.stop)), matrix))
     return tuple(turns)
 
 

@@ -70,16 +70,15 @@ def join(files: list[Path], signal: Signal, reading: Reading, load: Load, where:
         InputError: a sensor without a file, or with several; a file without times, or of another time.
     """
     chosen = [_file_of(i, files, signal, reading, where) for i in range(len(signal.modalities))]
-    samples, times, rates_hz, begin, is_of_arrival = [], [], [], 0, False
-    for modality, file in zip(signal.modalities, chosen, strict=True):
+    samples, times, rates_hz, is_of_arrival = [], [], [], False
+    for modality, columns, file in zip(signal.modalities, signal.columns, chosen, strict=True):
         part = load(file, part_of(reading, [m.name for m in signal.modalities], modality.name), Signal((modality,)))
         if part.t is None or not len(part.t):
             raise InputError(
                 file, expected="a column of times", got="none", fix="Record it with times, or say t=COLUMN:UNIT."
             )
         rows = np.full((len(part.samples), len(signal.channel_names)), np.nan, np.float32)
-        rows[:, begin : begin + len(modality.channels)] = part.samples
-        begin += len(modality.channels)
+        rows[:, columns] = part.samples
         samples.append(rows)
         times.append(part.t)
         rates_hz.append(part.rate_hz)
@@ -109,10 +108,8 @@ def by_modality(
         t: shape (n,), their times.
         signal: of the model.
     """
-    at = 0
-    for modality in signal.modalities:
-        own = rows[:, at : at + len(modality.channels)]
-        at += len(modality.channels)
+    for modality, columns in zip(signal.modalities, signal.columns, strict=True):
+        own = rows[:, columns]
         here = ~np.isnan(own).all(axis=1)
         if here.any():
             yield own[here], t[here], modality.name

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runtime.errors import BundleError, OneLine, require
+from runtime.specs.signals import Signal
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,3 +37,7 @@ class FrameSpec(OneLine):
             ("frame: turned", names, f"names that differ, {self.up} among them", once),
             fix="Correct `frame` in the manifest.",
         )
+
+    def fits(self, signal: Signal) -> bool:
+        """Whether a signal has the sensors, of three channels each, and all its sensors one rate."""
+        return signal.is_even and set(self.turned) <= {m.name for m in signal.modalities if len(m.channels) == 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import Literal, TypeAlias, get_args
 
 from runtime.errors import BundleError, OneLine, require
@@ -78,6 +79,12 @@ class Signal(OneLine):
     def channel_names(self) -> tuple[str, ...]:
         """Names in the order of the columns, such as ("acc_x", "acc_y", "acc_z", "gyro_x")."""
         return tuple(f"{m.name}_{channel}" for m in self.modalities for channel in m.channels)
+
+    @property
+    def columns(self) -> tuple[slice, ...]:
+        """Where a row holds each modality."""
+        ends = [*accumulate(len(m.channels) for m in self.modalities)]
+        return tuple(map(slice, [0, *ends], ends))
 
     @property
     def units(self) -> tuple[str, ...]:

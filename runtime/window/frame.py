@@ -25,18 +25,16 @@ def columns_of(frame: FrameSpec, signal: Signal) -> list[int]:
     Raises:
         InputError: a sensor of `frame` that the signal does not have with three channels; sensors of several rates.
     """
-    names = signal.channel_names
-    known = {m.name: [names.index(name) for name in signal.names_of(m.name)] for m in signal.modalities}
-    good = all(len(known.get(name, ())) == 3 for name in frame.turned) and signal.is_even
-    if not good:
-        has = ", ".join(f"{name} ({len(columns)})" for name, columns in known.items())
+    if not frame.fits(signal):
+        has = ", ".join(f"{m.name} ({len(m.channels)})" for m in signal.modalities)
         raise InputError(
             "frame",
             expected=f"{', '.join(frame.turned)} with three channels each, at one rate",
             got=f"a signal of {has}",
             fix="Name sensors of three axes that are on one device.",
         )
-    return [column for name in frame.turned for column in known[name]]
+    begins = {m.name: columns.start for m, columns in zip(signal.modalities, signal.columns, strict=True)}
+    return [begins[name] + axis for name in frame.turned for axis in range(3)]
 
 
 def turned(windows: NDArray[np.float32], signal: Signal, frame: FrameSpec) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from runtime.window.order import Order, Smoother
 from runtime.window.pieces import SATURATED, Counters, Piece, Rows, Stretch, Times, joined, no_samples
 from runtime.window.rate import Rate
 
-_SPARSE = 0.25  # times the model's rate: of a slower source three rows of four are made up, and that is said
+SPARSE = 0.25  # times the model's rate: of a slower source three rows of four are made up, and that is said
 _SLACK_S = 1e-6  # stamps are rounded: a step of exactly `gap_s` is no gap
 _LATEST_S = 1e11  # the year 5138: a stamp beyond it has another unit or is damaged
 _HELD_WINDOWS, _MOST_HELD = 4, 1 << 14  # of a clock that waits for another one to begin: windows, and samples at most
@@ -240,7 +240,7 @@ class Track:
         """The source has this rate from the next sample on."""
         out = self._drain()
         self._source_hz, self._low_pass = source_hz, None
-        if source_hz < _SPARSE * self._rate_hz:
+        if source_hz < SPARSE * self._rate_hz:
             self._counters.note_sparse(source_hz, self._rate_hz)
         if source_hz > DECIMATES * self._rate_hz:
             self._low_pass = LowPass(source_hz, self._rate_hz, len(self._full_scale))

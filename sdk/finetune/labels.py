@@ -33,6 +33,7 @@ from runtime.errors import InputError, OneLine
 from runtime.recording import UNLABELLED, Recording
 from runtime.recording.times import is_stamp, seconds_of
 from runtime.window import LabelledWindows, Window, cut_windows
+from runtime.window.track import SPARSE
 from sdk.finetune.spans import LabelSpan, Names, conflict, painted
 from sdk.left_out import told, why_no_window
 
@@ -40,7 +41,6 @@ MOST_REST = 300  # windows without labels that come along
 PIECE_S = 10.0  # of a stretch of time: what is worth as much as a single window elsewhere
 _COLUMNS = ("start_s", "end_s", "label")
 _DAY_S, _YEAR_2001_S = 86400.0, 1e9
-_SPARSE = 0.25  # times the model's rate: of a slower recording three rows of four are made up
 _EDGE_S = 1e-6  # two instants closer than this are one
 
 
@@ -182,7 +182,7 @@ def read_labels(
 
 def _made_up(cuts: list[Window], rate_hz: float) -> list[str]:
     """A line on windows whose rows are mostly not measured, where there are some."""
-    rates_hz = [hz for cut in cuts if cut.quality.source_hz and (hz := cut.quality.source_hz[0]) < _SPARSE * rate_hz]
+    rates_hz = [hz for cut in cuts if cut.quality.source_hz and (hz := cut.quality.source_hz[0]) < SPARSE * rate_hz]
     if not rates_hz:
         return []
     slow = f"{min(rates_hz):.3g} samples per second, for {rate_hz:g} rows of the model"

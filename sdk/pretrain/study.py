@@ -30,7 +30,7 @@ from sdk.pretrain.data import cut, fingerprint, told
 from sdk.pretrain.loop import fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
-from sdk.pretrain.registry import Needs, create_method, method_info
+from sdk.pretrain.registry import create_method, method_info
 from sdk.pretrain.views import Front, batch_of, draws, normalised_by_set, some_of
 from sdk.scores import over_classes, score
 
@@ -171,14 +171,12 @@ def _run(
     """Train a method, give it a head where it has none, and score it."""
     front, needs = Front.of(plan, task, train.samples), method_info(plan.method).needs
     raw = [front.raw(part.samples) for part in (train, test)]
-    seen, unseen = (
-        normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, map(torch.from_numpy, raw))
-    )
+    seen, unseen = normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, raw)
     method = create_method(plan, task).to(device)
     labels = torch.from_numpy(train.labels)
     batch: tuple[Tensor, ...]
     if front.augment:
-        batch, view = (torch.from_numpy(raw[0]), labels), partial(_augmented, front, needs)
+        batch, view = (torch.from_numpy(raw[0]), labels), partial(front.drawn, needs)
     else:
         batch, view = batch_of(needs, task, seen, labels), None
     losses = fit(
@@ -195,11 +193,6 @@ def _run(
     classifier = classifier_of(method, task, seen[sure], train.labels[sure])
     scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
     return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}
-
-
-def _augmented(front: Front, needs: Needs, windows: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """One batch of raw windows as the method takes it, drawn anew."""
-    return batch_of(needs, front.task, front.drawn(windows), labels)
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

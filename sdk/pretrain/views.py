@@ -51,30 +51,39 @@ class Front:
             InputError: a frame that the signal does not have, or an augmentation that there is not.
         """
         frame = task.frame if plan.frame else None
-        seen = windows if frame is None else turned(windows, task.signal, frame)
-        seen = augment(plan.augment, seen, task.signal, np.random.default_rng(plan.seed))
+        seen = augment(plan.augment, _upright(windows, task, frame), task.signal, np.random.default_rng(plan.seed))
         normalise = statistics(seen)
         scale = Scale.of(task, normalised(seen, normalise), normalise) if plan.arcsinh else None
         return cls(task, frame, plan.augment, normalise, scale)
 
     def raw(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows of shape (n, length_samples, n_channels) with their axes turned, in the units of the signal."""
-        return windows if self.frame is None else turned(windows, self.task.signal, self.frame)
+        return _upright(windows, self.task, self.frame)
 
-    def finished(self, windows: Tensor) -> Tensor:
+    def finished(self, windows: NDArray[np.float32]) -> Tensor:
         """What `raw` gives, normalised, gyroscopes in their scale; shape (n, length_samples, n_channels)."""
-        plain = (windows - torch.tensor(self.normalise.mean)) / torch.tensor(self.normalise.std)
+        plain = normalised(windows, self.normalise)
         return plain if self.scale is None else self.scale.front()(plain)
 
     def __call__(self, windows: NDArray[np.float32]) -> Tensor:
         """Windows as the exported graph hands them to the encoder, shape (n, length_samples, n_channels)."""
-        return self.finished(torch.from_numpy(self.raw(windows)))
+        return self.finished(self.raw(windows))
 
-    def drawn(self, windows: Tensor) -> Tensor:
-        """What `raw` gives, changed anew, as an encoder sees it; drawn from the generator that a checkpoint keeps."""
+    def drawn(self, needs: Needs, windows: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """A batch of what `raw` gives, changed anew, as a method takes it; by the generator that a checkpoint keeps.
+
+        Args:
+            needs: the method's.
+            windows: shape (n, length_samples, n_channels), in the units of the signal.
+            labels: shape (n,), class indices.
+        """
         seed = int(torch.randint(2**62, ()))
         changed = augment(self.augment, windows.numpy(), self.task.signal, np.random.default_rng(seed))
-        return self.finished(torch.from_numpy(changed))
+        return batch_of(needs, self.task, self.finished(changed), labels)
+
+
+def _upright(windows: NDArray[np.float32], task: StudyTask, frame: FrameSpec | None) -> NDArray[np.float32]:
+    return windows if frame is None else turned(windows, task.signal, frame)
 
 
 def statistics(windows: NDArray[np.float32]) -> Normalise:
@@ -110,10 +119,7 @@ def normalised_by_set(
     for number in np.unique(np.concatenate(sets)):
         rows = [own == number for own in sets]
         first = next(part[own] for part, own in zip(parts, rows, strict=True) if own.any())
-        begin = 0
-        for modality in task.signal.modalities:
-            columns = slice(begin, begin + len(modality.channels))
-            begin += len(modality.channels)
+        for columns in task.signal.columns:
             mean, std = float(first[:, :, columns].mean()), max(float(first[:, :, columns].std()), _LEAST_STD)
             for tensor, own in zip(made, rows, strict=True):
                 where = torch.from_numpy(own)

@@ -1,14 +1,13 @@
 """New, merged and dropped activities: a version with labels of its own, and everyone who reads them."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sdk.demo
-from runtime import Bundle, Recording, Stream, labelled_windows, open_engine
+from runtime import Bundle, Stream, open_engine
 from runtime.bundle.versions import MOST_LABELS
 from runtime.errors import BundleError, InputError
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
@@ -16,17 +15,6 @@ from sdk.finetune.__main__ import main
 from sdk.finetune.contradictions import Contradiction, contradictions, worth_asking
 
 DATA = Path(sdk.demo.__file__).parent / "data"
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return Bundle.open(shutil.copytree(DATA / "walk.bundle", tmp_path / "walk.bundle"))
-
-
-@pytest.fixture(scope="module")
-def windows():
-    m = Bundle.open(DATA / "walk.bundle").manifest
-    return labelled_windows([Recording.load(DATA / "person_6.npz")], m.signal, m.window, m.labels)
 
 
 def shaken(windows, n=10):

@@ -1,6 +1,5 @@
 """Days without labels: which methods can use them, and that the others say so before anything is trained."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,24 +7,13 @@ import numpy as np
 import pytest
 
 import sdk.demo
-from runtime import Bundle, Recorder, Recording, labelled_windows
+from runtime import Bundle, Recorder
 from runtime.errors import InputError
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.finetune.__main__ import main
 from sdk.finetune.pool import Days
 
 DATA = Path(sdk.demo.__file__).parent / "data"
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return Bundle.open(shutil.copytree(DATA / "walk.bundle", tmp_path / "walk.bundle"))
-
-
-@pytest.fixture(scope="module")
-def windows():
-    m = Bundle.open(DATA / "walk.bundle").manifest
-    return labelled_windows([Recording.load(DATA / "person_6.npz")], m.signal, m.window, m.labels)
 
 
 def some(windows):

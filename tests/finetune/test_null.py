@@ -1,6 +1,5 @@
 """A class for what is none of the activities, out of windows that nobody labelled."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 import sdk.demo
-from runtime import Bundle, Recording, labelled_windows, open_engine
+from runtime import Bundle, open_engine
 from runtime.errors import InputError
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
 from sdk.finetune.candidate import Seen, with_null
@@ -16,17 +15,6 @@ from sdk.finetune.kept import FEWEST_NULL, UNSURE, none_of_these
 
 DATA = Path(sdk.demo.__file__).parent / "data"
 NAME = "none of these"
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return Bundle.open(shutil.copytree(DATA / "walk.bundle", tmp_path / "walk.bundle"))
-
-
-@pytest.fixture(scope="module")
-def windows():
-    m = Bundle.open(DATA / "walk.bundle").manifest
-    return labelled_windows([Recording.load(DATA / "person_6.npz")], m.signal, m.window, m.labels)
 
 
 def of_top(*probabilities):

@@ -216,10 +216,9 @@ def beside_one_another(recording: Recording, signal: Signal) -> Recording:
         InputError: they never ran at the same time.
     """
     assert recording.t is not None
-    parts, begin = [], 0
-    for modality in signal.modalities:
-        own = recording.samples[:, begin : begin + len(modality.channels)]
-        begin += len(modality.channels)
+    parts = []
+    for columns in signal.columns:
+        own = recording.samples[:, columns]
         here = ~np.isnan(own).all(axis=1)
         parts.append(in_order(Timed(recording.t[here], own[here])))
     first = parts[0]
