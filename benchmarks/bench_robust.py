@@ -6,12 +6,13 @@ For each of MotionSense, HAPT and WISDM 2019's phones (--data; --only NAME,NAME)
     d5      F1 over walking, upstairs, downstairs, jogging and still (sitting, standing, laying), those that the set has
     d4      the same with upstairs and downstairs as one, so that WISDM's stairs count
     turned  d5 with each person's device turned at random
+    no gyro d5 with a gyroscope that gives zeros
     ece     expected calibration error, ten bins, on the windows of d5: sums of probabilities, as the classes are
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -39,6 +40,8 @@ D5 = (0, 1, 2, 3, 4, 4, 4)  # walking, upstairs, downstairs, jogging, still
 D4 = (0, 1, 1, 2, 3, 3, 3)
 STAIRS = {7: 1}  # the label that means either, as a class of d4
 SEEDS, STEPS, BATCH = 3, 500, 64
+KEYS = ("d5", "d4", "turned", "no gyro")
+Answers = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 RECIPES = {
     "plain": PretrainPlan(),
     "gravity, yaw": PretrainPlan(frame="gravity", augment=("yaw",)),
@@ -75,11 +78,11 @@ def run(options: Options) -> Result:
                 _left_out(pool, SETS.index(left_out), replace(RECIPES[recipe], seed=s), steps) for s in range(seeds)
             ]
             found[left_out] = {key: [run[key] for run in runs] for key in runs[0]}
-            rows.append((recipe, left_out, *(_spread(values) for values in found[left_out].values())))
-        means = {key: np.mean([found[name][key] for name in found], axis=0).tolist() for key in ("d5", "d4", "turned")}
-        rows.append((recipe, "mean", *(_spread(values) for values in means.values()), ""))
+            rows.append((recipe, left_out, *(spread(values) for values in found[left_out].values())))
+        means = {key: np.mean([found[name][key] for name in found], axis=0).tolist() for key in KEYS}
+        rows.append((recipe, "mean", *(spread(values) for values in means.values()), ""))
         result.figures[recipe] = found | {"mean": means}
-    result.text = table(rows, ("recipe", "left out", "d5", "d4", "turned", "ece"))
+    result.text = table(rows, ("recipe", "left out", *KEYS, "ece"))
     return result
 
 
@@ -98,6 +101,18 @@ def _pool(data: str) -> Pool:
 
 def _left_out(pool: Pool, left_out: int, plan: PretrainPlan, steps: int) -> dict[str, float]:
     rows = pool.sets != left_out
+    return scores(trained(pool, rows, plan, steps), pool, ~rows, plan.seed)
+
+
+def trained(pool: Pool, rows: NDArray[np.bool_], plan: PretrainPlan, steps: int) -> Answers:
+    """A model of some windows of a pool: windows, shape (n, length_samples, n_channels), to probabilities.
+
+    Args:
+        pool: all windows.
+        rows: those that train, shape (n,).
+        plan: frame, augmentations, seed.
+        steps: of BATCH windows.
+    """
     samples, labels = pool.windows.samples[rows], pool.windows.labels[rows]
     plan = replace(plan, epochs=1, batch=BATCH)
     front, needs = Front.of(plan, pool.task, samples), method_info(plan.method).needs
@@ -110,9 +125,21 @@ def _left_out(pool: Pool, left_out: int, plan: PretrainPlan, steps: int) -> dict
     raw = torch.from_numpy(front.raw(samples[drawn.numpy()]))
     fit(method, (raw, torch.from_numpy(labels)[drawn]), plan, view=partial(front.drawn, needs))
     assert method.classifier is not None
-    answers = partial(_probabilities, method.classifier, front)
-    test, truth = pool.windows.samples[~rows], pool.windows.labels[~rows]
-    plain, turned = answers(test), answers(_turned(test, pool.people[~rows], plan.seed))
+    return partial(_probabilities, method.classifier, front)
+
+
+def scores(answers: Answers, pool: Pool, rows: NDArray[np.bool_], seed: int) -> dict[str, float]:
+    """The figures of a model on some windows of a pool.
+
+    Args:
+        answers: of `trained`.
+        pool: all windows.
+        rows: those that are tested, shape (n,).
+        seed: of how devices are turned.
+    """
+    test, truth = pool.windows.samples[rows], pool.windows.labels[rows]
+    plain, turned = answers(test), answers(_turned(test, pool.people[rows], seed))
+    silent = answers(test * np.array([1, 1, 1, 0, 0, 0], np.float32))
     sure = truth < len(LABELS)
     five = np.array(D5)[truth[sure]]
     four = np.array([*D4, *STAIRS.values()])[truth]
@@ -120,6 +147,7 @@ def _left_out(pool: Pool, left_out: int, plan: PretrainPlan, steps: int) -> dict
         "d5": _f1(_merged(plain[sure], D5).argmax(1), five),
         "d4": _f1(_merged(plain, D4).argmax(1), four),
         "turned": _f1(_merged(turned[sure], D5).argmax(1), five),
+        "no gyro": _f1(_merged(silent[sure], D5).argmax(1), five),
         "ece": _ece(_merged(plain[sure], D5), five),
     }
 
@@ -149,6 +177,7 @@ def _ece(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     return float(sum(abs(sure[bins == b].sum() - right[bins == b].sum()) for b in range(10)) / len(truth))
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Mean and deviation in words."""
     std = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{std}"

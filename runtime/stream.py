@@ -25,6 +25,7 @@ from runtime.engine import Engine, open_engine
 from runtime.specs import ClockSpec
 from runtime.spectrogram import RollingSpectrogram
 from runtime.window import Counters, Quality, Window, Windower
+from runtime.window.check import widened_by
 from runtime.window.sensor import Expected
 from runtime.window.unusual import Unusual
 from runtime.window.watch import Watch
@@ -69,6 +70,12 @@ class Stream:
         units: of the samples, where they are not the bundle's: "g,deg/s" in the order of the modalities, or by their
             names, {"gyro": "deg/s"}. They become what a file becomes of which the same is said (docs/files.md).
         axes: the bundle's x, y, z, made of the sensor's: "y,-x,z", or a matrix of shape (3, 3).
+        without: modalities of the bundle that the source does not have, "gyro": it gives the columns of the others, and
+            the model sees zeros. Each window says so in `quality.frozen`. How well that goes is for the bundle's
+            training to have seen to (docs/accuracy.md).
+
+    Raises:
+        InputError: units or axes that make no sense; a sensor that the bundle does not have or cannot do without.
 
     Example:
         >>> stream = Stream("walk.bundle")                                            # doctest: +SKIP
@@ -86,11 +93,14 @@ class Stream:
         source_hz: float | Mapping[str, float] | None = None,
         units: str | Mapping[str, str] | None = None,
         axes: str | ArrayLike | None = None,
+        without: str | Sequence[str] = (),
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
         manifest = self.bundle.manifest
         self._labels = manifest.labels
+        silent = tuple(without.split(",")) if isinstance(without, str) else tuple(without)
+        self._widened = widened_by(manifest.signal, silent, manifest.frame) if silent else None
         self.windower = Windower(
             manifest.signal,
             manifest.window,
@@ -103,7 +113,7 @@ class Stream:
         )
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
         reference = open_reference(self.bundle)
-        self._watch = watch_of(self.bundle, reference)
+        self._watch = watch_of(self.bundle, reference, silent)
         known = reference is not None and not self.bundle.personal_tensors.keys() - set(_head(self.bundle))
         self._unusual = Unusual(reference.distance) if reference is not None and known else None
 
@@ -156,6 +166,8 @@ class Stream:
             InputError: wrong shape or dtype, or another way of pushing than before. The stream is then as it was.
         """
         began = perf_counter()
+        if self._widened is not None:
+            samples = self._widened(samples, modality)
         windows = self.windower.take(samples, t, modality)
         if isinstance(windows, list):
             return self._predict(windows, began) if windows else []
@@ -220,19 +232,20 @@ class Stream:
         return self._engine.run(samples[None], "features")[0] if kept is None else kept
 
 
-def watch_of(bundle: Bundle, reference: Reference | None) -> Watch:
+def watch_of(bundle: Bundle, reference: Reference | None, silent: tuple[str, ...] = ()) -> Watch:
     """A watch over the windows of one stream of a bundle.
 
     Args:
         bundle: whose signal and window they have.
         reference: what its training data were like; None: nobody knows.
+        silent: modalities of which it is known that they do not come.
     """
     expected = None
     if reference is not None:
         rms, largest = reference.rms, abs(reference.quantiles).max(1)
         levels = (reference.rest, rms[:, MEDIAN], rms[:, -1], largest)
         expected = Expected(*[tuple(level.tolist()) for level in levels])
-    return Watch(bundle.manifest.signal, bundle.manifest.window, expected)
+    return Watch(bundle.manifest.signal, bundle.manifest.window, expected, silent)
 
 
 def _head(bundle: Bundle) -> tuple[str, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runtime.errors import InputError
-from runtime.specs import Signal
+from runtime.specs import FrameSpec, Signal
 from runtime.window.pieces import Rows, Times
 
 
@@ -38,8 +38,8 @@ def clock_of(signal: Signal, names: tuple[str | None, ...], modality: str | None
 
 
 def checked_samples(
-    samples: ArrayLike, names: tuple[str, ...], turn: Callable[[NDArray[Any]], Rows] | None = None
-) -> Rows:
+    samples: ArrayLike, names: tuple[str, ...], turn: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> NDArray[Any]:
     """Samples as float32, shape (n, n_channels); a single row may come as (n_channels,).
 
     Args:
@@ -66,6 +66,48 @@ def checked_samples(
         with np.errstate(over="ignore"):  # an overflow becomes infinite, which counts as missing
             array = array.astype(np.float32)
     return array
+
+
+def widened_by(
+    signal: Signal, silent: Sequence[str], frame: FrameSpec | None = None
+) -> Callable[[ArrayLike, str | None], NDArray[Any]]:
+    """From samples of some modalities, shape (n, their channels), to those of all: silent ones are 0.
+
+    Args:
+        signal: of the stream.
+        silent: names of the modalities that do not come.
+        frame: whose `up` has to come; None: any modality will do.
+
+    Returns:
+        A function of samples and the modality that they were pushed as.
+
+    Raises:
+        InputError: no such modality, none that comes, one that is needed, or modalities of several rates; by what is
+            returned: a wrong shape, or a push of one modality.
+    """
+    known = [m.name for m in signal.modalities]
+    needed = () if frame is None else (frame.up,)
+    if not set(silent) < set(known) or set(silent) & set(needed) or not signal.is_even:
+        raise InputError(
+            "without",
+            expected=f"some of {', '.join(name for name in known if name not in needed)}, but not all; at one rate",
+            got=", ".join(silent),
+            fix="Name what the source does not have; a frame needs the sensor that says where up is.",
+        )
+    parts = zip(known, signal.columns, strict=True)
+    there = [i for name, part in parts if name not in silent for i in range(part.start, part.stop)]
+    names = tuple(signal.channel_names[i] for i in there)
+
+    def widened(samples: ArrayLike, modality: str | None) -> NDArray[Any]:
+        if modality is not None:
+            fix = "Push the channels of all sensors that there are, together."
+            raise InputError("modality", expected="none, in a stream without a sensor", got=modality, fix=fix)
+        given = checked_samples(samples, names, lambda array: array)
+        rows = np.zeros((len(given), len(signal.channel_names)), given.dtype)
+        rows[:, there] = given
+        return rows
+
+    return widened
 
 
 def turns_of(

@@ -39,9 +39,13 @@ class Watch:
         signal: names, units and rates of the channels.
         window: length.
         expected: what the training data were like; None: not known, and fewer lies are found.
+        silent: modalities that are known not to come: frozen, but no sentence is said of it.
     """
 
-    def __init__(self, signal: Signal, window: WindowSpec, expected: Expected | None = None) -> None:
+    def __init__(
+        self, signal: Signal, window: WindowSpec, expected: Expected | None = None, silent: tuple[str, ...] = ()
+    ) -> None:
+        self._silent = silent
         self._rate_hz, self._sensors = signal.rate_hz, list(_sensors(signal, window, expected))
         self._even = np.full(window.length_samples, 1 / window.length_samples, np.float32) if signal.is_even else None
         long = window.length_samples >= _LEAST_ROWS and window.length_samples / signal.rate_hz >= _LEAST_S
@@ -106,7 +110,7 @@ class Watch:
         self._frozen = frozen
         for sensor in self._sensors:
             sensor.still = sensor.still + 1 if sensor.name in frozen else 0
-            if sensor.still == SAID_AFTER:
+            if sensor.still == SAID_AFTER and sensor.name not in self._silent:
                 self._said.setdefault(f"{sensor.name} frozen", sensor.stood(samples))
 
     def _look(self, samples: Rows, source_hz: tuple[float, ...]) -> None:

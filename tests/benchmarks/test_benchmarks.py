@@ -39,6 +39,7 @@ MINUTES = {
     "questions",
     "robust",
     "unusual",
+    "worn",
 }  # of people, for minutes even if quick: their parts have tests of their own
 # None where there is no meter, and where the peer is not installed
 NOT_MEASURED = {"labeltrain_vs_layerwise_energy", "ours_vs_ort_training"}
