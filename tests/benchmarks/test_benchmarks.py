@@ -38,6 +38,7 @@ MINUTES = {
     "onelabel",
     "questions",
     "robust",
+    "sessions",
     "unusual",
     "worn",
 }  # of people, for minutes even if quick: their parts have tests of their own
