@@ -83,6 +83,7 @@ class Stream:
     """
 
     _keep: Callable[[Prediction, Window], object] | None = None  # called with each prediction and its window
+    _widened: Callable[[ArrayLike, str | None], NDArray[Any]] | None = None  # zeros for what does not come
 
     def __init__(
         self,
@@ -100,7 +101,8 @@ class Stream:
         manifest = self.bundle.manifest
         self._labels = manifest.labels
         silent = tuple(without.split(",")) if isinstance(without, str) else tuple(without)
-        self._widened = widened_by(manifest.signal, silent, manifest.frame) if silent else None
+        if silent:
+            self._widened = widened_by(manifest.signal, silent, manifest.frame)
         self.windower = Windower(
             manifest.signal,
             manifest.window,
