@@ -49,9 +49,8 @@ NOT_MEASURED = {"labeltrain_vs_layerwise_energy", "ours_vs_ort_training"}
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     pytest.importorskip("torch")
-    with Forks(
-        "torch, onnxruntime, onnx, onnxscript, scipy.signal, exporters.export, exporters.int8", environment()
-    ) as it:
+    imports = "torch, onnxruntime, onnx, onnxscript, scipy.signal, exporters.export, exporters.int8, tests.torchlib"
+    with Forks(imports, environment(), "tests.torchlib.build()") as it:
         yield it
 
 
