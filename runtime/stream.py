@@ -215,9 +215,11 @@ class Stream:
                 window_s = share_s + now - began
             logits = self._engine.logits(samples)
             ran = perf_counter()
-            if self._watch.moves and self._unusual is not None:
-                self._unusual.add(self._features(samples))
-            prediction = decide(self._labels, logits, window, window_s, ran - now, ran, self.unusual)
+            unusual = self._unusual
+            if unusual is not None and self._watch.moves:
+                unusual.add(self._features(samples))
+            far = None if unusual is None else unusual.value
+            prediction = decide(self._labels, logits, window, window_s, ran - now, ran, far)
             if prediction is None:
                 self.windower.counters.windows_not_finite += 1
                 now = perf_counter()

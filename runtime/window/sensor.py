@@ -138,9 +138,14 @@ class Sensor:
             mean: of each channel over a window.
             power: sum of squares of each channel over it.
         """
-        if sum(power) > self._rows * (BEYOND * self.loudest) ** 2:
+        total = sum(power) / self._rows
+        if total > (BEYOND * self.loudest) ** 2:
             return True
-        return self._gravity_there and self._is_no_gravity(sqrt(sum([value * value for value in mean])))
+        if not self._gravity_there:
+            return False
+        squared = sum([value * value for value in mean])
+        told = self.rest is not None or total <= squared * (1 + _NO_GRAVITY**2)  # as of a look
+        return told and self._is_no_gravity(sqrt(squared))
 
     def _is_no_gravity(self, length: float) -> bool:
         """Whether a mean of this length cannot be gravity; or must be, where the model wants none."""
