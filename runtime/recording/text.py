@@ -191,10 +191,14 @@ class TextReader:
     def _record(self, line: bytes) -> tuple[_Kind, list[CellRow]] | None:
         """A line's rows, and of which kind they are; None: it is a line of cells."""
         if len(line) > MAX_LINE_BYTES:
+            self._lines.line += 1
             raise MalformedError(f"longer than {MAX_LINE_BYTES} bytes")
         try:
             text = line.decode("utf-8").strip(" \t\0\ufeff")
         except UnicodeDecodeError:
+            if line.strip()[:1] not in (b"{", b"["):
+                return None  # cells are told so wherever they stand
+            self._lines.line += 1
             raise MalformedError("not UTF-8") from None
         if text[:1] not in ("{", "["):
             fields = None if self._lines.is_open else named(text)
