@@ -1,7 +1,8 @@
 """A head from labels and from days without: labels spread over the wearer's own windows, and the head taught by both.
 
     prefix      days through the version in use; places in the space, the graph (teach)
-    judging     for each held-out block: labels without it spread anew, a head fitted, the block scored
+    judging     for each stretch of time with labels, or block of many: labels without it spread anew, a head fitted, it
+                scored; the only one of its class counts for nobody, as without it there is nothing to find
     training    the same with all labels
 
 What the version in use is sure of and labels do not contradict holds the classes that have no label. The candidate is
@@ -26,7 +27,7 @@ from sdk.finetune.candidate import Seen
 from sdk.finetune.head import Array, HeadFit, HeadProblem, log_softmax
 from sdk.finetune.judge import Adapted, Evidence, Judgement, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, trusted_answers
-from sdk.finetune.labels import LabelledSet, worth
+from sdk.finetune.labels import LabelledSet, stretches, worth
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.pool import Days
 from sdk.finetune.spread import spread
@@ -41,6 +42,7 @@ _PROJECTED = 192  # numbers that are left of an encoder's features in the space
 _BATCH = 16
 _AT_ONCE = 256  # windows
 _LEAST_ROWS = 8  # of a window with hand-made features
+_MOST_STRETCHES = 24  # of time with labels that are held out one by one; a head is fitted for each
 
 
 def space_features(
@@ -88,6 +90,12 @@ class _Lesson:
     flows: Array  # shape (n + m, n_folds + 1, n_classes): from the labels of each block; last, from sure answers
     folds: NDArray[np.int64]  # shape (n,)
     kept_folds: NDArray[np.int64]  # shape (k,)
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Labelled windows whose class has no other label than those that are held out with them, shape (n,)."""
+        pairs = np.unique(np.stack([self.labels, self.folds]), axis=1)[0]
+        return np.bincount(pairs, minlength=len(self.anchor[1]))[self.labels] < 2
 
     def fit(self, held: int | None, l2: float) -> tuple[HeadFit, Array]:
         """A head without the labels of a block, and the soft labels of labelled and taught windows."""
@@ -143,7 +151,7 @@ def days_candidate(
         judged = []
         for i, l2 in enumerate(grid):
             logits, came_back = _held_out(lesson, l2)
-            judged.append((_weighed(data, seen, kept, classes, logits), l2))
+            judged.append((_weighed(data, seen, kept, classes, logits, lesson.alone), l2))
             progress(i + 1, len(grid) + 1, f"labels spread without a held-out block, l2 {l2:g}")
         verdict, l2 = min(judged, key=lambda entry: (entry[0].after.log_loss, -entry[1]))
     with ledger.phase("training"):
@@ -189,7 +197,7 @@ def _lesson(
     lift = _directions(np.concatenate([seen.features, spanned, kept.features]))
     logits, reduced_taught = _reduced_over(bundle, days.windows[taught - n], seen, lift)
     p = np.exp(log_softmax(classes.logits(logits)))
-    folds = blocks(data.labels, plan.folds)
+    folds = _folds(data, plan.folds)
     seeds = np.zeros((len(features), int(folds.max()) + 2, len(classes.names)))
     seeds[np.arange(n), folds, data.labels] = data.weights / data.weights.mean()
     sure = np.where((p >= SURE) & trusted, 1.0, 0.0)
@@ -228,6 +236,12 @@ def _reduced_over(
     return require_finite(logits), reduced.astype(np.float32)
 
 
+def _folds(data: LabelledSet, n_blocks: int) -> NDArray[np.int64]:
+    """What is held out together, shape (n,): a stretch of time; where there are many of these, a block."""
+    own = stretches(data)
+    return own if own.max() < _MOST_STRETCHES else blocks(data.labels, n_blocks)
+
+
 def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
     """Logits of labelled and kept windows by heads that never saw their block; how many labels came back."""
     n, k = len(lesson.labels), len(lesson.answers)
@@ -242,10 +256,14 @@ def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
     return logits, came_back
 
 
-def _weighed(data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array) -> Judgement:
+def _weighed(
+    data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array, alone: NDArray[np.bool_]
+) -> Judgement:
     n, before = len(data.labels), classes.logits(seen.logits)
     known = data.labels, data.weights, before, logits[:n]
-    evidence = Evidence(*known, kept.answers, kept.logits, logits[n:], worth=worth(data))
+    evidence = Evidence(
+        *known, kept.answers, kept.logits, logits[n:], worth=worth(data), scored=None if alone.all() else ~alone
+    )
     return weigh(evidence, classes.names, classes.n_new)
 
 
