@@ -226,9 +226,10 @@ def _too_few(labels: NDArray[np.int64], n_known: int) -> str:
 
 def _no_gain(evidence: Evidence, rows: NDArray[np.bool_]) -> str:
     """A model that is right already is left alone; and one stretch of time tells little of the others."""
-    worth = rows * (np.ones(len(evidence.labels)) if evidence.worth is None else evidence.worth)
+    whole = np.ones(len(evidence.labels)) if evidence.worth is None else evidence.worth
+    worth = rows * whole
     was, is_now = (logits.argmax(axis=1) == evidence.labels for logits in (evidence.before, evidence.after))
-    net, needed = float(worth @ (is_now.astype(float) - was)), min(GAINED, SHARE * float(worth.sum()))
+    net, needed = float(worth @ (is_now.astype(float) - was)), min(GAINED, SHARE * float(whole.sum()))
     if net >= needed - _EDGE:
         return ""
     return (
