@@ -75,7 +75,12 @@ FURTHER = {  # who else looks at them; asked when the closest notice nothing
     "runtime/window/track.py": [*FILLING, "tests/runtime/test_stream.py"],
     "runtime/window/windower.py": [*FILLING, "tests/runtime/test_stream.py"],
     "runtime/bundle/folder.py": ["tests/attacks/test_versions.py", "tests/attacks/test_links.py"],
-    "runtime/bundle/manifest.py": ["tests/attacks/test_names.py", "tests/attacks/test_older.py", REPRS],
+    "runtime/bundle/manifest.py": [
+        "tests/attacks/test_names.py",
+        "tests/attacks/test_older.py",
+        REPRS,
+        "tests/runtime/bundle/test_hostile.py",
+    ],
     "runtime/bundle/trust.py": ["tests/attacks/test_older.py", "tests/exporters/test_sign.py"],
     "runtime/engine/auto/choice.py": ["tests/attacks/test_swapped.py", "tests/optimize/test_optimize.py"],
     "runtime/events/tracker.py": ["tests/runtime/events/test_scores.py"],

@@ -294,3 +294,13 @@ def test_labels_alone_show_that_nobody_guesses_where_one_kept_class_outnumbers_t
     assert "what one answer for all of them gives too" in doubt(replace(held, accuracy=0.5), held, everything)
     assert doubt(replace(held, accuracy=0.5), held, everything, (7, labels)) == ""
     assert "what one answer" in doubt(replace(held, accuracy=0.5), held, everything, (4, labels))
+
+
+@pytest.mark.parametrize(("wrong", "accepted"), [(1, False), (2, True)])
+def test_a_gain_of_just_what_must_be_gained_is_enough(wrong, accepted):
+    labels, none = np.repeat([0, 1], 4), np.zeros((0, 2))
+    before = 5.0 * np.eye(2)[np.where(np.arange(8) < wrong, 1 - labels, labels)]
+    given = Evidence(labels, np.ones(8), before, 5.0 * np.eye(2)[labels], np.zeros(0, int), none, none)
+    found = weigh(given, ("a", "b"))
+    assert (found.doubt == "") is accepted
+    assert (found.fixed, found.broken, found.notes) == (wrong, 0, ())
