@@ -91,8 +91,9 @@ def play(
             if stream is None:
                 stream = stream_for(source, bundle, engine, recorder)
                 follower = None if follow is None else follow(stream)
-            if follower is not None:
-                follower.look()
+                _about(sinks, bundle)
+            if follower is not None and follower.look():
+                _about(sinks, stream.bundle)
             tell(stream.push(*batch))
             if len(stream.warnings) > len(told):
                 warn(stream.warnings)
@@ -108,6 +109,14 @@ def play(
     if recorder is not None:
         recorder.flush()
     return Counters() if stream is None else stream.counters
+
+
+def _about(sinks: Sequence[Sink], bundle: Bundle) -> None:
+    """Tell those who want to know what predicts."""
+    for sink in sinks:
+        about: Callable[[str, str, Sequence[str]], object] | None = getattr(sink, "about", None)
+        if about is not None:
+            about(bundle.manifest.name, bundle.version, bundle.manifest.labels)
 
 
 def unlike(stream: Stream) -> list[str]:

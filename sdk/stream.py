@@ -63,7 +63,7 @@ sources (options follow a ?, joined by &; quote them for the shell):
                   rate, columns, client_id, clean, password_file, ca, cert, key
 sinks:
   jsonl:FILE, jsonl:-                                       a line per prediction; - is stdout
-  mqtt://[user@]host[:port]/topic, mqtts://...              queue=1024, and as above
+  mqtt://[user@]host[:port]/topic, mqtts://...              queue=1024, retain, discovery (Home Assistant), as above
 
 columns (behind the ? of a source, or of --replay FILE: --replay 'today.csv?t=timestamp:ms&units=g,deg/s'):
 """

@@ -1,9 +1,10 @@
 """Where predictions go. One file per sink; each is a context manager with `write(prediction)`.
 
-json_lines   a file or stdout, one JSON object per line     JsonLinesSink
-mqtt         a broker, one message per prediction           MQTTSink
-base         what every sink is                             Sink, SinkCounters
-opening      one by its URL                                 open_sink
+json_lines       a file or stdout, one JSON object per line     JsonLinesSink
+mqtt             a broker, one message per prediction           MQTTSink
+home_assistant   what Home Assistant is told of a stream
+base             what every sink is                             Sink, SinkCounters
+opening          one by its URL                                 open_sink
 
 A URL is jsonl:FILE, jsonl:-, mqtt://host/topic, mqtts://host/topic.
 """

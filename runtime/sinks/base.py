@@ -21,7 +21,10 @@ class SinkCounters:
 
 
 class Sink(Protocol):
-    """What predictions are written to; a context manager."""
+    """What predictions are written to; a context manager.
+
+    One that has a method `about(name, version, labels)` is told what predicts, at first and at each change.
+    """
 
     counters: SinkCounters
 
@@ -33,14 +36,18 @@ class Sink(Protocol):
         """Take a prediction; a sink on a network never waits for it."""
 
 
-def json_of(prediction: Prediction) -> str:
+def json_of(prediction: Prediction, **more: object) -> str:
     """A prediction as one line of JSON, which knows neither NaN nor infinity (RFC 8259).
+
+    Args:
+        prediction: of a stream.
+        more: further fields.
 
     Raises:
         InputError: it holds one; those of a `Stream` never do.
     """
     try:
-        return json.dumps(prediction.to_dict(), allow_nan=False)
+        return json.dumps(prediction.to_dict() | more, allow_nan=False)
     except ValueError:
         raise InputError(
             "prediction", expected="finite numbers", got=tuple(prediction), fix="Leave this window out."

@@ -2,6 +2,9 @@
 
 write -> queue -> [network thread] -> broker
          bounded: while the broker is away the oldest go, and are counted; the rest is sent when it is back
+
+TOPIC                a prediction as JSON, with the names of its probabilities; retained where that is asked for
+TOPIC/availability   online or offline, retained; the broker itself says offline when we die (a last will)
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from threading import Event, Lock, Thread
 from typing import Any
 
 from runtime.errors import InputError, SensedgeError
 from runtime.sinks.base import SinkCounters, json_of
+from runtime.sinks.home_assistant import PREFIX, availability, discovery_of
 from runtime.stream import Prediction
 from runtime.wire.backoff import Backoff
 from runtime.wire.mqtt import QOS, Broker
@@ -23,6 +28,7 @@ _QUEUE = 1024  # predictions
 _IN_FLIGHT = 16  # sent and not yet taken
 _LOOP_S = 0.1
 _DRAIN_S = 0.6  # how long closing waits for the broker to take what is left
+_PART_S = 0.2  # and for our good-bye
 _JOIN_S = 0.9
 _log = logging.getLogger("sensedge.sinks")
 
@@ -34,23 +40,36 @@ class MQTTSink:
         broker: where, which topic, who we are.
         queue: predictions that are kept while the broker is away or slow.
         backoff: how to connect again.
+        retain: the broker keeps the latest prediction for those who subscribe later.
+        discovery: prefix under which Home Assistant is told of us; None: it is not.
 
     Raises:
         InputError: a queue of less than one prediction, or a topic with a wildcard.
     """
 
-    def __init__(self, broker: Broker, *, queue: int = _QUEUE, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        queue: int = _QUEUE,
+        backoff: Backoff | None = None,
+        retain: bool = False,
+        discovery: str | None = None,
+    ) -> None:
         if queue < 1:
             raise InputError("queue", expected="at least 1", got=queue, fix="Keep some hundreds.")
         if set(broker.topic) & set("+#"):
             raise InputError(f"topic {broker.topic}", expected="one topic", got="a wildcard", fix="Name one.")
         self.counters = SinkCounters()
         self._broker, self._backoff = broker, backoff or Backoff()
+        self._retain, self._discovery = retain, discovery
+        self._about: tuple[str, bytes] | None = None  # what Home Assistant is told, and where
         self._waiting: deque[bytes] = deque()
         self._limit = queue
         self._in_flight: set[int] = set()  # message ids that the broker has not taken yet
         self._acks: deque[int] = deque()  # message ids that it has taken; not under the lock, which the writer holds
         self._lock = Lock()  # over queue and flight
+        self._more: dict[str, object] = {}  # fields that every message has
         self._connected, self._closing = False, Event()
         self._client: Any = None
         self._thread: Thread | None = None
@@ -59,10 +78,11 @@ class MQTTSink:
     def from_url(cls, rest: str, options: Options) -> MQTTSink:
         """A sink from what follows the scheme of a URL.
 
-        `mqtt://[user@]host[:port]/topic?queue=1024&client_id=...`, `mqtts://...?ca=...`.
+        `mqtt://[user@]host[:port]/topic?queue=1024&retain&discovery&client_id=...`, `mqtts://...?ca=...`.
         """
-        queue = options.whole("queue", _QUEUE)
-        return cls(Broker.from_url(rest, options), queue=queue)
+        queue, retain, prefix = options.whole("queue", _QUEUE), options.flag("retain"), options.text("discovery")
+        discovery = None if prefix is None else prefix or PREFIX
+        return cls(Broker.from_url(rest, options), queue=queue, retain=retain, discovery=discovery)
 
     def __enter__(self) -> MQTTSink:
         """Connect.
@@ -73,8 +93,10 @@ class MQTTSink:
         """
         self._client = self._broker.client("sink")
         self._client.on_publish = self._taken
+        self._client.will_set(availability(self._broker.topic), b"offline", QOS, retain=True)
         self._broker.connect(self._client)
         self._connected = True
+        self._greet()
         self._thread = Thread(target=self._work, name="sensedge-mqtt-sink", daemon=True)
         self._thread.start()
         return self
@@ -95,8 +117,30 @@ class MQTTSink:
 
     def _land(self) -> None:
         while self._acks:
-            self._in_flight.discard(self._acks.popleft())
-            self.counters.written += 1
+            mid = self._acks.popleft()
+            self.counters.written += mid in self._in_flight  # else it was no prediction
+            self._in_flight.discard(mid)
+
+    def about(self, name: str, version: str, labels: Sequence[str]) -> None:
+        """What predicts from now on: its labels stand in each message, and in what Home Assistant is told."""
+        self._more = {"labels": list(labels)}
+        if self._discovery is not None:
+            self._about = discovery_of(self._broker.topic, name, version, labels, self._discovery)
+            if self._connected:
+                self._client.publish(*self._about, QOS, retain=True)
+
+    def _greet(self) -> None:
+        """Say that we are here."""
+        self._client.publish(availability(self._broker.topic), b"online", QOS, retain=True)
+        if self._about is not None:
+            self._client.publish(*self._about, QOS, retain=True)
+
+    def _part(self) -> None:
+        """Say that we go: the broker says it only of those who leave without a word."""
+        told = self._client.publish(availability(self._broker.topic), b"offline", QOS, retain=True)
+        end_s = time.monotonic() + _PART_S
+        while not told.is_published() and time.monotonic() < end_s and not self._client.loop(0.01):
+            pass
 
     def write(self, prediction: Prediction) -> None:
         """Queue a prediction, in place of the oldest where the queue is full; never waits.
@@ -104,7 +148,7 @@ class MQTTSink:
         Raises:
             InputError: it is no number.
         """
-        payload = json_of(prediction).encode()
+        payload = json_of(prediction, **self._more).encode()
         with self._lock:
             if len(self._waiting) >= self._limit:
                 self._waiting.popleft()
@@ -118,7 +162,7 @@ class MQTTSink:
             self._land()
             while self._connected and self._waiting and len(self._in_flight) < _IN_FLIGHT:
                 payload = self._waiting.popleft()
-                self._in_flight.add(self._client.publish(self._broker.topic, payload, QOS).mid)
+                self._in_flight.add(self._client.publish(self._broker.topic, payload, QOS, self._retain).mid)
 
     def _taken(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._acks.append(mid)
@@ -133,6 +177,8 @@ class MQTTSink:
                     self._again()
             else:
                 self._send()
+        if self._connected:
+            self._part()
         self._client.disconnect()  # here: in another thread it might wait for a loop that has ended
         self._client.on_publish = None  # else a circle of references keeps its sockets open for a while
 
@@ -147,4 +193,5 @@ class MQTTSink:
                 continue
             self.counters.reconnects += 1
             self._connected = True
+            self._greet()
             return

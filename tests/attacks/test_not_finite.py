@@ -19,6 +19,7 @@ from runtime.sinks import JsonLinesSink, MQTTSink
 from runtime.specs import ClockSpec
 from runtime.stream import Stream, decide
 from runtime.window import LabelledWindows, Window
+from runtime.wire.mqtt import Broker
 from sdk.finetune.__main__ import main as finetune
 from sdk.scores import score_bundle
 from sdk.stream import main as stream_command
@@ -193,7 +194,7 @@ def test_predictions_that_somebody_else_made_up(walk, tmp_path, value):
         sink.write(made_up)
     assert (tmp_path / "out").read_text() == ""
     with pytest.raises(InputError, match="finite numbers"):
-        MQTTSink.write(MQTTSink.__new__(MQTTSink), made_up)
+        MQTTSink(Broker("localhost", "activity")).write(made_up)
 
 
 @pytest.mark.parametrize("way", [["--json"], ["--sink", "jsonl:-"], ["--sink", "jsonl:out"], []])

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ from runtime.sinks import MQTTSink, open_sink
 from runtime.sources import Backoff, MQTTSource, open_source
 from runtime.wire.mqtt import Broker
 from runtime.wire.url import Options
+from tests.commands.tools import python
 from tests.runtime.sources.brokers import Mosquitto, certificate, free_port, needs_mosquitto
 from tests.waiting import PATIENCE_S, ending, until
 
@@ -211,6 +213,122 @@ def test_closing_without_a_broker_waits_for_none_and_counts(broker):
         sink.write(prediction(0))
         assert ending(lambda: [stack.close()])  # long before it would give up a broker that is there
     assert (sink.counters.written, sink.counters.dropped) == (0, 1)
+
+
+# ---- for a dashboard
+
+
+class Kept:
+    """What a broker holds for one who subscribes now, by topic; and what comes."""
+
+    def __init__(self, port):
+        self.found = {}
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"kept-{port}-{id(self)}")
+        ready = threading.Event()
+        self.client.on_connect = lambda client, *rest: client.subscribe("#", 1)
+        self.client.on_subscribe = lambda *rest: ready.set()
+        self.client.on_message = lambda client, data, m: self.found.update({m.topic: (m.payload, bool(m.retain))})
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        assert ready.wait(5)
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def kept(port, *topics):
+    """The retained messages, once those of some topics are there; one more round trip shows that no others are."""
+    late = Kept(port)
+    late.client.publish("last", b"", 1)
+    until(lambda: "last" in late.found and set(topics) <= late.found.keys())
+    late.close()
+    return {topic: payload for topic, (payload, retained) in late.found.items() if retained}
+
+
+@needs_mosquitto
+def test_who_subscribes_later_sees_whether_predictions_come_and_the_last_one_on_request(broker):
+    port = broker().port
+    for query, has_state in (("", False), ("?retain", True)):
+        with open_sink(f"mqtt://127.0.0.1:{port}/activity{query}") as sink:
+            sink.about("walk", "0001", ("sitting", "walking"))
+            for i in range(3):
+                sink.write(prediction(i))
+            until(lambda sink=sink: sink.counters.written == 3)
+            found = kept(port, "activity/availability")
+            assert found["activity/availability"] == b"online"
+            assert ("activity" in found) is has_state
+        assert kept(port, "activity/availability")["activity/availability"] == b"offline"
+        assert (sink.counters.written, sink.counters.dropped) == (3, 0)
+    last = json.loads(found["activity"])
+    assert (last["start_s"], dict(zip(last["labels"], last["probabilities"], strict=True))) == (
+        2.0,
+        {"sitting": 0.5, "walking": 0.5},
+    )
+
+
+DIES = """
+import os, sys
+from runtime.sinks import open_sink
+with open_sink(sys.argv[1]) as sink:
+    os.kill(os.getpid(), 9)
+"""
+
+
+@needs_mosquitto
+def test_of_one_that_is_killed_the_broker_says_offline(broker):
+    port = broker().port
+    done = python("-c", DIES, f"mqtt://127.0.0.1:{port}/activity")
+    assert done.returncode == -9
+    until(lambda: kept(port, "activity/availability")["activity/availability"] == b"offline")
+
+
+@needs_mosquitto
+def test_a_broker_that_comes_back_is_told_again(broker):
+    running = broker()
+    with MQTTSink(at(running.port, "activity"), backoff=QUICK, discovery="homeassistant") as sink:
+        sink.about("walk", "base", ("sitting", "walking"))
+        kept(running.port, "activity/availability")
+        running.kill()
+        until(lambda: sink.counters.lost == 1)
+        running.start()  # it has forgotten everything
+        until(lambda: sink.counters.reconnects == 1)
+        (config,) = kept(running.port, "activity/availability").keys() - {"activity/availability"}
+        assert config.startswith("homeassistant/device/sensedge_activity_")
+
+
+@needs_mosquitto
+def test_home_assistant_is_told_of_a_device_and_what_it_shows(broker):
+    """Required by MQTT discovery: of a device an identifier, an origin's name, of each entity a platform and an id."""
+    port = broker().port
+    with open_sink(f"mqtt://127.0.0.1:{port}/home/anna's phone?discovery=ha") as sink:
+        for version, labels in (("base", ("sitting", "walking")), ("0001", ("sitting", "walking", "waving"))):
+            sink.about("walk", version, labels)
+        until(lambda: any(b"waving" in payload for payload in kept(port).values()))
+        found = kept(port, "home/anna's phone/availability")
+    ((topic, payload),) = [(t, p) for t, p in found.items() if t.endswith("/config")]
+    message = json.loads(payload)
+    assert re.fullmatch(r"ha/device/sensedge_[A-Za-z0-9_-]+/config", topic)
+    assert message["device"]["identifiers"] == [topic.split("/")[2]]
+    assert (message["device"]["model"], message["device"]["sw_version"], message["origin"]) == (
+        "walk",
+        "0001",
+        {"name": "sensedge"},
+    )
+    assert message["state_topic"] == "home/anna's phone"
+    assert message["availability_topic"] == "home/anna's phone/availability"
+    entities = message["components"].values()
+    assert {one["platform"] for one in entities} == {"sensor"}
+    assert len({one["unique_id"] for one in entities}) == len(entities) == 3
+    (activity,) = [one for one in entities if one["name"] == "Activity"]
+    assert (activity["device_class"], activity["options"]) == ("enum", ["sitting", "walking", "waving"])
+    fields = prediction(0).to_dict()
+    for one in entities:  # each template reads fields that a message has
+        path = re.search(r"value_json\.([a-z_.]+)", one["value_template"])[1].split(".")
+        value = fields
+        for name in path:
+            value = value[name]
+        assert value is not None
 
 
 # ---- who may
