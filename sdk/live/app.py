@@ -6,10 +6,11 @@ A viewer has a queue of twenty messages. If they are not fetched in time the old
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -214,9 +215,20 @@ def _answered(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request]
     return respond
 
 
-async def _file(name: str, kind: str, _: Request) -> Response:
-    data = files("sdk.live").joinpath("web", name).read_bytes()
-    return Response(data, media_type=kind, headers={"cache-control": "no-cache"})
+async def _file(name: str, kind: str, request: Request) -> Response:
+    headers, data = {"cache-control": "no-cache", "vary": "accept-encoding"}, _data(name)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"], data = "gzip", _packed(name)
+    return Response(data, media_type=kind, headers=headers)
+
+
+def _data(name: str) -> bytes:
+    return files("sdk.live").joinpath("web", name).read_bytes()
+
+
+@lru_cache
+def _packed(name: str) -> bytes:
+    return gzip.compress(_data(name), mtime=0)
 
 
 async def _body(request: Request, **wanted: type) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Feed:
         self.made = 0  # messages, for whoever wonders what it costs that nobody looks
         self.trouble = ""  # why there is no stream any more
         self.told: list[str] = []  # what the stream says of its samples
-        self.latest: dict[str, Any] | None = None
+        self._said: tuple[Prediction, float] | None = None  # the latest, and when its window ended
         self.recorder: Recorder | None = None
         self._source, self._recorder_of, self._clock = source, recorder_of, clock
         self._next: Bundle | None = None  # takes over at the next batch
@@ -136,7 +136,7 @@ class Feed:
         """Call `put` with hello now, and with each message from now on."""
         with self._lock:
             ring = [tick for first_s, last_s, batch in self._ring for tick in self._ticks(first_s, last_s, batch)]
-            self._made(put, messages.hello(self.bundle, self._clock(), ring, self.latest))
+            self._made(put, messages.hello(self.bundle, self._clock(), ring, self._latest()))
             self._made(put, self.data())
             self._listeners.append(put)
 
@@ -160,6 +160,9 @@ class Feed:
         told = {"kind": "data", "source": asdict(self._source.counters), "over": self.trouble}
         told |= {"recorder": None if recorder is None else recorder.trouble, "warnings": self.told[-4:]}
         return told | {"version": self.bundle.version, "viewers": self.n_listeners}
+
+    def _latest(self) -> dict[str, Any] | None:
+        return None if self._said is None else messages.pred(*self._said, self.bundle.version)
 
     def _made(self, put: Put, message: dict[str, Any]) -> None:
         self.made += 1
@@ -189,7 +192,7 @@ class Feed:
 
     def _take_over(self, bundle: Bundle) -> None:
         with self._lock:
-            self.bundle, self._next, self.latest = bundle, None, None
+            self.bundle, self._next, self._said = bundle, None, None
             self._tracker, self._tie, self._row_tie = EventTracker.for_bundle(bundle), Tie(), Tie()
         self.told.clear()
         self.tell(messages.hello(bundle, self._clock(), [], None) | {"changed": True})
@@ -244,11 +247,10 @@ class Feed:
         end_s = self._tie.wall_s(prediction.end_s, now_s)
         self._cost.add(prediction.compute_s)
         events = self._tracker.push(prediction)
+        self._said = prediction, end_s
         if not self._listeners:
-            self.latest = None
             return
-        self.latest = messages.pred(prediction, end_s, self.bundle.version)
-        self.tell(self.latest)
+        self.tell(messages.pred(prediction, end_s, self.bundle.version))
         for found in events:
             self.tell(messages.event(found, self._tie.offset_s or 0.0))
 
