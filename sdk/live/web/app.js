@@ -72,7 +72,9 @@ const take = {
   },
   cost(m) {
     shift = m.now - Date.now() / 1000;
-    const power = m.watts === null ? `power not measured${m.why ? ` (${m.why})` : ""}` : `${m.watts.toFixed(2)} W`;
+    const power = m.watts === null ? "power not measured" : `${m.watts.toFixed(2)} W`;
+    $("why").hidden = m.watts !== null || !m.why;
+    $("why").lastElementChild.textContent = m.why;
     const ms = m.p50 === null ? "" : `${m.p50.toFixed(2)} ms per window (99 of 100 below ${m.p99.toFixed(2)}) · `;
     $("cost").textContent = `${ms}${m.mb.toFixed(0)} MB · ${m.cpu.toFixed(1)} % of a core · ${power}`;
   },
@@ -121,6 +123,7 @@ async function timeline() {
     const title = `${text(p)}${p.p === null ? "" : `, ${percent(p.p)} sure`}${doubt ? ", doubtful" : ""}`;
     return { ...p, doubt, title, chosen: chosen && Math.abs(p.start - chosen.start) < 0.01 };
   });
+  if (shown.kept) shown.start = Math.min(Math.max(shown.start, shown.kept[0] - 1), shown.end - 30);
   strip($("runs"), runs, shown.start, shown.end, labels, (run) => choose(run.start, run.end));
   strip($("spans"), shown.spans.map((p) => ({ ...p, title: text(p) })), shown.start, shown.end, labels, null);
   $("from-edge").textContent = clock(shown.start);
@@ -158,6 +161,7 @@ async function check() {
   const asked = span(), mine = ++checks, out = $("check");
   $("mark").disabled = true;
   [...$("picks").children].forEach((b) => b.setAttribute("aria-pressed", String(b.textContent === $("what").value.trim())));
+  if (asked && asked.end <= asked.start) { out.textContent = "The end is not after the start."; out.className = "warn"; return; }
   if (!asked || !asked.label) { out.textContent = asked ? "Now say what it was." : ""; out.className = ""; return; }
   try {
     const told = await call("POST", "/labels/check", asked);
@@ -188,6 +192,7 @@ $("form").onsubmit = async (event) => {
   try {
     const told = await call("POST", "/labels", asked);
     $("check").className = "";
+    $("mark").textContent = "Label it";
     $("check").textContent = `${many(told.inside, "window")} labelled ${asked.label}.`;
   } catch (error) { $("check").textContent = error.message; }
   refresh();
@@ -262,7 +267,7 @@ function versions() {
     item.append(make("span", `${v.version === "base" ? "as shipped" : v.version}${when}${of}`));
     if (v.version === state.current) item.append(make("span", "in use", { class: "chip" }));
     else if (!v.damaged) {
-      const button = make("button", "Use it", { type: "button", class: "plain", "aria-label": `Use ${v.version}`, onclick: () => act("POST", "/version", { version: v.version }) });
+      const button = make("button", "Use it", { type: "button", class: "plain", "aria-label": `Use it: ${v.version}`, onclick: () => act("POST", "/version", { version: v.version }) });
       button.disabled = !state.may_change;
       item.append(button);
     }

@@ -6,7 +6,7 @@ const { chromium } = need("playwright-core");
 const [url, folder] = process.argv.slice(2), origin = new URL(url).origin;
 const found = { errors: [], elsewhere: [], bytes: 0, steps: [], axe: [] };
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
-const context = await browser.newContext({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, bypassCSP: false });
+const context = await browser.newContext({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, timezoneId: "UTC" });
 const page = await context.newPage();
 page.setDefaultTimeout(60000);
 page.on("console", (m) => { if (m.type() === "error" || m.type() === "warning") found.errors.push(m.text()); });
@@ -26,8 +26,8 @@ async function axe(name) {
   for (const v of violations) if (["serious", "critical"].includes(v.impact)) found.axe.push(`${name}: ${v.id}: ${v.nodes.map((n) => n.html.slice(0, 90)).slice(0, 3).join(" | ")}`);
 }
 
-async function label(seconds, name) {
-  await page.locator(`[data-last="${seconds}"]`).click();
+async function label(from, to, name) {
+  if (to) { await page.locator("#from").fill(from); await page.locator("#to").fill(to); } else await page.locator(`[data-last="${from}"]`).click();
   await page.locator("#what").fill(name);
   await says("check", "The model said there");
   const told = await text("check");
@@ -52,10 +52,7 @@ try {
   if (!(await page.locator("#from").inputValue())) throw new Error("the keyboard chose no run");
   step("timeline");
   const story = JSON.parse(process.env.STORY);
-  for (const [wait, seconds, name] of story) {
-    await page.waitForTimeout(wait * 1000);
-    step(`label ${name}: ${await label(seconds, name)}`);
-  }
+  for (const [from, to, name] of story) step(`label ${name}: ${await label(from, to, name)}`);
   await picture("labelled");
   await page.locator("#more").click();
   await page.locator(".ask, #cards p").first().waitFor();
@@ -85,7 +82,7 @@ try {
   await page.locator("#keep").click();
   await page.locator("#trial").waitFor({ state: "hidden" });
   step("kept");
-  await page.getByRole("button", { name: "Use base" }).click();
+  await page.getByRole("button", { name: "Use it: base" }).click();
   await says("version", "as shipped");
   step("back");
   await page.locator("#undo").click();
