@@ -76,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         listener = stack.enter_context(listening(arguments.port, lan=arguments.lan))
         port = listener.getsockname()[1]
         rules = Rules(*tokens, hosts_of(arguments.host, lan=arguments.lan), port, tls)
-        jobs = Jobs(bundle, arguments.record, lambda new: feed.use(new), lambda told: feed.tell(told), lambda: feed.flush())
+        jobs = Jobs(
+            bundle, arguments.record, lambda new: feed.use(new), lambda told: feed.tell(told), lambda: feed.flush()
+        )
         source = _source(arguments, bundle)
         feed = Feed(source, bundle, _recorders(arguments), meter=open_meter())
         back_to = jobs.end_old_trial()

@@ -121,7 +121,9 @@ class _Page:
         if self._n_viewers >= MOST_VIEWERS:
             return Response("Sixteen look already.\n", 503)
         return StreamingResponse(
-            self._watched(), media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"}
+            self._watched(),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
 
     async def _watched(self) -> AsyncIterator[str]:

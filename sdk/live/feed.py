@@ -143,7 +143,7 @@ class Feed:
     def leave(self, put: Put) -> None:
         """Call it no more."""
         with self._lock:
-            self._listeners = [other for other in self._listeners if other is not put]
+            self._listeners = [other for other in self._listeners if other != put]
 
     def tell(self, message: dict[str, Any]) -> None:
         """Give a message to all that listen."""

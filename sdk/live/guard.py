@@ -26,7 +26,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BODY_BYTES = 4096
 _MOST_QUERY_BYTES = 1024
-_MOST_WRONG, _WITHIN_S = 8, 60.0  # tokens
+_MOST_WRONG, _WITHIN_S = 8, 60.0  # tokens, of one address
+_MOST_CLIENTS = 256  # whose wrong tokens are remembered
 _LOOKS, _CHANGES = ("GET", "HEAD"), ("POST", "DELETE")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -59,9 +60,11 @@ class Rules:
         return f"sensedge_{self.port}"
 
 
+class Refused(Exception):  # noqa: N818 (an answer, not an error)
+    """What a request gets instead of the page."""
 
-class _Wrong(Exception):  # noqa: N818 (an answer, not an error)
     def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
         self.status, self.text = status, text
 
 
@@ -76,7 +79,7 @@ class Guard:
 
     def __init__(self, app: App, rules: Rules, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._rules, self._clock = app, rules, clock
-        self._wrong: deque[float] = deque(maxlen=_MOST_WRONG)
+        self._wrong: dict[str, deque[float]] = {}  # when wrong tokens came, by the address that they came from
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
@@ -91,28 +94,28 @@ class Guard:
             if given is not None:
                 await self._exchange(given, scope, send)
                 return
-            scope["may_change"] = self._may_change(headers)
+            scope["may_change"] = self._may_change(headers, _client(scope))
             if scope["method"] in _CHANGES:
                 self._check_change(scope, headers)
             await self._app(scope, _limited(receive), _with_headers(send))
-        except _Wrong as wrong:
+        except Refused as wrong:
             await _answer(send, wrong.status, wrong.text)
 
     def _check_shape(self, scope: Scope, headers: dict[str, list[str]]) -> None:
         hosts = headers.get("host", [])
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            raise _Wrong(421, "This device is not called so; name it with --host.")
+            raise Refused(421, "This device is not called so; name it with --host.")
         if scope["method"] not in _LOOKS + _CHANGES:
-            raise _Wrong(405, "Only GET, HEAD, POST and DELETE.")
+            raise Refused(405, "Only GET, HEAD, POST and DELETE.")
         if len(scope.get("query_string", b"")) > _MOST_QUERY_BYTES:
-            raise _Wrong(414, "Too long an address.")
+            raise Refused(414, "Too long an address.")
         if "transfer-encoding" in headers:
-            raise _Wrong(411, "Say how long the body is.")
+            raise Refused(411, "Say how long the body is.")
         length = headers.get("content-length", ["0"])
         if len(length) != 1 or not length[0].isdecimal():
-            raise _Wrong(400, "A length that is none.")
+            raise Refused(400, "A length that is none.")
         if len(length[0]) > 9 or int(length[0]) > MOST_BODY_BYTES:
-            raise _Wrong(413, f"More than {MOST_BODY_BYTES} bytes.")
+            raise Refused(413, f"More than {MOST_BODY_BYTES} bytes.")
 
     def _is_ours(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
@@ -127,44 +130,52 @@ class Guard:
         changes = hmac.compare_digest(given, self._rules.change.encode())
         return "change" if changes else "look" if looks else None
 
-    def _checked(self, token: str) -> str:
+    def checked(self, token: str, client: str) -> str:
+        """The right of a token: look or change.
+
+        Raises:
+            Refused: it is none, or too many came from there that were none.
+        """
         now_s = self._clock()
-        if len(self._wrong) == _MOST_WRONG and now_s - self._wrong[0] < _WITHIN_S:
-            raise _Wrong(429, "Too many wrong tokens; wait a minute.")
+        wrong = self._wrong.get(client, ())
+        if len(wrong) == _MOST_WRONG and now_s - wrong[0] < _WITHIN_S:
+            raise Refused(429, "Too many wrong tokens; wait a minute.")
         right = self._right_of(token)
         if right is None:
-            self._wrong.append(now_s)
-            raise _Wrong(403, "Not the token of this page; the device prints its address when it starts.")
+            if client not in self._wrong and len(self._wrong) >= _MOST_CLIENTS:
+                self._wrong.pop(next(iter(self._wrong)))
+            self._wrong.setdefault(client, deque(maxlen=_MOST_WRONG)).append(now_s)
+            raise Refused(403, "Not the token of this page; the device prints its address when it starts.")
         return right
 
-    def _may_change(self, headers: dict[str, list[str]]) -> bool:
+    def _may_change(self, headers: dict[str, list[str]], client: str) -> bool:
         try:
             cookies = SimpleCookie("; ".join(headers.get("cookie", [])))
         except CookieError:
-            raise _Wrong(400, "A cookie that is none.") from None
+            raise Refused(400, "A cookie that is none.") from None
         morsel = cookies.get(self._rules.cookie)
         if morsel is None:
-            raise _Wrong(401, "Open the address that the device printed, with its token.")
-        return self._checked(morsel.value) == "change"
+            raise Refused(401, "Open the address that the device printed, with its token.")
+        return self.checked(morsel.value, client) == "change"
 
     def _check_change(self, scope: Scope, headers: dict[str, list[str]]) -> None:
         if not scope["may_change"]:
-            raise _Wrong(403, "This address may look only; --allow-changes prints one that may change.")
+            raise Refused(403, "This address may look only; --allow-changes prints one that may change.")
         scheme = "https" if self._rules.tls else "http"
         origin = f"{scheme}://{headers['host'][0]}"
         if headers.get("origin") != [origin] or headers.get("x-live") != ["1"]:
-            raise _Wrong(403, "Changes come from this page only.")
+            raise Refused(403, "Changes come from this page only.")
         if headers.get("sec-fetch-site", ["same-origin"]) != ["same-origin"]:
-            raise _Wrong(403, "Changes come from this page only.")
+            raise Refused(403, "Changes come from this page only.")
         kind = headers.get("content-type", [""])[0].partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
-            raise _Wrong(415, "JSON, please.")
+            raise Refused(415, "JSON, please.")
 
     async def _exchange(self, token: str, scope: Scope, send: Send) -> None:
         """A token in the address becomes a cookie, and leaves the address."""
         if scope["method"] != "GET" or scope["path"] != "/":
-            raise _Wrong(403, "A token belongs to the address of the page only.")
-        self._checked(token)
+            raise Refused(403, "A token belongs to the address of the page only.")
+        self.checked(token, _client(scope))
         cookie = f"{self._rules.cookie}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"
         cookie += "; Secure" if self._rules.tls else ""
         await _answer(send, 303, "", ((b"location", b"/"), (b"set-cookie", cookie.encode())))
@@ -175,6 +186,10 @@ def _headers(scope: Scope) -> dict[str, list[str]]:
     for name, value in scope["headers"]:
         found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     return found
+
+
+def _client(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
 
 
 def _token(scope: Scope) -> str | None:

@@ -105,5 +105,7 @@ def make_server(app: Any, rules: Rules, cert: Path | None, key: Path | None) -> 
     try:
         config.load()
     except (OSError, ValueError) as error:
-        raise InputError("--cert", expected="a certificate and its key", got=error, fix="docs/live.md makes one.") from None
+        raise InputError(
+            "--cert", expected="a certificate and its key", got=error, fix="docs/live.md makes one."
+        ) from None
     return Server(config)

@@ -23,7 +23,7 @@ def turned(recording):
 
 
 def write_story(bundle, store):
-    """The store, and what to label: from, to (clock times in UTC), label; stretches of one activity each."""
+    """The store, and what to label: start and end in Unix seconds, label; stretches of one activity each."""
     recording = turned(Recording.load(PERSON))
     recording.save(store.with_name("turned.npz"))
     names, at, story, rows = bundle.manifest.labels, 0, [], []
@@ -31,7 +31,7 @@ def write_story(bundle, store):
         n = len(list(group))
         rows.append((at, names[number]))
         at += n
-    n, rate = round(EACH_S * 50), 50.0
+    n = round(EACH_S * 50)
     began_s = float(round(time.time() - EACH_S * len(rows) - 20))
     with Recorder(store, bundle, epoch=began_s) as recorder:
         stream = RecordedStream(recorder)
@@ -39,6 +39,12 @@ def write_story(bundle, store):
             piece = recording.samples[first : first + n]
             stream.push(piece)
             ends = [began_s + k * EACH_S + s for s in (3, EACH_S - 3)]
-            story.append([*(datetime.fromtimestamp(s, timezone.utc).strftime("%H:%M:%S") for s in ends), label])
-        assert rate * EACH_S == n
+            story.append((*ends, label))
     return story
+
+
+def clocks(story):
+    """The same with clock times in UTC, for a page's fields."""
+    return [
+        [*(datetime.fromtimestamp(s, timezone.utc).strftime("%H:%M:%S") for s in span), label] for *span, label in story
+    ]

@@ -287,7 +287,7 @@ function countdown() {
 }
 
 function job(m) {
-  const words = { running: "Learning from your labels…", accepted: "A new version is in use.", refused: "Not taken.", failed: "That did not work.", ended: "" };
+  const words = { running: "Learning from your labels…", accepted: "A new version was made.", refused: "Not taken.", failed: "That did not work.", ended: "" };
   const contradictions = m.report?.contradictions ?? [];
   $("job").textContent = [words[m.state], m.state === "running" ? "" : m.text].filter(Boolean).join(" ");
   $("sure-learn").hidden = !(m.state === "refused" && contradictions.length);

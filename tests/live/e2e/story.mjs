@@ -65,14 +65,14 @@ try {
   step("asked");
   const began = Date.now();
   await page.locator("#personalise:not([disabled])").click();
-  await says("job", "new version|Not taken|did not work");
+  await says("job", "new version was made|Not taken|did not work");
   found.learn_s = (Date.now() - began) / 1000;
   step(`job: ${await text("job")}`);
   if (await page.locator("#sure-learn").isVisible()) {
     await picture("contradicted");
     await page.locator("#sure-learn").click();
     await says("job", "Learning");
-    await says("job", "new version|Not taken|did not work");
+    await says("job", "new version was made|Not taken|did not work");
     step(`sure: ${await text("job")}`);
   }
   await page.locator("#trial").waitFor();
