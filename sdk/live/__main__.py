@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.command import BAD_INPUT, DONE, add_trust, note, open_bundle, run_command, say, trust_of
+from runtime.command import DONE, add_trust, note, open_bundle, run_command, say, trust_of
 from runtime.errors import InputError
 from sdk.live.serving import PORT, hosts_of, listening, make_server, read_tokens
 
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             source.stop()
 
         with caught(end):
-            asyncio.run(server._serve([listener]))  # noqa: SLF001 (serve() would take the signals)
+            asyncio.run(server._serve([listener]))
         last_words.clear()
     return DONE
 

@@ -225,7 +225,7 @@ async def _file(name: str, kind: str, request: Request) -> Response:
 
 
 def _data(name: str) -> bytes:
-    return files("sdk.live").joinpath("web", name).read_bytes()
+    return files("sdk.live").joinpath("web").joinpath(name).read_bytes()
 
 
 @lru_cache

@@ -157,7 +157,7 @@ class Feed:
     def data(self) -> dict[str, Any]:
         """What became of the samples, and what is wrong."""
         recorder = self.recorder
-        told = {"kind": "data", "source": asdict(self._source.counters), "over": self.trouble}
+        told: dict[str, Any] = {"kind": "data", "source": asdict(self._source.counters), "over": self.trouble}
         told |= {"recorder": None if recorder is None else recorder.trouble, "warnings": self.told[-4:]}
         return told | {"version": self.bundle.version, "viewers": self.n_listeners}
 

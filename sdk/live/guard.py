@@ -124,7 +124,7 @@ class Guard:
         return name.lower().strip("[]") in self._rules.hosts and port in ("", str(self._rules.port))
 
     def _right_of(self, token: str) -> str | None:
-        """look or change; None: it is neither. Both are compared, in a time that does not tell which bytes differ."""
+        """Look or change; None: it is neither. Both are compared, in a time that does not tell which bytes differ."""
         given = token.encode("utf-8", "replace")
         looks = hmac.compare_digest(given, self._rules.look.encode())
         changes = hmac.compare_digest(given, self._rules.change.encode())
@@ -137,7 +137,7 @@ class Guard:
             Refused: it is none, or too many came from there that were none.
         """
         now_s = self._clock()
-        wrong = self._wrong.get(client, ())
+        wrong = self._wrong.get(client) or deque[float]()
         if len(wrong) == _MOST_WRONG and now_s - wrong[0] < _WITHIN_S:
             raise Refused(429, "Too many wrong tokens; wait a minute.")
         right = self._right_of(token)

@@ -1,23 +1,24 @@
-"""The page's answers: viewers, labels with what the model said before, learning, trials; and the sentence of each failure."""
+"""The page's answers: viewers, labels with what the model said there, learning, trials; each failure's sentence."""
 
 import asyncio
 import json
 import socket
+from itertools import pairwise
 
 import pytest
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
-from runtime.bundle.versions import current_version  # noqa: E402
-from runtime.errors import BundleError  # noqa: E402
-from runtime.files.atomic import held  # noqa: E402
-from runtime.recorder import RecordedStream, Recorder  # noqa: E402
-from sdk.live import Feed, Jobs, Marks, make_app  # noqa: E402
-from sdk.live.app import QUEUE, Viewer  # noqa: E402
-from tests.live.served import Fed, answer, ask, copy_of_bundle, serving, walk  # noqa: E402
-from tests.live.story import write_story  # noqa: E402
-from tests.waiting import PATIENCE_S, until  # noqa: E402
+from runtime.bundle.versions import current_version
+from runtime.errors import BundleError
+from runtime.files.atomic import held
+from runtime.recorder import RecordedStream, Recorder
+from sdk.live import Feed, Jobs, Marks, make_app
+from sdk.live.app import QUEUE, Viewer
+from tests.live.served import Fed, answer, ask, copy_of_bundle, serving, walk
+from tests.live.story import write_story
+from tests.waiting import PATIENCE_S, until
 
 BEGAN_S = 1_700_000_000.0
 
@@ -105,7 +106,7 @@ def test_timeline_tiles(page):
     """Runs neither overlap nor lie: each instant has the label of the window whose middle is nearest."""
     _, shown = answer(page.port, "GET", f"/timeline?start={BEGAN_S}&end={BEGAN_S + 60}")
     runs = shown["runs"]
-    assert all(a["end"] <= b["start"] + 1e-6 for a, b in zip(runs, runs[1:], strict=False))
+    assert all(a["end"] <= b["start"] + 1e-6 for a, b in pairwise(runs))
     assert all(a["start"] < a["end"] for a in runs)
     assert (runs[0]["start"], runs[-1]["end"]) == pytest.approx((BEGAN_S, BEGAN_S + 60), abs=1.3)
     _, day = answer(page.port, "GET", f"/timeline?start={BEGAN_S - 40000}&end={BEGAN_S + 40000}")

@@ -25,7 +25,7 @@ LACK = next(
             (shutil.which("node"), "no Node: apt-get install nodejs npm"),
             (
                 (NODE / "node_modules" / "playwright-core").is_dir(),
-                "no playwright-core: npm ci --prefix tests/live/e2e",
+                "no playwright-core: npm ci, in tests/live/e2e",
             ),
         )
         if not there
@@ -59,7 +59,8 @@ def live(tmp_path):
 def test_story(live, tmp_path):
     url, story = live
     pictures = Path(os.environ.get("SENSEDGE_PICTURES") or tmp_path)
-    env = {**os.environ, "STORY": json.dumps(story), "CHROMIUM": CHROMIUM, "SENSEDGE_NODE": str(NODE)}
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")}
+    env = {**os.environ, **home, "STORY": json.dumps(story), "CHROMIUM": CHROMIUM, "SENSEDGE_NODE": str(NODE)}
     words = ["node", str(HERE / "story.mjs"), url, str(pictures)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
