@@ -36,7 +36,7 @@ demo: $(BASE)/.installed
 	$(BASE)/bin/python -m sdk.demo
 
 test: $(DEV)/.installed
-	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest --numprocesses 3 --dist worksteal
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .

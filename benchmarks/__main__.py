@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="checkpoints (default runs)")
     parser.add_argument("--peers", action="store_true", help="install peers that need an environment of their own")
     parser.add_argument("--only", metavar="NAME[,NAME...]", default="", help="of the encoders (export)")
+    parser.add_argument("--on", metavar="SET[,SET...]", default="", help="data sets, or folders of your own (adapt)")
     arguments = parser.parse_args(argv)
     if arguments.name is None:
         print("\n".join(f"{name:<11} {text}" for name, text in names().items()))
@@ -39,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     use_one_core()
     module = import_module(f"benchmarks.bench_{arguments.name}")
-    only = tuple(name for name in arguments.only.split(",") if name)
-    result: Result = module.run(Options(arguments.quick, arguments.data, arguments.runs, arguments.peers, only))
+    only, on = (tuple(filter(None, names.split(","))) for names in (arguments.only, arguments.on))
+    result: Result = module.run(Options(arguments.quick, arguments.data, arguments.runs, arguments.peers, only, on))
     machine = fingerprint()
     if arguments.json:
         facts = {"name": result.name, "machine": machine.to_dict(), "versions": machine.versions, "commit": commit()}

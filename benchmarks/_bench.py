@@ -23,6 +23,7 @@ class Options:
     runs: Path = Path("runs")  # where trained checkpoints and environments of peers are kept
     peers: bool = False  # install peers that need an environment of their own
     only: tuple[str, ...] = ()  # of what the benchmark goes through by name; empty: all
+    on: tuple[str, ...] = ()  # data sets or folders of one's own; empty: the benchmark's own choice
 
 
 @dataclass

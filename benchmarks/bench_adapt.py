@@ -4,6 +4,7 @@ The shipped recipe, five folds of people and five seeds, on MotionSense and HAPT
 exported and adapted as on a device: `sdk.finetune.finetune` on the bundle, its own acceptance rule included. Five
 windows per class are drawn at random from a person; the score is over that person's other windows that share no sample
 with them. The base without adaptation stands beside it. Needs --data; models are kept in --runs and trained if missing.
+`--on` takes other sets in their place, also folders of recordings of one's own (docs/own_data.md).
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ LABELS = {
 
 
 def run(options: Options) -> Result:
-    """Both data sets; --quick takes one fold, one seed and one epoch of ten people of HAPT."""
-    if options.data is None:
+    """Both data sets, or those asked for; --quick takes one fold, one seed and one epoch of ten people, of HAPT."""
+    if options.data is None and not options.on:
         raise InputError("--data", expected="a folder with the archives", got="nothing", fix="Name it.")
     result = Result("adapt")
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("hapt",) if options.quick else LABELS:
-            runs = Path(folder) / "runs" if options.quick else options.runs / f"{name}-folds"
-            _measure(name, options, runs, Path(folder) / "b.bundle", result)
+        for name in options.on or (("hapt",) if options.quick else tuple(LABELS)):
+            called = dataset_info(name).name
+            runs = Path(folder) / "runs" if options.quick else options.runs / f"{called}-folds"
+            _measure(name, options, runs, Path(folder) / f"{called}.bundle", result)
     return result
 
 
@@ -50,54 +52,59 @@ def study(
     """Recordings, task and report of a data set's study: five folds of people, a few seeds; trained where missing."""
     info = dataset_info(name)
     signal = Signal(tuple(m for m in info.signal.modalities if m.name in ("acc", "gyro")))
-    task = StudyTask(signal, WindowSpec(128, 64), LABELS[name])
+    task = StudyTask(signal, WindowSpec(128, 64), LABELS.get(name, info.labels))
     recordings = load_dataset(name, options.data)
+    people = _people(recordings)
     if options.quick:
-        few = sorted({recording.subject for recording in recordings}, key=int)[:_QUICK_PEOPLE]
-        recordings = [recording for recording in recordings if recording.subject in few]
-    splits = subject_folds(recordings, N_FOLDS)
+        recordings = [recording for recording in recordings if recording.subject in people[:_QUICK_PEOPLE]]
+    splits = subject_folds(recordings, min(N_FOLDS, len(people)))
     plan = PretrainPlan(epochs=1) if options.quick else PretrainPlan()
     splits, n_seeds = (splits[:1], 1) if options.quick else (splits, n_seeds)
     report = run_study(recordings, task, plan, splits, n_seeds, runs, say=lambda text: print(text, file=sys.stderr))
     return recordings, task, report
 
 
+def _people(recordings: list[Recording]) -> list[str]:
+    return sorted({recording.subject for recording in recordings}, key=lambda name: (len(name), name))
+
+
 def _measure(name: str, options: Options, runs: Path, path: Path, result: Result) -> None:
     torch.set_num_threads(1)
     recordings, _, report = study(name, options, runs)
+    called, people = dataset_info(name).name, _people(recordings)
     rows = []  # one per run and person: seed, before, after, accepted, person
     for index, trained in enumerate(report["runs"]):
         export_run(recordings, report, runs, path, name, index)
         for person in trained["test_subjects"]:
-            own = [recording for recording in recordings if recording.subject == person]
-            before, after, accepted = _adapt(Bundle.open(path, "base"), own, seed=1000 * trained["seed"] + int(person))
-            rows.append((trained["seed"], before.macro_f1, after.macro_f1, accepted, int(person)))
-        print(f"{name} {trained['split']} seed {trained['seed']}: adapted", file=sys.stderr)
+            own, place = [recording for recording in recordings if recording.subject == person], people.index(person)
+            before, after, accepted = _adapt(Bundle.open(path, "base"), own, seed=1000 * trained["seed"] + place + 1)
+            rows.append((trained["seed"], before.macro_f1, after.macro_f1, accepted, place))
+        print(f"{called} {trained['split']} seed {trained['seed']}: adapted", file=sys.stderr)
     table = np.array(rows, float)
     gains = table[:, 2] - table[:, 1]
-    seeds, people = sorted(set(table[:, 0])), sorted(set(table[:, 4]))
-    by_person = np.array([gains[table[:, 4] == person].mean() for person in people])
+    seeds, places = sorted(set(table[:, 0])), sorted(set(table[:, 4]))
+    by_person = np.array([gains[table[:, 4] == place].mean() for place in places])
     pooled = report["summary"]["macro_f1"]
     result.figures |= {
-        f"{name}_people": len(people),
-        f"{name}_seeds": len(seeds),
-        f"{name}_pooled_macro_f1": pooled["mean"],
-        f"{name}_pooled_macro_f1_std_over_seeds": pooled["std_over_seeds"],
-        f"{name}_before": float(table[:, 1].mean()),
-        f"{name}_after": float(table[:, 2].mean()),
-        f"{name}_gain": float(gains.mean()),
-        f"{name}_gain_per_seed": [float(gains[table[:, 0] == seed].mean()) for seed in seeds],
-        f"{name}_adaptations": len(gains),
-        f"{name}_accepted": int(table[:, 3].sum()),
-        f"{name}_better": int((gains > 1e-9).sum()),
-        f"{name}_hurt": int((gains < -1e-9).sum()),
-        f"{name}_people_hurt_in_the_mean": int((by_person < -1e-9).sum()),
-        f"{name}_worst_person_in_the_mean": float(by_person.min()),
-        f"{name}_worst_gain": float(gains.min()),
-        f"{name}_best_gain": float(gains.max()),
+        f"{called}_people": len(places),
+        f"{called}_seeds": len(seeds),
+        f"{called}_pooled_macro_f1": pooled["mean"],
+        f"{called}_pooled_macro_f1_std_over_seeds": pooled["std_over_seeds"],
+        f"{called}_before": float(table[:, 1].mean()),
+        f"{called}_after": float(table[:, 2].mean()),
+        f"{called}_gain": float(gains.mean()),
+        f"{called}_gain_per_seed": [float(gains[table[:, 0] == seed].mean()) for seed in seeds],
+        f"{called}_adaptations": len(gains),
+        f"{called}_accepted": int(table[:, 3].sum()),
+        f"{called}_better": int((gains > 1e-9).sum()),
+        f"{called}_hurt": int((gains < -1e-9).sum()),
+        f"{called}_people_hurt_in_the_mean": int((by_person < -1e-9).sum()),
+        f"{called}_worst_person_in_the_mean": float(by_person.min()),
+        f"{called}_worst_gain": float(gains.min()),
+        f"{called}_best_gain": float(gains.max()),
     }
     if not options.quick:
-        result.checks[f"{name}_mean_rises"] = bool(gains.mean() > 0)
+        result.checks[f"{called}_mean_rises"] = bool(gains.mean() > 0)
 
 
 def _adapt(bundle: Bundle, own: list[Recording], seed: int) -> tuple[Scores, Scores, bool]:

@@ -35,11 +35,11 @@ from runtime.window.cut import label_of
 from sdk.datasets import iter_dataset
 from sdk.features import hand_features
 from sdk.finetune import FinetunePlan, LabelledSet, finetune
-from sdk.finetune.days import _reduced
+from sdk.finetune.days import _directions
 from sdk.finetune.head import fit_head
 from sdk.finetune.pool import Days
 from sdk.finetune.questions import next_questions, rounds
-from sdk.finetune.teach import MOST_TAUGHT, Pool, evenly
+from sdk.finetune.teach import MOST_TAUGHT, Pool, evenly, named
 from sdk.scores import score
 
 BUNDLE = ROOT / "sdk" / "demo" / "data" / "walk.bundle"
@@ -151,7 +151,7 @@ class _Bench:
             seeds = np.zeros((len(first), self.n_classes))
             seeds[rows, labels] = 1
             soft = self.pool.soft_labels(seeds)[self.taught]
-            targets, used = np.concatenate([targets, soft]), np.concatenate([rows, self.taught])
+            targets, used = np.concatenate([targets, named(soft)]), np.concatenate([rows, self.taught])
             weights = np.concatenate([weights, evenly(soft)])
         zeros = np.zeros((self.n_classes, first.shape[1]), np.float32), np.zeros(self.n_classes, np.float32)
         head = fit_head(first[used], targets, weight=zeros[0], bias=zeros[1], l2=0.003, sample_weights=weights)
@@ -172,8 +172,7 @@ def _bench(person: Person, names: tuple[str, ...]) -> _Bench:
         for part in (person.windows, person.later)
     ]
     engine.close()
-    _, lift = _reduced(net[0])  # a head on the features of the first session differs in no other directions
-    short = lift.T.astype(np.float32)
+    short = _directions(net[0]).T.astype(np.float32)  # a head on the features of the first session differs in no others
     features = {
         "hand": tuple((part - centre) / spread for part in by_hand),
         "shipped encoder": tuple(part @ short for part in net),

@@ -25,7 +25,7 @@ from runtime.engine import Engine, open_engine
 from runtime.specs import ClockSpec
 from runtime.spectrogram import RollingSpectrogram
 from runtime.window import Counters, Quality, Window, Windower
-from runtime.window.check import widened_by
+from runtime.window.check import check_same, widened_by
 from runtime.window.sensor import Expected
 from runtime.window.unusual import Unusual
 from runtime.window.watch import Watch
@@ -96,10 +96,9 @@ class Stream:
         axes: str | ArrayLike | None = None,
         without: str | Sequence[str] = (),
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        self._engine = engine or open_engine(self.bundle)  # first: it finds a manifest that speaks of other windows
-        manifest = self.bundle.manifest
-        self._labels = manifest.labels
+        bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        engine = engine or open_engine(bundle)  # first: it finds a manifest that speaks of other windows
+        manifest = bundle.manifest
         silent = tuple(without.split(",")) if isinstance(without, str) else tuple(without)
         if silent:
             self._widened = widened_by(manifest.signal, silent, manifest.frame)
@@ -114,10 +113,32 @@ class Stream:
             axes=axes,
         )
         self._spectrogram = RollingSpectrogram(manifest) if manifest.input_name == "images" else None
-        reference = open_reference(self.bundle)
-        self._watch = watch_of(self.bundle, reference, silent)
-        known = reference is not None and not self.bundle.personal_tensors.keys() - set(_head(self.bundle))
+        reference = open_reference(bundle)
+        self._watch = watch_of(bundle, reference, silent)
+        self._take_up(bundle, engine, reference)
+
+    def _take_up(self, bundle: Bundle, engine: Engine, reference: Reference | None) -> None:
+        known = reference is not None and not bundle.personal_tensors.keys() - set(_head(bundle))
+        self.bundle, self._engine, self._labels = bundle, engine, bundle.manifest.labels
         self._unusual = Unusual(reference.distance) if reference is not None and known else None
+
+    def use(self, bundle: Bundle | str | Path, engine: Engine | None = None) -> None:
+        """Go on with another model from the next window on; samples that wait, times, counters and warnings stay.
+
+        What is said then is, bit for bit, what a stream that always had this model says of the same windows, but for
+        `unusual`, which begins anew. Labels may be others: whoever counts by them (`EventTracker`) begins anew, too.
+        What is done about gaps, and how far from 0 a sample is saturated, stays as it was.
+
+        Args:
+            bundle: another version or another bundle, of the same signal, window and images; or its path.
+            engine: of that bundle; None opens one. The one before is not closed, as others may share it.
+
+        Raises:
+            InputError: another signal, window or image. The stream is then as it was.
+        """
+        bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        check_alike(self.bundle, bundle)
+        self._take_up(bundle, engine or open_engine(bundle), open_reference(bundle))
 
     def __repr__(self) -> str:
         told = f"{self.bundle.path.name[:60]!r}, version {self.bundle.version}, {self.counters.windows} windows"
@@ -215,9 +236,11 @@ class Stream:
                 window_s = share_s + now - began
             logits = self._engine.logits(samples)
             ran = perf_counter()
-            if self._watch.moves and self._unusual is not None:
-                self._unusual.add(self._features(samples))
-            prediction = decide(self._labels, logits, window, window_s, ran - now, ran, self.unusual)
+            unusual = self._unusual
+            if unusual is not None and self._watch.moves:
+                unusual.add(self._features(samples))
+            far = None if unusual is None else unusual.value
+            prediction = decide(self._labels, logits, window, window_s, ran - now, ran, far)
             if prediction is None:
                 self.windower.counters.windows_not_finite += 1
                 now = perf_counter()
@@ -248,6 +271,24 @@ def watch_of(bundle: Bundle, reference: Reference | None, silent: tuple[str, ...
         levels = (reference.rest, rms[:, MEDIAN], rms[:, -1], largest)
         expected = Expected(*[tuple(level.tolist()) for level in levels])
     return Watch(bundle.manifest.signal, bundle.manifest.window, expected, silent)
+
+
+def check_alike(used: Bundle, other: Bundle) -> None:
+    """Refuse a bundle that cannot take another one's place while samples wait.
+
+    Raises:
+        InputError: names what differs.
+    """
+    before, now = (
+        {
+            "signal": m.signal,
+            "window": m.window,
+            "frame": m.frame,
+            "images": (m.spectrogram, m.spectrogram and m.normalise),
+        }
+        for m in (used.manifest, other.manifest)
+    )
+    check_same(other.path.name, before, now)
 
 
 def _head(bundle: Bundle) -> tuple[str, str]:

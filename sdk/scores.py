@@ -85,12 +85,14 @@ class Tally:
     """Collects predictions whose true label is one of the model's, as they come."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
+        self._labels = list(labels)
         self._true: list[int] = []
         self._predicted: list[int] = []
 
     def add(self, predicted: str, true: str | None) -> None:
         """Count one prediction; without a true label, or with one that the model does not have, it is left out."""
+        if predicted not in self._labels:  # of a version that came into use meanwhile
+            self._labels.append(predicted)
         if true in self._labels:
             self._true.append(self._labels.index(true))
             self._predicted.append(self._labels.index(predicted))

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,8 @@ from sdk.shown import (
 )
 
 if TYPE_CHECKING:
-    from runtime import Bundle, Counters, Prediction, Recorder
-    from runtime.play import OnPrediction
+    from runtime import Bundle, Counters, Prediction, Recorder, Stream
+    from runtime.play import Follower, OnPrediction
     from runtime.sinks import Sink
     from runtime.sources import Source
     from sdk.scores import Tally
@@ -51,6 +51,7 @@ EXAMPLES = (
   my_sensor | python -m sdk.stream walk.bundle --source stdin --sink jsonl:out.jsonl   another program's lines
   python -m sdk.stream walk.bundle --source mqtt://broker/sensors/imu --sink mqtt://broker/activity
   python -m sdk.stream walk.bundle --source iio:mpu6050 --record me.db      keep what it sees, for python -m sdk.label
+  python -m sdk.stream walk.bundle --source iio:mpu6050 --follow            take up what sdk.finetune learns meanwhile
 
 sources (options follow a ?, joined by &; quote them for the shell):
   replay:FILE     realtime, chunk=16, columns               .csv or .npz, or a folder with a file for each sensor
@@ -103,6 +104,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         default="onnxruntime",
         help="what runs the model (default %(default)s; auto measures)",
     )
+    p.add_argument("--follow", action="store_true", help="change to the version in use when that is another")
     p.add_argument("--json", action="store_true", help="print JSON lines")
     add_trust(p)
 
@@ -140,7 +142,10 @@ def run(arguments: argparse.Namespace) -> int:
         told, show = Told(), _show(arguments, tally)
         hear = partial(_hear, told, live=not isinstance(source, Replay))
         look = partial(_look, told, show)
-        counters = play(source, bundle, look, engine=engine, recorder=recorder, sinks=sinks, on_warning=hear)
+        follow = _follow(arguments) if arguments.follow else None
+        counters = play(
+            source, bundle, look, engine=engine, recorder=recorder, sinks=sinks, on_warning=hear, follow=follow
+        )
     report = _summary if arguments.json else _text
     say(report(_Played(bundle, source, tally, counters, sinks, recorder, told)), err=bool(sinks))
     if counters.windows or signals:
@@ -174,6 +179,14 @@ def _hear(told: Told, text: str, *, live: bool) -> None:
     told.warnings.append(text)
     if live:
         say(f"warning: {text}", err=True)
+
+
+def _follow(arguments: argparse.Namespace) -> Callable[[Stream], Follower]:
+    from runtime import open_engine
+    from runtime.play import Follower
+
+    open_with = partial(open_engine, engine=arguments.engine)
+    return lambda stream: Follower(stream, lambda text: say(text, err=True), open_with=open_with)
 
 
 def _look(told: Told, show: OnPrediction, prediction: Prediction, true: str | None) -> None:

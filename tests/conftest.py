@@ -13,12 +13,14 @@ import fcntl
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests import torchlib
 from tests.bundles_small import Exported, export_small, small_module, small_windows
 
 FOLDERS = pytest.StashKey()  # of the run: home, which has to stay empty, and what may be written
@@ -41,6 +43,11 @@ def pytest_configure(config):
     os.environ |= {name: str(path) for name, path in changes.items()}
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         os.environ.pop(name, None)
+
+
+def pytest_collection_finish():
+    if "torch" in sys.modules:
+        torchlib.keep()
 
 
 def pytest_sessionfinish(session):

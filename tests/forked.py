@@ -15,6 +15,7 @@ _PATIENCE_S = 600.0  # only a failure waits for it
 _SERVER = """
 import os, runpy, sys
 import {imports}
+{first}
 for line in sys.stdin.buffer:
     folder, out, *words = (os.fsdecode(bytes.fromhex(part)) for part in line.decode().split())
     child = os.fork()
@@ -36,11 +37,15 @@ class Said(NamedTuple):
 
 
 class Forks:
-    """`with Forks("numpy", env) as forks: forks.run(folder, out, "sdk.stream", "--help")`; out is where output goes."""
+    """`with Forks("numpy", env) as forks: forks.run(folder, out, "sdk.stream", "--help")`; out is where output goes.
 
-    def __init__(self, imports: str, env: dict[str, str]) -> None:
+    `first` is a line of Python that runs before all forks.
+    """
+
+    def __init__(self, imports: str, env: dict[str, str], first: str = "") -> None:
         reader, writer = os.pipe()
-        command = [sys.executable, "-c", _SERVER.replace("{imports}", imports), str(writer)]
+        program = _SERVER.replace("{imports}", imports).replace("{first}", first)
+        command = [sys.executable, "-c", program, str(writer)]
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writer], env=env)
         os.close(writer)
         self._codes = os.fdopen(reader)

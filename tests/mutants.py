@@ -67,18 +67,24 @@ MODULES = {  # those whose faults a user would not see, with the tests that are 
     "sdk/meters/sampling.py": ["tests/meters/test_hwmon.py", "tests/meters/test_result.py"],
     "sdk/profile/compare.py": ["tests/profile/test_compare.py"],
 }  # fmt: skip
+REPRS = "tests/commands/test_reprs.py"
 FILLING = ["tests/attacks/test_filling.py", "tests/runtime/window/test_faults.py"]
 FURTHER = {  # who else looks at them; asked when the closest notice nothing
-    "runtime/window/order.py": FILLING,
-    "runtime/window/grid.py": FILLING,
+    "runtime/window/order.py": [*FILLING, "tests/runtime/window/test_rate.py"],
+    "runtime/window/grid.py": [*FILLING, "tests/runtime/window/test_rate.py"],
     "runtime/window/track.py": [*FILLING, "tests/runtime/test_stream.py"],
     "runtime/window/windower.py": [*FILLING, "tests/runtime/test_stream.py"],
     "runtime/bundle/folder.py": ["tests/attacks/test_versions.py", "tests/attacks/test_links.py"],
-    "runtime/bundle/manifest.py": ["tests/attacks/test_names.py", "tests/attacks/test_older.py"],
+    "runtime/bundle/manifest.py": [
+        "tests/attacks/test_names.py",
+        "tests/attacks/test_older.py",
+        REPRS,
+        "tests/runtime/bundle/test_hostile.py",
+    ],
     "runtime/bundle/trust.py": ["tests/attacks/test_older.py", "tests/exporters/test_sign.py"],
     "runtime/engine/auto/choice.py": ["tests/attacks/test_swapped.py", "tests/optimize/test_optimize.py"],
     "runtime/events/tracker.py": ["tests/runtime/events/test_scores.py"],
-    "runtime/hub/core.py": ["tests/attacks/test_not_finite.py"],
+    "runtime/hub/core.py": ["tests/attacks/test_not_finite.py", REPRS],
     "runtime/recorder/writer.py": ["tests/attacks/test_stores.py", "tests/attacks/test_not_finite.py"],
     "runtime/recorder/store.py": ["tests/attacks/test_stores.py", "tests/commands/test_label.py"],
     "exporters/training/convolution.py": ["tests/exporters/training/test_pitfalls.py"],

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle.graph_bytes import with_output
 from runtime.engine.ort import open_session
+from runtime.errors import InputError
 
 RangeMethod = Literal["minmax", "percentile", "entropy"]
 RANGE_METHODS: Final[tuple[RangeMethod, ...]] = get_args(RangeMethod)
@@ -37,6 +38,9 @@ def value_ranges(
         names: of float32 values of the graph.
         method: see above.
         percentile: 0 to 100, for the method of this name.
+
+    Raises:
+        InputError: some of them overflow inside the graph.
     """
     for name in names:
         model = with_output(model, name)
@@ -45,6 +49,14 @@ def value_ranges(
     for values in _values(session, inputs, names):
         for name, value in values.items():
             largest[name] = max(largest[name], float(np.abs(value).max(initial=0)))
+    beyond = [name for name, value in largest.items() if not np.isfinite(value)]
+    if beyond:
+        raise InputError(
+            "calibration windows",
+            expected="windows for which the model computes with finite numbers",
+            got=f"some for which {beyond[0]} is none",
+            fix="Leave those out whose samples no sensor gives.",
+        )
     if method == "minmax":
         return largest
     counts = {name: np.zeros(BINS, np.int64) for name in names}

@@ -95,6 +95,7 @@ def to_int8(
     layers = tensors_of(ready) if options.weights_only else layers_of(ready)
     never = {} if options.weights_only else never_of(ready)
     _check_names(options.float_layers, [*(layer.name for layer in layers), *never])
+    expected = _expected(model, inputs)
     ranges = None if options.weights_only else _ranges(ready, layers, inputs, options)
 
     def quantised(chosen: Sequence[Layer]) -> Variant:
@@ -106,7 +107,7 @@ def to_int8(
     choice = choose_layers(
         [layer for layer in layers if layer.name not in options.float_layers],
         lambda chosen, every: _logits(quantised(chosen).model, inputs[::every]),
-        _expected(model, inputs),
+        expected,
         options.tolerance,
         options.agreement,
         progress,

@@ -2,6 +2,7 @@
 
 core      the queues and the batches, told the time by the caller: no thread, no clock     HubCore
 thread    the one thread that runs a core                                                 Hub
+waiting   what waits: samples for a window, windows for a batch
 tally     what becomes of the windows, counted                                            HubCounters
 """
 

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from threading import Lock
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,32 +30,12 @@ from runtime.bundle.reference import open_reference
 from runtime.engine import Engine
 from runtime.errors import InputError, one_line
 from runtime.hub.tally import HubCounters, WindowTally
+from runtime.hub.waiting import StreamQueue, Waiting
 from runtime.specs import ClockSpec
-from runtime.stream import Prediction, decide, watch_of
+from runtime.stream import Prediction, check_alike, decide, watch_of
 from runtime.window import Counters, Window, Windower
-from runtime.window.watch import Watch
 
 MAX_DELAY_S, MAX_BATCH, MAX_QUEUE, MAX_STREAMS = 0.05, 32, 8, 4096
-
-
-class _Source:
-    """One stream: its samples that wait for a window, its windows that wait for a batch."""
-
-    __slots__ = ("lock", "name", "removed", "tally", "waiting", "watch", "windower")
-
-    def __init__(self, name: str, windower: Windower, watch: Watch) -> None:
-        self.name, self.windower, self.watch = name, windower, watch
-        self.lock = Lock()  # over `windower`; taken before the core's
-        self.waiting: deque[_Waiting] = deque()
-        self.tally, self.removed = WindowTally(), False
-
-
-class _Waiting(NamedTuple):
-    """A window in the queue."""
-
-    source: _Source
-    window: Window
-    window_s: float  # that cutting it took
 
 
 class HubCore:
@@ -101,21 +81,23 @@ class HubCore:
         if not max_delay_s >= 0:
             raise InputError("max_delay_s", expected="at least 0 s", got=max_delay_s, fix="Allow no delay, or some.")
         self.max_delay_s, self.max_batch, self.max_queue, self.max_streams = max_delay_s, *bounds.values()
-        self.manifest, self._engine, self._clock = bundle.manifest, engine, clock or bundle.manifest.clock
-        self._bundle, self._reference = bundle, open_reference(bundle)
+        self.manifest, self._clock = bundle.manifest, clock or bundle.manifest.clock
+        self._bundle, self._reference, self._model = bundle, open_reference(bundle), (engine, bundle.manifest.labels)
         self._units, self._axes = units, axes
         self._new_windower()  # units and axes are refused here, not by a push
         self._batch = np.zeros((max_batch, *bundle.manifest.window_shape), np.float32)
         self._lock = Lock()  # over all that follows
-        self._sources: dict[str, _Source] = {}
-        self._turns: deque[_Source] = deque()  # the streams that have windows waiting, the next one to be served first
+        self._sources: dict[str, StreamQueue] = {}
+        self._turns: deque[StreamQueue] = (
+            deque()
+        )  # the streams that have windows waiting, the next one to be served first
         self._queued = 0  # windows in all their queues
         self._since_s: float | None = None  # since when there are some
         self._all = WindowTally()
         self._closed = False
 
     def __repr__(self) -> str:
-        return one_line(self, self._bundle, self._engine.name, f"{len(self._sources)} streams")
+        return one_line(self, self._bundle, self._model[0].name, f"{len(self._sources)} streams")
 
     def push(
         self, name: str, samples: ArrayLike, t: ArrayLike | None = None, modality: str | None = None, *, now_s: float
@@ -166,8 +148,8 @@ class HubCore:
         if self._closed:
             raise InputError("hub", expected="an open hub", got="a closed one", fix="Open another one.")
 
-    def _add(self, name: str) -> _Source:
-        source = _Source(name, self._new_windower(), watch_of(self._bundle, self._reference))
+    def _add(self, name: str) -> StreamQueue:
+        source = StreamQueue(name, self._new_windower(), watch_of(self._bundle, self._reference))
         with self._lock:
             if name not in self._sources and len(self._sources) >= self.max_streams:
                 raise InputError(
@@ -182,7 +164,7 @@ class HubCore:
         m, units, axes = self.manifest, self._units, self._axes
         return Windower(m.signal, m.window, self._clock, ranges=m.ranges, units=units, axes=axes)
 
-    def _queue(self, source: _Source, windows: Iterable[Window], began: float, now_s: float) -> bool:
+    def _queue(self, source: StreamQueue, windows: Iterable[Window], began: float, now_s: float) -> bool:
         newest, n = deque[Window](maxlen=self.max_queue), 0
         for window in windows:
             newest.append(source.watch.look(window, source.windower.counters))
@@ -190,11 +172,11 @@ class HubCore:
         if not n:
             return False
         window_s = (perf_counter() - began) / n
-        waiting = [_Waiting(source, window, window_s) for window in newest]
+        waiting = [Waiting(source, window, window_s) for window in newest]
         with self._lock:
             return self._queue_locked(source, waiting, n, now_s)
 
-    def _queue_locked(self, source: _Source, windows: list[_Waiting], n: int, now_s: float) -> bool:
+    def _queue_locked(self, source: StreamQueue, windows: list[Waiting], n: int, now_s: float) -> bool:
         """Queue the newest of `n` windows, as many as a queue holds."""
         self._refuse_if_closed()
         self._count(source, windows=n)
@@ -215,7 +197,7 @@ class HubCore:
         return not before or before < self.max_batch <= self._queued
 
     def _count(
-        self, source: _Source, *, windows: int = 0, predicted: int = 0, dropped: int = 0, not_finite: int = 0
+        self, source: StreamQueue, *, windows: int = 0, predicted: int = 0, dropped: int = 0, not_finite: int = 0
     ) -> None:
         for tally in (source.tally, self._all):
             tally.windows += windows
@@ -253,9 +235,9 @@ class HubCore:
         told = zip(taken, found, strict=True)
         return [(waiting.source.name, prediction) for waiting, prediction in told if prediction is not None]
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Waiting]:
         """Up to a batch of windows, one stream after the other, each stream's oldest first."""
-        taken: list[_Waiting] = []
+        taken: list[Waiting] = []
         while self._turns and len(taken) < self.max_batch:
             source = self._turns.popleft()
             taken.append(source.waiting.popleft())
@@ -266,18 +248,32 @@ class HubCore:
             self._since_s = None  # else what is left keeps the time of the first, and is due at once or soon
         return taken
 
-    def _run(self, taken: list[_Waiting]) -> list[Prediction | None]:
+    def _run(self, taken: list[Waiting]) -> list[Prediction | None]:
         began = perf_counter()
         batch = self._batch[: len(taken)]
         for row, waiting in zip(batch, taken, strict=True):
             row[:] = waiting.window.samples
-        logits = self._engine.run(batch).tolist()
+        engine, labels = self._model  # of this batch, whatever comes into use meanwhile
+        logits = engine.run(batch).tolist()
         engine_s = (perf_counter() - began) / len(taken)
-        labels = self.manifest.labels
         return [
             decide(labels, row, window, window_s, engine_s, perf_counter())
             for row, (_, window, window_s) in zip(logits, taken, strict=True)
         ]
+
+    def use(self, bundle: Bundle, engine: Engine) -> None:
+        """Go on with another model from the next batch on; windows that wait, streams and counters stay.
+
+        Args:
+            bundle: another version or another bundle, of the same signal and window.
+            engine: of that bundle. The one before is not closed: a batch may be in it.
+
+        Raises:
+            InputError: another signal or window. The hub is then as it was.
+        """
+        check_alike(self._bundle, bundle)
+        with self._lock:
+            self._bundle, self.manifest, self._model = bundle, bundle.manifest, (engine, bundle.manifest.labels)
 
     def remove(self, name: str) -> None:
         """Forget a stream; its windows that wait are dropped.
@@ -291,12 +287,12 @@ class HubCore:
             source.removed = True
             self._drop(source)
 
-    def _source(self, name: str) -> _Source:
+    def _source(self, name: str) -> StreamQueue:
         if name not in self._sources:
             raise InputError("stream", expected="the name of a stream", got=repr(name), fix="Push to it first.")
         return self._sources[name]
 
-    def _drop(self, source: _Source) -> None:
+    def _drop(self, source: StreamQueue) -> None:
         if source.waiting:
             self._turns.remove(source)
         self._queued -= len(source.waiting)

@@ -104,6 +104,19 @@ class Hub:
         if self._core.flush(name, pad, now_s=monotonic()):
             self._wake.set()
 
+    def use(self, bundle: Bundle | str | Path, engine: Engine | None = None) -> None:
+        """Go on with another model from the next batch on, from any thread; as of `HubCore.use`.
+
+        Args:
+            bundle: another version or another bundle, of the same signal and window; or its path.
+            engine: of that bundle; None opens one.
+
+        Raises:
+            InputError: another signal or window. The hub is then as it was.
+        """
+        bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self._core.use(bundle, engine or open_engine(bundle))
+
     def remove(self, name: str) -> None:
         """Forget a stream; its windows that wait are dropped.
 

@@ -110,6 +110,7 @@ class Recorder:
         self._known = frozenset(self.bundle.manifest.labels)
         self._writer = StoreWriter(self.path, self.bundle, max_mb, max_days, durable=durable, live=epoch is None)
         self._engine = open_engine(self.bundle) if keep == "features" else None  # of the recorder's own thread
+        self._encoder = self.bundle  # that engine's
         self._wake = threading.Condition()
         self._pending: list[StoreRow] = []
         self._pending_bytes = 0
@@ -159,7 +160,8 @@ class Recorder:
             return
         self.counters.clock_set += begins
         data = b"" if window is None or self._keep == "predictions" else window.samples.tobytes()
-        row = StoreRow(round(start_s * US), prediction, 0 if window is None else window.row, data, begins)
+        place = 0 if window is None else window.row
+        row = StoreRow(round(start_s * US), prediction, place, data, begins, self.bundle)
         with self._wake:
             room = self._pending_bytes + row.n_bytes <= _PENDING_BYTES and len(self._pending) < _PENDING_ROWS
             if self._closing or not room:
@@ -169,6 +171,10 @@ class Recorder:
             self._pending_bytes += row.n_bytes
             if len(self._pending) >= _MANY_ROWS and not self._trouble:
                 self._wake.notify_all()
+
+    def use(self, bundle: Bundle) -> None:
+        """What is written from now on was predicted by another version or bundle, of the same signal and window."""
+        self.bundle, self._known = bundle, frozenset(bundle.manifest.labels)
 
     def flush(self) -> bool:
         """Wait until all that was written is committed; False if it cannot be."""
@@ -253,6 +259,9 @@ class Recorder:
     def _with_features(self, row: StoreRow) -> StoreRow:
         if self._engine is None or not row.data or row.place == FEATURES:  # it may come back after a failure
             return row
+        if row.bundle is not None and row.bundle is not self._encoder:
+            self._engine.close()
+            self._engine, self._encoder = open_engine(row.bundle), row.bundle
         window = np.frombuffer(row.data, np.float32).reshape(1, *self.bundle.manifest.window_shape)
         return row._replace(data=self._engine.run(window, "features").tobytes(), place=FEATURES)
 
@@ -279,6 +288,11 @@ class RecordedStream(Stream):
         super().__init__(recorder.bundle, engine, clock=clock, source_hz=source_hz, units=units, axes=axes)
         self.recorder = recorder
         self._keep = recorder.write
+
+    def use(self, bundle: Bundle | str | Path, engine: Engine | None = None) -> None:
+        """As of `Stream`; the store names the model of each window."""
+        super().use(bundle, engine)
+        self.recorder.use(self.bundle)
 
 
 class _Tie:

@@ -54,6 +54,7 @@ class StoreRow(NamedTuple):
     place: int = 0  # of its first row on the stream's grid
     data: bytes = b""  # samples or features, float32; empty: only the prediction is kept
     begins: bool = False  # its time cannot be told from that of the window before it
+    bundle: Bundle | None = None  # what predicted; None: what the writer was made with, or the row before
 
     @property
     def n_bytes(self) -> int:
@@ -105,7 +106,7 @@ class StoreWriter:
         self._db = self._open(self.path, durable)
         self._file = _identity(self.path)
         try:
-            self._model, self._labels = self._register(bundle)
+            self._take_up(bundle)
             self._shrink()
         except BaseException as error:
             self._db.close()
@@ -139,6 +140,10 @@ class StoreWriter:
             raise error if isinstance(error, InputError) else unreadable(path, error) from None
         return db
 
+    def _take_up(self, bundle: Bundle) -> None:
+        self._model, self._labels = self._register(bundle)
+        self._bundle = bundle
+
     def _register(self, bundle: Bundle) -> tuple[int, dict[str, int]]:
         """The number of this model in the store, and of each of its labels; what a store is of is written once."""
         manifest, db = bundle.manifest, self._db
@@ -164,15 +169,14 @@ class StoreWriter:
                 values = (manifest.name, *about)
                 db.execute("INSERT INTO models (name, version, sha256, encoder, labels) VALUES (?, ?, ?, ?, ?)", values)
             model = db.execute("SELECT max(id) FROM models").fetchone()[0]
-            names = {name: key for key, name in db.execute("SELECT id, name FROM labels")}
-        return model, names
+            return model, {name: key for key, name in db.execute("SELECT id, name FROM labels")}
 
     def fitting(self, rows: Sequence[StoreRow]) -> int:
-        """How many of the first rows make one transaction; at least one."""
+        """How many of the first rows make one transaction, which is of one model; at least one."""
         total = 0
         for n, row in enumerate(rows):
             total += row.n_bytes
-            if n and total > self._batch_bytes:
+            if n and (total > self._batch_bytes or row.bundle is not rows[0].bundle):
                 return n
         return len(rows)
 
@@ -184,6 +188,8 @@ class StoreWriter:
         """
         if _identity(self.path) != self._file:  # SQLite goes on writing into a file that has no name any more
             raise OSError("it was removed or replaced")
+        if rows[0].bundle not in (None, self._bundle):
+            self._take_up(rows[0].bundle)
         n_bytes = sum(row.n_bytes for row in rows)
         self._make_room(n_bytes, max(row.at for row in rows))
         last, run = self._last, self._run

@@ -166,8 +166,8 @@ class TextReader:
         rows: list[CellRow] = []
         last: _Kind | None = None
         for line in lines.splitlines():
+            self._lines.line += 1
             if not line.strip():
-                self._lines.line += 1
                 continue
             try:
                 found = self._record(line)
@@ -178,6 +178,7 @@ class TextReader:
                 if not self._options.holes or last is None or last.timed or last.modality:
                     continue
             if found is None:
+                self._lines.line -= 1  # it is counted where cells are read
                 yield from self._cells(line + b"\n")
                 continue
             if found[0] is not last and last is not None:
@@ -195,14 +196,14 @@ class TextReader:
         try:
             text = line.decode("utf-8").strip(" \t\0\ufeff")
         except UnicodeDecodeError:
+            if line.strip()[:1] not in (b"{", b"["):
+                return None  # cells are told so wherever they stand
             raise MalformedError("not UTF-8") from None
         if text[:1] not in ("{", "["):
             fields = None if self._lines.is_open else named(text)
             if fields is None or not self._is_header(list(fields)):
                 return None
-            self._lines.line += 1
             return self._object(fields)
-        self._lines.line += 1
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -339,8 +340,7 @@ class TextReader:
         try:
             kind.cells.check(row.cells)
         except MalformedError as error:
-            text = ",".join(str(cell) for cell in row.cells)
-            self._note(f"{text[:_SHOWN]!r} ({error})")
+            self._note(f"{','.join(map(str, row.cells))[:_SHOWN]!r} ({error})")
             return kind.cells.hole(row.line) if self._options.holes and not kind.timed else None
         return row
 

@@ -68,6 +68,23 @@ def checked_samples(
     return array
 
 
+def check_same(where: str, used: Mapping[str, object], other: Mapping[str, object]) -> None:
+    """Refuse a model that looks at other samples than the one in use.
+
+    Args:
+        where: what it is called.
+        used: signal, window and what else must be the same, by name.
+        other: that of the model.
+
+    Raises:
+        InputError: names the first that differs.
+    """
+    for name, have in used.items():
+        if other[name] != have:
+            expected = f"that of the model in use, {have}"
+            raise InputError(f"{where}: {name}", expected=expected, got=other[name], fix="Start a new stream for it.")
+
+
 def widened_by(
     signal: Signal, silent: Sequence[str], frame: FrameSpec | None = None
 ) -> Callable[[ArrayLike, str | None], NDArray[Any]]:

@@ -96,12 +96,12 @@ class Sensor:
         return f"{self.name} gives {told}: the sensor or its driver has stopped"
 
     def look(
-        self, samples: Rows, low: list[float], high: list[float], mean: list[float], power: list[float]
+        self, columns: Rows, low: list[float], high: list[float], mean: list[float], power: list[float]
     ) -> dict[str, str]:
         """What is wrong with it, by its word.
 
         Args:
-            samples: of the whole window, shape (length, n_channels) or (n_values,).
+            columns: its values, shape (n_channels, n).
             low: the least value of each channel.
             high: the largest.
             mean: of each channel.
@@ -117,7 +117,7 @@ class Sensor:
         if self._any_dead or min(map(sub, high, low)) <= SAME * farthest:
             found |= self._axes(low, high)
         if self._any_rail or farthest > _LOW_END * (self.usual or rms):
-            found |= self._rail(samples, low, high, rms)
+            found |= self._rail(columns, low, high, rms)
         if self._gravity_there and not self.still:
             self._lengths.append(length)
             self._ratios.append(ratio)
@@ -136,11 +136,16 @@ class Sensor:
 
         Args:
             mean: of each channel over a window.
-            power: sum of squares of each channel over it.
+            power: mean square of each channel.
         """
-        if sum(power) > self._rows * (BEYOND * self.loudest) ** 2:
+        total = sum(power)
+        if total > (BEYOND * self.loudest) ** 2:
             return True
-        return self._gravity_there and self._is_no_gravity(sqrt(sum([value * value for value in mean])))
+        if not self._gravity_there:
+            return False
+        squared = sum([value * value for value in mean])
+        told = self.rest is not None or total <= squared * (1 + _NO_GRAVITY**2)  # as of a look
+        return told and self._is_no_gravity(sqrt(squared))
 
     def _is_no_gravity(self, length: float) -> bool:
         """Whether a mean of this length cannot be gravity; or must be, where the model wants none."""
@@ -154,8 +159,10 @@ class Sensor:
         """Motion averages out over a window, gravity does not: the mean is as long as gravity, in the unit it has."""
         if len(self._lengths) < DECIDES:
             return {}
-        g, length, ratio = GRAVITY[self.unit], middle(self._lengths), middle(self._ratios)
-        wanted = self._wants_gravity()
+        g, wanted = GRAVITY[self.unit], self._wants_gravity()
+        if wanted and _SURE[0] * g <= min(self._lengths) and max(self._lengths) <= _SURE[1] * g:
+            return {}  # as the median would say: nearly always
+        length, ratio = middle(self._lengths), middle(self._ratios)
         if wanted and ratio > _NO_GRAVITY and length < _SURE[0] * g:
             text = f"{self.name} has no gravity in it (mean {length:.2g} {self.unit}), and the model wants it"
             return {} if self.rest is None else {f"{self.name} gravity": f"{text}: push the raw acceleration"}
@@ -203,12 +210,12 @@ class Sensor:
             f"{name} dead": f"{name} never moves while the rest of {self.name} does: check its wire" for name in names
         }
 
-    def _rail(self, samples: Rows, low: list[float], high: list[float], rms: float) -> dict[str, str]:
+    def _rail(self, columns: Rows, low: list[float], high: list[float], rms: float) -> dict[str, str]:
         """Many rows at one end, and that end far out: the range of the sensor is too small, or it is stuck there."""
         floor, rail = _LOW_END * (self.usual or rms), ""
-        for name, values, a, b in zip(self.channels, self.part(samples).T, low, high, strict=True):
+        for i, (name, a, b) in enumerate(zip(self.channels, low, high, strict=True)):
             end = b if b > -a else a
-            if abs(end) > floor and b > a and np.count_nonzero(values == end) >= _RAIL_ROWS:
+            if abs(end) > floor and b > a and np.count_nonzero(columns[i] == end) >= _RAIL_ROWS:
                 rail = rail or f"{name} stays at {end:.4g} {self.unit}, the end of its range"
         self._rails.append(rail)
         told = [text for text in self._rails if text]

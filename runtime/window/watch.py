@@ -55,6 +55,7 @@ class Watch:
     def reset(self) -> None:
         """Forget everything, what was said too."""
         self._seen, self._until, self._rates = 0, 0, deque[float](maxlen=KEPT)
+        self._next = 0  # the window that is next looked at; until then only what stands still is seen
         self._said: dict[str, str] = {}
         self.implausible: tuple[str, ...] = ()  # what holds at the last window that was looked at
         self._before: tuple[str, ...] = ()  # what held at the last regular look
@@ -78,6 +79,8 @@ class Watch:
             value = item(first)
             if abs(item(last) - value) <= SAME * abs(value) and sensor.stands(samples):
                 frozen += (sensor.name,)
+        if seen < self._next and not (frozen or self._frozen or self.implausible):
+            return window
         if frozen or self._frozen:
             self._stand(frozen, samples)
         regular = seen < FIRST or not seen % LOOK
@@ -89,6 +92,8 @@ class Watch:
                 news = not self.implausible or self.implausible != self._before
                 self._until = seen + CLOSER if news and any([sensor.odd for sensor in self._sensors]) else 0
                 self._before = self.implausible
+        closer = seen < FIRST or seen < self._until
+        self._next = seen + 1 if closer else (seen // GLANCE + 1) * GLANCE
         if (not frozen and not self.implausible) or window.quality.real < _REAL:
             return window
         counters.windows_frozen += bool(frozen)
@@ -102,7 +107,7 @@ class Watch:
         if window.quality.saturated:  # the squares of such values may be beyond float32
             return True
         samples = window.samples
-        mean, power = self._even.dot(samples).tolist(), samples.T.dot(samples).diagonal().tolist()
+        mean, power = self._even.dot(samples).tolist(), self._even.dot(samples * samples).tolist()
         return any([sensor.is_odd(mean[sensor.columns], power[sensor.columns]) for sensor in self._sensors])
 
     def _stand(self, frozen: tuple[str, ...], samples: Rows) -> None:
@@ -119,13 +124,13 @@ class Watch:
             columns = samples.T.copy()
             levels = _levels(columns, self._even)
             for sensor in self._sensors:
-                found |= sensor.look(samples, *[level[sensor.columns] for level in levels])
+                part = sensor.columns
+                found |= sensor.look(columns[part], *[level[part] for level in levels])
         else:
             for sensor in self._sensors:
                 columns = sensor.part(samples).T.copy()
-                found |= sensor.look(
-                    samples, *_levels(columns, np.full(columns.shape[1], 1 / columns.shape[1], np.float32))
-                )
+                even = np.full(columns.shape[1], 1 / columns.shape[1], np.float32)
+                found |= sensor.look(columns, *_levels(columns, even))
         self.moves = self._sensors[0].moves
         if found:
             self._said |= {word: text for word, text in found.items() if word not in self._said}

@@ -1,7 +1,8 @@
 """A head from labels and from days without: labels spread over the wearer's own windows, and the head taught by both.
 
     prefix      days through the version in use; places in the space, the graph (teach)
-    judging     for each held-out block: labels without it spread anew, a head fitted, the block scored
+    judging     for each stretch of time with labels, or block of many: labels without it spread anew, a head fitted, it
+                scored; the only one of its class counts for nobody, as without it there is nothing to find
     training    the same with all labels
 
 What the version in use is sure of and labels do not contradict holds the classes that have no label. The candidate is
@@ -10,6 +11,7 @@ weighed as every other; it is taken only where it beats the head that was fitted
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,11 +27,11 @@ from sdk.finetune.candidate import Seen
 from sdk.finetune.head import Array, HeadFit, HeadProblem, log_softmax
 from sdk.finetune.judge import Adapted, Evidence, Judgement, blocks, kept_weights, weigh
 from sdk.finetune.kept import Classes, Kept, kept_answers, trusted_answers
-from sdk.finetune.labels import LabelledSet, worth
+from sdk.finetune.labels import LabelledSet, stretches, worth
 from sdk.finetune.plan import FinetunePlan
 from sdk.finetune.pool import Days
 from sdk.finetune.spread import spread
-from sdk.finetune.teach import MOST_TAUGHT, Pool, evenly, shared
+from sdk.finetune.teach import MOST_SPANNED, MOST_TAUGHT, Pool, evenly, named, shared
 from sdk.scores import require_finite
 
 SURE = 0.95  # probability of an answer that holds a class without labels
@@ -40,6 +42,7 @@ _PROJECTED = 192  # numbers that are left of an encoder's features in the space
 _BATCH = 16
 _AT_ONCE = 256  # windows
 _LEAST_ROWS = 8  # of a window with hand-made features
+_MOST_STRETCHES = 24  # of time with labels that are held out one by one; a head is fitted for each
 
 
 def space_features(
@@ -88,6 +91,12 @@ class _Lesson:
     folds: NDArray[np.int64]  # shape (n,)
     kept_folds: NDArray[np.int64]  # shape (k,)
 
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Labelled windows whose class has no other label than those that are held out with them, shape (n,)."""
+        pairs = np.unique(np.stack([self.labels, self.folds]), axis=1)[0]
+        return np.bincount(pairs, minlength=len(self.anchor[1]))[self.labels] < 2
+
     def fit(self, held: int | None, l2: float) -> tuple[HeadFit, Array]:
         """A head without the labels of a block, and the soft labels of labelled and taught windows."""
         n, n_classes = len(self.labels), len(self.anchor[1])
@@ -96,7 +105,7 @@ class _Lesson:
         own = np.where(self.folds == held, 0.0, self.weights)
         kept = np.where(self.kept_folds == held, 0.0, self.kept)
         weights = [own / max(own.sum(), 1e-12), evenly(soft[n:]), _REPLAY * kept]
-        targets = [np.eye(n_classes)[self.labels], soft[n:], np.eye(n_classes)[self.answers]]
+        targets = [np.eye(n_classes)[self.labels], named(soft[n:]), np.eye(n_classes)[self.answers]]
         problem = HeadProblem(
             self.reduced,
             np.concatenate(targets),
@@ -142,7 +151,7 @@ def days_candidate(
         judged = []
         for i, l2 in enumerate(grid):
             logits, came_back = _held_out(lesson, l2)
-            judged.append((_weighed(data, seen, kept, classes, logits), l2))
+            judged.append((_weighed(data, seen, kept, classes, logits, lesson.alone), l2))
             progress(i + 1, len(grid) + 1, f"labels spread without a held-out block, l2 {l2:g}")
         verdict, l2 = min(judged, key=lambda entry: (entry[0].after.log_loss, -entry[1]))
     with ledger.phase("training"):
@@ -184,15 +193,17 @@ def _lesson(
     times = np.full(n, np.nan) if data.spans_s is None else data.spans_s[:, 0]
     pool = Pool.of(features, np.concatenate([times, days.start_s]))
     taught = pool.cover(n, MOST_TAUGHT)
-    of_taught = run_features(bundle, days.windows[taught - n])
-    p = np.exp(log_softmax(classes.logits(seen.of(of_taught))))
-    folds = blocks(data.labels, plan.folds)
+    spanned = run_features(bundle, days.windows[pool.cover(n, MOST_SPANNED) - n])
+    lift = _directions(np.concatenate([seen.features, spanned, kept.features]))
+    logits, reduced_taught = _reduced_over(bundle, days.windows[taught - n], seen, lift)
+    p = np.exp(log_softmax(classes.logits(logits)))
+    folds = _folds(data, plan.folds)
     seeds = np.zeros((len(features), int(folds.max()) + 2, len(classes.names)))
     seeds[np.arange(n), folds, data.labels] = data.weights / data.weights.mean()
     sure = np.where((p >= SURE) & trusted, 1.0, 0.0)
     seeds[taught, -1] = sure / np.maximum(sure.sum(axis=0), 1)  # all of a class weigh as much as one label
     flows = spread(pool.graph, seeds.reshape(len(features), -1)).reshape(seeds.shape)
-    reduced, lift = _reduced(np.concatenate([seen.features, of_taught, kept.features]))
+    reduced = np.concatenate([(seen.features @ lift.T).astype(np.float32), reduced_taught, kept.features @ lift.T])
     start = classes.head(seen.weight, seen.bias)
     zero = plan.anchor == "zero"
     anchor = (np.zeros_like(start[0]), np.zeros_like(start[1])) if zero else start
@@ -203,13 +214,32 @@ def _lesson(
     return _Lesson(data.labels, data.weights, kept.answers, share, reduced, lift, wide, flows[rows], folds, kept_folds)
 
 
-def _reduced(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], Array]:
-    """Features in the directions in which the rows differ most, and these directions, orthonormal."""
+def _directions(features: NDArray[np.float32]) -> Array:
+    """The directions in which the rows differ most, orthonormal, shape (r, n_features)."""
     gram = (features @ features.T).astype(np.float64)
     values, vectors = np.linalg.eigh(gram)
     chosen = np.flatnonzero(values > 1e-6 * values[-1])[::-1][:_DIRECTIONS]
-    lift = (vectors[:, chosen] / np.sqrt(values[chosen])).T @ features
-    return (features @ lift.T).astype(np.float32), lift
+    directions: Array = (vectors[:, chosen] / np.sqrt(values[chosen])).T @ features
+    return directions
+
+
+def _reduced_over(
+    bundle: Bundle, windows: NDArray[np.float32], seen: Seen, lift: Array
+) -> tuple[Array, NDArray[np.float32]]:
+    """Logits of windows, shape (n, n_classes), and their features in some directions, shape (n, r).
+
+    Raises:
+        InputError: some are no numbers.
+    """
+    parts = [(seen.of(features), features @ lift.T) for features in _batches(bundle, windows)]
+    logits, reduced = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return require_finite(logits), reduced.astype(np.float32)
+
+
+def _folds(data: LabelledSet, n_blocks: int) -> NDArray[np.int64]:
+    """What is held out together, shape (n,): a stretch of time; where there are many of these, a block."""
+    own = stretches(data)
+    return own if own.max() < _MOST_STRETCHES else blocks(data.labels, n_blocks)
 
 
 def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
@@ -226,11 +256,25 @@ def _held_out(lesson: _Lesson, l2: float) -> tuple[Array, int]:
     return logits, came_back
 
 
-def _weighed(data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array) -> Judgement:
+def _weighed(
+    data: LabelledSet, seen: Seen, kept: Kept, classes: Classes, logits: Array, alone: NDArray[np.bool_]
+) -> Judgement:
     n, before = len(data.labels), classes.logits(seen.logits)
     known = data.labels, data.weights, before, logits[:n]
-    evidence = Evidence(*known, kept.answers, kept.logits, logits[n:], worth=worth(data))
+    evidence = Evidence(
+        *known, kept.answers, kept.logits, logits[n:], worth=worth(data), scored=None if alone.all() else ~alone
+    )
     return weigh(evidence, classes.names, classes.n_new)
+
+
+def _batches(bundle: Bundle, windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """What the encoder in use makes of windows, a batch at a time: of all of them it is too much to keep."""
+    engine = open_engine(bundle)
+    try:
+        for at in range(0, len(windows), _BATCH):
+            yield engine.run(windows[at : at + _BATCH], "features")
+    finally:
+        engine.close()
 
 
 def run_features(bundle: Bundle, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -239,10 +283,8 @@ def run_features(bundle: Bundle, windows: NDArray[np.float32]) -> NDArray[np.flo
     Raises:
         InputError: some are no numbers.
     """
-    engine = open_engine(bundle)
-    parts = [engine.run(windows[at : at + _BATCH], "features") for at in range(0, len(windows), _BATCH)]
-    engine.close()
-    return require_finite(np.concatenate(parts)) if parts else np.zeros((0, bundle.manifest.features), np.float32)
+    none = np.zeros((0, bundle.manifest.features), np.float32)
+    return require_finite(np.concatenate([none, *_batches(bundle, windows)]))
 
 
 def run_over(
@@ -256,14 +298,12 @@ def run_over(
         with_encoder: False: no features.
         progress: told how far it is.
     """
-    engine, names = open_engine(bundle), bundle.manifest.head
+    names = bundle.manifest.head
     head = bundle.tensor(names.weight), bundle.tensor(names.bias)
     logits, encoded = [], []
-    for begin in range(0, len(windows), _BATCH):
-        features = engine.run(windows[begin : begin + _BATCH], "features")
+    for at, features in enumerate(_batches(bundle, windows)):
         logits.append(features @ head[0].T + head[1])
         if with_encoder:
             encoded.append(projected(features))
-        progress(min(begin + _BATCH, len(windows)), len(windows), "windows without labels")
-    engine.close()
+        progress(min((at + 1) * _BATCH, len(windows)), len(windows), "windows without labels")
     return np.concatenate(logits).astype(np.float64), np.concatenate(encoded) if encoded else None

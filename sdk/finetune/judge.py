@@ -76,6 +76,7 @@ class Evidence:
     kept_after: Array  # shape (m, n_classes)
     single: bool = False  # one window of each class: `after` is by fits that never saw the class, and tells nothing
     worth: Array | None = None  # shape (n,), of each labelled window as evidence, in stretches of time; None: one each
+    scored: NDArray[np.bool_] | None = None  # shape (n,), labelled windows on which both are scored; None: all
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,14 @@ def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Judgement
     Raises:
         InputError: logits that are no numbers.
     """
-    labels = np.concatenate([evidence.labels, evidence.kept])
+    rows = np.ones(len(evidence.labels), bool) if evidence.scored is None else evidence.scored
+    labels = np.concatenate([evidence.labels[rows], evidence.kept])
     weights = kept_weights(evidence.labels, evidence.weights, evidence.kept)
-    weights = np.concatenate([evidence.weights, weights])
-    pairs = (evidence.before, evidence.kept_before), (evidence.after, evidence.kept_after)
+    weights = np.concatenate([evidence.weights[rows], weights])
+    pairs = (evidence.before[rows], evidence.kept_before), (evidence.after[rows], evidence.kept_after)
     before, after = (judge(np.concatenate(pair), labels, weights) for pair in pairs)
+    own = evidence.labels[rows]
+    told = int((evidence.after[rows].argmax(axis=1) == own).sum()), own
     stay = _stay(evidence.kept, evidence.kept_after, len(names) - n_new)
     was, is_now = (np.concatenate(pair).argmax(axis=1) == labels for pair in pairs)
     fixed, broken = int((is_now & ~was).sum()), int((was & ~is_now).sum())
@@ -175,20 +179,27 @@ def weigh(evidence: Evidence, names: Sequence[str], n_new: int = 0) -> Judgement
             "the version in use has at most half of the labels right",
         )
     else:
-        reason, grounds = few or doubt(before, after, labels) or lost or _no_gain(evidence), Judgement.grounds
+        reason, grounds = (
+            few or doubt(before, after, labels, told) or lost or _no_gain(evidence, rows),
+            Judgement.grounds,
+        )
     missing = _missing(evidence, names)
     reason += f"; {missing[0]}" if reason and missing else ""
     kept = float(np.mean(list(stay.values()))) if stay else None
     return Judgement(before, after, reason, kept, fixed, broken, missing, grounds)
 
 
-def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
+def doubt(
+    before: HeldOut, after: HeldOut, labels: NDArray[np.int64], told: tuple[int, NDArray[np.int64]] | None = None
+) -> str:
     """Why a new version is not to be trusted; empty if nothing speaks against it.
 
     Args:
         before: of the version in use.
         after: of the new one.
         labels: shape (n,), of the windows that both were scored on.
+        told: of those among them that the wearer named: how many are right, and their labels; where kept answers of one
+            class outnumber them, they alone can show that nobody guesses.
     """
     if after.macro_f1 < before.macro_f1:
         return f"macro-F1 on held-out labels would fall from {before.macro_f1:.3f} to {after.macro_f1:.3f}"
@@ -196,7 +207,7 @@ def doubt(before: HeldOut, after: HeldOut, labels: NDArray[np.int64]) -> str:
         return f"log-loss on held-out labels would rise from {before.log_loss:.3f} to {after.log_loss:.3f}"
     n, most = len(labels), float(np.bincount(labels).max() / len(labels))
     chance = _chance(round(after.accuracy * n), n, most)
-    if chance > GUESSING:
+    if chance > GUESSING and (told is None or not len(told[1]) or _chance_of(*told) > GUESSING):
         return (
             f"{after.accuracy:.0%} of {n} held-out windows right is what one answer for all of them gives too "
             f"({most:.0%}; probability {chance:.2f}); are the labels right, and enough?"
@@ -213,11 +224,12 @@ def _too_few(labels: NDArray[np.int64], n_known: int) -> str:
     return ""
 
 
-def _no_gain(evidence: Evidence) -> str:
+def _no_gain(evidence: Evidence, rows: NDArray[np.bool_]) -> str:
     """A model that is right already is left alone; and one stretch of time tells little of the others."""
-    worth = np.ones(len(evidence.labels)) if evidence.worth is None else evidence.worth
+    whole = np.ones(len(evidence.labels)) if evidence.worth is None else evidence.worth
+    worth = rows * whole
     was, is_now = (logits.argmax(axis=1) == evidence.labels for logits in (evidence.before, evidence.after))
-    net, needed = float(worth @ (is_now.astype(float) - was)), min(GAINED, SHARE * float(worth.sum()))
+    net, needed = float(worth @ (is_now.astype(float) - was)), min(GAINED, SHARE * float(whole.sum()))
     if net >= needed - _EDGE:
         return ""
     return (
@@ -269,6 +281,11 @@ def golden_agreement(base: NDArray[Any], new: NDArray[Any]) -> float:
     """
     truth, found = base.argmax(axis=1), new.argmax(axis=1)
     return float(np.mean([np.mean(found[truth == label] == label) for label in np.unique(truth)]))
+
+
+def _chance_of(right: int, labels: NDArray[np.int64]) -> float:
+    """The chance of one answer for all of these labels, the most frequent, to be right as often."""
+    return _chance(right, len(labels), float(np.bincount(labels).max() / len(labels)))
 
 
 def _chance(right: int, n: int, p: float) -> float:

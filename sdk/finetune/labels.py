@@ -74,14 +74,20 @@ def worth(data: LabelledSet) -> NDArray[np.float64]:
     A stretch is a run of one label without a gap; a long one counts once for each `PIECE_S`. Where nobody knows when,
     each window is a stretch of its own.
     """
+    first, counts = np.unique(stretches(data), return_index=True, return_counts=True)[1:]
     if data.spans_s is None:
         return np.ones(len(data.labels))
+    lasts_s = data.spans_s[first + counts - 1, 1] - data.spans_s[first, 0]
+    return np.repeat(np.maximum(lasts_s / PIECE_S, 1) / counts, counts)
+
+
+def stretches(data: LabelledSet) -> NDArray[np.int64]:
+    """The stretch of time that each labelled window is of, shape (n,), from 0: see `worth`."""
+    if data.spans_s is None:
+        return np.arange(len(data.labels))
     begin_s, end_s = data.spans_s.T
     apart = (begin_s[1:] > end_s[:-1] + _EDGE_S) | (begin_s[1:] < begin_s[:-1]) | (np.diff(data.labels) != 0)
-    first = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(data.labels)]])
-    lasts_s = end_s[first[1:] - 1] - begin_s[first[:-1]]
-    counts = np.diff(first)
-    return np.repeat(np.maximum(lasts_s / PIECE_S, 1) / counts, counts)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(apart)])[: len(data.labels)]
 
 
 def renamed(data: LabelledSet, now: NDArray[np.int64], names: tuple[str, ...]) -> LabelledSet:

@@ -19,7 +19,8 @@ from sdk.finetune.sample import Indices
 from sdk.finetune.space import fit_space
 from sdk.finetune.spread import Floats, Neighbours, make_graph, spread
 
-MOST_TAUGHT = 240  # windows without labels that a head is fitted to: a bound on time and memory
+MOST_TAUGHT = 1000  # windows without labels that a head is fitted to: a bound on time
+MOST_SPANNED = 240  # of them, from whose features the directions are made in which it may differ: a bound on memory
 _PER_CLUSTER = 5  # of them, where windows lie close together
 _FAR_S = 1e6  # between windows of which nobody knows the time
 
@@ -73,6 +74,12 @@ def shared(flow: Floats) -> Floats:
     some = flow.sum(axis=1, keepdims=True)
     known = (mass > 0) / max(int((mass > 0).sum()), 1)
     return np.where(some > 0, flow / np.where(some > 0, some, 1), known)
+
+
+def named(soft: Floats) -> Floats:
+    """Soft labels, shape (n, n_classes), as one name each: a head that is taught doubt learns it."""
+    names: Floats = np.eye(soft.shape[1])[soft.argmax(axis=1)]
+    return names
 
 
 def evenly(soft: Floats) -> Floats:

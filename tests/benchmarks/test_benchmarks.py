@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.tools import environment
+from tests.commands.tools import environment, python
 from tests.forked import Forks
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,9 +49,8 @@ NOT_MEASURED = {"labeltrain_vs_layerwise_energy", "ours_vs_ort_training"}
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     pytest.importorskip("torch")
-    with Forks(
-        "torch, onnxruntime, onnx, onnxscript, scipy.signal, exporters.export, exporters.int8", environment()
-    ) as it:
+    imports = "torch, onnxruntime, onnx, onnxscript, scipy.signal, exporters.export, exporters.int8, tests.torchlib"
+    with Forks(imports, environment(), "tests.torchlib.build()") as it:
         yield it
 
 
@@ -79,3 +78,13 @@ def test_quick_run(name: str, forks: Forks, tmp_path: Path) -> None:
     ratios = {key: value for key, value in result["ratios"].items() if not key.endswith("_spread")}
     assert {key for key, value in ratios.items() if value is None} <= NOT_MEASURED
     assert all(value > 0 for value in ratios.values() if value is not None)
+
+
+def test_recordings_of_ones_own_take_a_public_sets_place(forks: Forks, tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    for words in ((f"{ROOT}/examples/own_data/record.py", own), ("-m", "sdk.datasets", "new", own)):
+        assert python(*words).returncode == 0
+    result = json.loads(run(forks, tmp_path, "adapt", "--quick", "--json", "--on", str(own)))
+    assert result["figures"]["mine_people"] == 1
+    assert result["figures"]["mine_adaptations"] == 1
+    assert result["figures"]["mine_before"] > 0

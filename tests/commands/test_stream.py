@@ -4,12 +4,15 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ import pytest
 
 import runtime.engine
 import sdk.demo
-from runtime import Recording, Store
+from runtime import Bundle, Recording, Store
 from sdk import stream
 from tests.board_trees import write_tree
 from tests.bundles_small import without_note
@@ -239,6 +242,35 @@ def test_lines_through_a_pipe_are_a_recordings_predictions(capsys, short):
         "JsonLinesSink: 14 written",
     ]
     assert without_note(by_line.stderr).splitlines() == expected
+
+
+def test_a_version_that_comes_into_use_is_followed(tmp_path):
+    path = shutil.copytree(BUNDLE, tmp_path / "my.bundle", ignore=shutil.ignore_patterns("personal"))
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command("--source", "stdin", "--follow", bundle=path), stdin=pipe, stdout=pipe, stderr=pipe, env=environment()
+    )
+    with process, ThreadPoolExecutor() as pool:
+        feed, done = partial(process.stdin.write, ("\n".join(LINES) + "\n").encode()), threading.Event()
+
+        def rows_until_done():
+            while not done.wait(0.05):
+                feed()
+                process.stdin.flush()
+            process.stdin.close()
+
+        fed = pool.submit(rows_until_done)
+        try:
+            process.stdout.readline(), process.stdout.readline()  # a header, and a prediction: it runs
+            read = pool.submit(process.stdout.read)  # what is not read stops it
+            bundle = Bundle.open(path)
+            bundle.commit({bundle.manifest.head.bias: bundle.tensor(bundle.manifest.head.bias) + 1}, {"method": "test"})
+            lines = iter(process.stderr.readline, b"")
+            assert next(line for line in lines if b"in use" in line) == b"my.bundle: version 0001 in use\n"
+        finally:
+            done.set()
+        fed.result(PATIENCE_S), read.result(PATIENCE_S)
+        assert process.wait(PATIENCE_S) == 0
 
 
 # ---- in this process

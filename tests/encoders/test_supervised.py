@@ -9,11 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from exporters import export_bundle
-from runtime.bundle import Manifest
 from runtime.engine import open_engine
 from runtime.errors import InputError
-from runtime.specs import Modality, Normalise, Signal, WindowSpec
 from sdk.encoders import Classifier, create_encoder, list_encoders
 from sdk.encoders._keras import same_padding
 from sdk.encoders.hart import Attention, LightConvolution, SensorWiseBlock
@@ -32,9 +29,6 @@ NO_EFFECT = "key.bias"  # adds the same to all that the attention's softmax comp
 
 NETS = ("ispl-inception", "deepconvlstm", "hart", "mobilehart-xs")  # XXS differs from XS in its widths only
 
-# An export is traced step by step through the LSTMs; MobileHART's last block needs two steps to tell apart.
-EXPORT_LENGTH = {"deepconvlstm": 24}
-DEFAULT_EXPORT_LENGTH = 64
 TOLERANCE = 1e-4
 
 counts = pytest.mark.parametrize(
@@ -290,35 +284,6 @@ def test_first_weights_are_those_of_keras():
 # --- bundles
 
 
-@pytest.fixture(scope="session")
-def supervised_bundle(tmp_path_factory):
-    """name -> (bundle, torch module from raw windows to logits, windows); parity was checked by the export."""
-    done = {}
-
-    def export(name):
-        if name not in done:
-            length = EXPORT_LENGTH.get(name, DEFAULT_EXPORT_LENGTH)
-            module = classifier(name, length)
-            modalities = (Modality("acc", "m/s^2", tuple("xyz"), 50.0), Modality("gyro", "rad/s", tuple("xyz"), 50.0))
-            mean, std = (0.5, -1.0, 9.0, 0.1, 0.0, -0.1), (2.0, 3.0, 4.0, 1.0, 0.5, 0.7)
-            manifest = Manifest(
-                name=name,
-                signal=Signal(modalities),
-                window=WindowSpec(length, length // 2),
-                labels=("sitting", "walking", "running"),
-                normalise=Normalise(mean, std),
-                provenance={"method": "random weights"},
-            )
-            windows = np.random.default_rng(0).normal(mean, std, (3, length, 6)).astype(np.float32)
-            path = tmp_path_factory.mktemp(name) / "small.bundle"
-            bundle = export_bundle(path, module.encoder, module.head, manifest, windows, tolerance=TOLERANCE)
-            normalised = torch.from_numpy(((windows - np.float32(mean)) / np.float32(std)).astype(np.float32))
-            done[name] = bundle, module, windows, normalised
-        return done[name]
-
-    return export
-
-
 def logits_of(bundle, windows):
     engine = open_engine(bundle)
     try:
@@ -328,13 +293,13 @@ def logits_of(bundle, windows):
 
 
 @torch.inference_mode()
-def changed_enough(module, parameter, normalised, before):
+def changed_enough(module, parameter, windows, before):
     """Change a parameter until torch's logits are clearly others; the new values and logits. Puts the old ones back."""
     kept = parameter.clone()
     noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
     for scale in (0.3, 1, 3, 10):
         parameter.copy_(kept + scale * noise)
-        after, values = module(normalised).numpy(), parameter.numpy().copy()
+        after, values = module(torch.from_numpy(windows)).numpy(), parameter.numpy().copy()
         if share(after, before) > 100 * TOLERANCE:
             break
     parameter.copy_(kept)
@@ -342,13 +307,13 @@ def changed_enough(module, parameter, normalised, before):
 
 
 @every
-def test_the_bundle_lists_every_parameter_and_takes_any_batch(name, supervised_bundle):
-    bundle, module, windows, normalised = supervised_bundle(name)
+def test_the_bundle_lists_every_parameter_and_takes_any_batch(name, bundle_of):
+    bundle, module, windows = bundle_of(name)
     assert {spec.name: spec.shape for spec in bundle.manifest.tensors} == {
         n: tuple(p.shape) for n, p in module.named_parameters()
     }
     with torch.inference_mode():
-        expected = module(normalised).numpy()
+        expected = module(torch.from_numpy(windows)).numpy()
     engine = open_engine(bundle)
     for n in (1, 2, 3):
         assert share(engine.run(windows[:n]), expected[:n]) < TOLERANCE
@@ -356,8 +321,8 @@ def test_the_bundle_lists_every_parameter_and_takes_any_batch(name, supervised_b
 
 
 @every
-def test_the_layers_of_a_bundle_are_in_the_order_of_the_net(name, supervised_bundle):
-    bundle, _, _, _ = supervised_bundle(name)
+def test_the_layers_of_a_bundle_are_in_the_order_of_the_net(name, bundle_of):
+    bundle, _, _ = bundle_of(name)
     layers = [spec.layer for spec in bundle.manifest.tensors]
     assert layers == sorted(layers)
     assert layers[-1] >= 6
@@ -365,15 +330,15 @@ def test_the_layers_of_a_bundle_are_in_the_order_of_the_net(name, supervised_bun
 
 
 @every
-def test_a_committed_version_is_what_torch_makes_of_the_same_tensors(name, supervised_bundle):
-    bundle, module, windows, normalised = supervised_bundle(name)
+def test_a_committed_version_is_what_torch_makes_of_the_same_tensors(name, bundle_of):
+    bundle, module, windows = bundle_of(name)
     kept = {n: p.detach().clone() for n, p in module.named_parameters()}
     generator = torch.Generator().manual_seed(2)
     with torch.inference_mode():
-        before = module(normalised).numpy()
+        before = module(torch.from_numpy(windows)).numpy()
         for parameter in module.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
-        after = module(normalised).numpy()
+        after = module(torch.from_numpy(windows)).numpy()
         tensors = {n: p.numpy().copy() for n, p in module.named_parameters()}
         for n, parameter in module.named_parameters():
             parameter.copy_(kept[n])
@@ -385,11 +350,11 @@ def test_a_committed_version_is_what_torch_makes_of_the_same_tensors(name, super
 
 
 @every
-def test_a_tensor_alone_changes_the_engine_as_it_changes_torch(name, supervised_bundle):
+def test_a_tensor_alone_changes_the_engine_as_it_changes_torch(name, bundle_of):
     """The first tensor of each kind, in turn. All of them at once are changed above."""
-    bundle, module, windows, normalised = supervised_bundle(name)
+    bundle, module, windows = bundle_of(name)
     with torch.inference_mode():
-        before = module(normalised).numpy()
+        before = module(torch.from_numpy(windows)).numpy()
     kinds = {}
     for n, parameter in module.named_parameters():
         if name == "mobilehart-xs" and ".blocks." in n:
@@ -398,7 +363,7 @@ def test_a_tensor_alone_changes_the_engine_as_it_changes_torch(name, supervised_
         kinds.setdefault((type(module.get_submodule(owner)), *n.split(".")[-2:]), (n, parameter))
     without_effect = []
     for n, parameter in kinds.values():
-        values, after = changed_enough(module, parameter, normalised, before)
+        values, after = changed_enough(module, parameter, windows, before)
         # what Bundle.commit leads to, without a version on disk for each
         found = logits_of(dataclasses.replace(bundle, personal_tensors={n: values}), windows)
         assert share(found, after) < TOLERANCE, n

@@ -565,3 +565,25 @@ def test_what_can_never_be_int8_is_named(tmp_path):
     places = {name: VariantTensor(name, "float32", 0) for name in values}
     normed = never_of(Prepared(model, places, {}, values, b"", values))
     assert normed == dict.fromkeys(values, "a weight that is computed, of a Conv")
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
+def test_windows_that_overflow_inside_the_model_calibrate_nothing(small_bundle, method):
+    bundle, windows = Bundle.open(small_bundle), small_windows(4)
+    windows[2] = 3e38 * np.sign(windows[1] - windows[0])
+    with pytest.raises(InputError, match="calibration windows: expected windows for which the model computes"):
+        to_int8(bundle.model(), bundle.manifest, windows, Int8Options(method=method))
+
+
+def test_windows_without_an_answer_calibrate_nothing(small_bundle, monkeypatch):
+    bundle, answers = Bundle.open(small_bundle), np.ones((4, 3), np.float32)
+    answers[2, 1] = np.inf
+    monkeypatch.setattr("exporters.int8.make._logits", lambda *_: answers)
+    with pytest.raises(InputError, match="logits are finite numbers, got 1 of 4 for which they"):
+        to_int8(bundle.model(), bundle.manifest, small_windows(4))
+
+
+def test_one_window_calibrates(small_bundle):
+    bundle, options = Bundle.open(small_bundle), Int8Options(agreement=0.0, tolerance=1.0)
+    made = to_int8(bundle.model(), bundle.manifest, small_windows(1), options)
+    assert made.spec.record["calibration"]["windows"] == 1

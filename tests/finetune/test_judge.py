@@ -269,3 +269,38 @@ def test_a_report_of_a_training_is_json():
     report = TrainingReport((1, 2), 9, 4, 3, 1.5, 6, (0.5, 0.25), 100, 1.0, "")
     plain = report.to_dict()
     assert (plain["layers"], plain["losses"], plain["stopped_by"], plain["epochs"]) == ([1, 2], [0.5, 0.25], "", 1.5)
+
+
+def test_what_cannot_be_held_back_counts_for_neither():
+    """The last two labels are the only ones of their class: whatever held-out heads say of them, it is no evidence."""
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 3])
+    before = np.eye(4)[[0, 1, 1, 1, 0, 1, 2, 3]] * 5
+    none = np.zeros((0, 4))
+    evidence = Evidence(
+        labels, np.ones(8), before, np.eye(4)[[0, 0, 0, 1, 1, 1, 0, 0]] * 5, np.zeros(0, int), none, none
+    )
+    names = tuple("abcd")
+    assert "macro-F1" in weigh(evidence, names).doubt
+    scored = replace(evidence, scored=np.arange(8) < 6)
+    assert weigh(scored, names).doubt == ""
+    good = replace(scored, before=np.eye(4)[[0, 0, 0, 1, 0, 1, 2, 3]] * 5)
+    assert "of 6.0 stretches of time that have labels, 1.0 more would be right" in weigh(good, names).doubt
+
+
+def test_labels_alone_show_that_nobody_guesses_where_one_kept_class_outnumbers_them():
+    labels, kept = np.repeat([0, 1, 2], 3), np.full(60, 2)
+    held = HeldOut(66 / 69, 0.9, 0.1)
+    everything = np.concatenate([labels, kept])
+    assert "what one answer for all of them gives too" in doubt(replace(held, accuracy=0.5), held, everything)
+    assert doubt(replace(held, accuracy=0.5), held, everything, (7, labels)) == ""
+    assert "what one answer" in doubt(replace(held, accuracy=0.5), held, everything, (4, labels))
+
+
+@pytest.mark.parametrize(("wrong", "accepted"), [(1, False), (2, True)])
+def test_a_gain_of_just_what_must_be_gained_is_enough(wrong, accepted):
+    labels, none = np.repeat([0, 1], 4), np.zeros((0, 2))
+    before = 5.0 * np.eye(2)[np.where(np.arange(8) < wrong, 1 - labels, labels)]
+    given = Evidence(labels, np.ones(8), before, 5.0 * np.eye(2)[labels], np.zeros(0, int), none, none)
+    found = weigh(given, ("a", "b"))
+    assert (found.doubt == "") is accepted
+    assert (found.fixed, found.broken, found.notes) == (wrong, 0, ())

@@ -9,8 +9,19 @@ import pytest
 from runtime.bundle import Manifest
 from runtime.recording import Recording
 from runtime.specs import Modality, Normalise, Signal, WindowSpec
-from runtime.window import Window, Windower, cut_windows
-from sdk.finetune.labels import MOST_REST, LabelledSet, _inside, _outside, renamed, spread_over, worth
+from runtime.window import Quality, Window, Windower, cut_windows
+from sdk.finetune.labels import (
+    MOST_REST,
+    SPARSE,
+    LabelledSet,
+    _inside,
+    _made_up,
+    _outside,
+    renamed,
+    spread_over,
+    stretches,
+    worth,
+)
 from sdk.finetune.spans import LabelSpan
 
 EDGE_S = 1e-6
@@ -131,3 +142,18 @@ def test_a_window_is_beside_the_labels_if_none_of_them_touches_it():
     cuts = [at(*times) for times in sorted(free + touched)]
     assert [window[0, 0] for window in _outside(cuts, spans)] == [begin for begin, _ in free]
     assert len(_outside(cuts, [])) == len(cuts)
+
+
+@pytest.mark.parametrize(("hz", "told"), [(SPARSE * 50, 0), (SPARSE * 50 - 0.01, 1)])
+def test_rows_are_mostly_made_up_below_a_share_of_the_rate(hz, told):
+    cut = Window(np.zeros((2, 1), np.float32), 0.0, 1.0, 0, Quality(source_hz=(hz,)))
+    none = cut._replace(quality=Quality())
+    assert len(_made_up([cut, none], 50.0)) == told
+
+
+def test_stretches_of_time():
+    spans = np.array([[0, 2], [1, 3], [3, 5], [9, 11], [4, 6], [5, 7]], float)
+    data = LabelledSet(np.zeros((6, 2, 1), np.float32), np.array([0, 0, 0, 0, 0, 1]), np.ones(6), spans_s=spans)
+    assert stretches(data).tolist() == [0, 0, 0, 1, 2, 3]
+    assert worth(data).tolist() == pytest.approx([1 / 3] * 3 + [1.0] * 3)
+    assert stretches(replace(data, spans_s=None)).tolist() == list(range(6))

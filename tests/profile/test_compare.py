@@ -390,3 +390,11 @@ def test_too_few_runs_and_odd_files(tmp_path, capsys):
     capsys.readouterr()
     assert main(["--compare", a]) == 2
     assert "pairs of reports, got 1" in capsys.readouterr().err
+
+
+def test_pairs_of_runs_need_every_pair_in_one_series():
+    def side(seed, *series):
+        return [made_up(seed + i, runs=8, windows=20, series=name, at=i) for i, name in enumerate(series)]
+
+    assert compare_reports(side(1, "s", "t"), side(5, "s", "t")).block == "pair of runs"
+    assert compare_reports(side(1, "s", "t"), side(5, "s", "u")).block != "pair of runs"

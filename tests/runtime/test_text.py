@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import InputError
@@ -137,6 +137,7 @@ def pipe():
     os.close(read)
 
 
+@example("name:value", False, [33], [1])
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.sampled_from([*SHAPES, *UNLABELLED]),

@@ -20,7 +20,7 @@ from exporters.sign import sign_bundle
 from runtime.bundle import Bundle, Trust
 from runtime.bundle.trust import key_id, read_signatures
 from runtime.command import guarded, open_bundle
-from runtime.errors import BundleError, InputError, MissingError, TrustError
+from runtime.errors import BundleError, InputError, MissingError, SensedgeError, TrustError
 from runtime.specs import BASE
 
 SECRETS = [Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in range(3)]
@@ -411,3 +411,12 @@ def test_an_ordinary_unzip_reads_what_we_pack(signed, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.testzip() is None
         assert archive.read("model.onnx") == (signed / "model.onnx").read_bytes()
+
+
+def test_a_file_of_keys_has_64_kib_at_most(tmp_path):
+    path, key = tmp_path / "k.pub", public_pem(SECRETS[0])
+    path.write_bytes(key.rjust(1 << 16))
+    assert Trust.of(path).keys == (KEYS[0],)
+    path.write_bytes(key.rjust((1 << 16) + 1))
+    with pytest.raises(SensedgeError, match="65536"):
+        Trust.of(path)

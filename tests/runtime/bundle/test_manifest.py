@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.bundle import Manifest
-from runtime.bundle.contents import FileSpec, Head, TensorSpec, TrainingSpec
+from runtime.bundle.contents import FileSpec, Head, TensorSpec, TrainingSpec, VariantSpec
 from runtime.errors import BundleError
-from runtime.specs import Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
+from runtime.specs import FrameSpec, Modality, Normalise, Signal, SpectrogramSpec, WindowSpec
 from tests.bundles_small import small_manifest
 
 
@@ -344,3 +344,26 @@ def test_one_thing_changed_is_a_bundle_error_or_a_manifest(data):
         assert str(error).startswith("m.json")  # noqa: PT017
     else:
         assert manifest == full() or document != before
+
+
+def test_a_frame_needs_the_sensors_that_it_names():
+    gyro = Modality("gyro", "rad/s", ("x", "y", "z"), 32.0)
+    both = Signal((*small_manifest().signal.modalities, gyro))
+    normalise = Normalise((0.0,) * 6, (1.0,) * 6)
+    frame = FrameSpec("acc", ("acc", "gyro"))
+    assert small_manifest(signal=both, normalise=normalise, frame=frame).frame == frame
+    with pytest.raises(BundleError, match="frame: expected sensors of three channels each, at one rate, in a graph of"):
+        small_manifest(frame=frame)
+
+
+def test_a_manifest_without_a_name_of_its_own_is_called_by_its_files():
+    with pytest.raises(BundleError, match=r"^manifest\.json: "):
+        Manifest.from_json("[]")
+
+
+def test_variants_are_stored_where_there_are_some():
+    plain = small_manifest()
+    spec = VariantSpec("int8", "variants/int8.onnx", ())
+    more = small_manifest(variants=(spec,), files={**plain.files, spec.file: FileSpec("0" * 64, 1)})
+    assert "variants" not in json.loads(plain.to_json())
+    assert [one["precision"] for one in json.loads(more.to_json())["variants"]] == ["int8"]

@@ -137,6 +137,23 @@ def test_a_window_below_the_confidence_speaks_for_no_class():
     assert [e.confidence for _, e in track(unsure, rows)][1] == pytest.approx((0.7 + 0.35) / 2)
 
 
+def test_as_sure_as_is_asked_for_is_sure():
+    assert told(EventRule(unknown_below=0.6), of_walking(0.6, 0.59)) == [(0, "start", "walking"), (1, "end", "walking")]
+
+
+def test_after_a_flush_nobody_has_voted():
+    tracker = EventTracker(EventRule(votes_needed=2, votes_of=3), LABELS, HOP_S)
+    first, second, third = predictions(of_walking(0.9, 0.9, 0.9))
+    assert tracker.push(first) + tracker.flush() + tracker.push(second) == []
+    assert [event.label for event in tracker.push(third)] == ["walking"]
+
+
+def test_a_refractory_time_is_as_long_at_any_hop():
+    hop_s, walk, run = 0.01, (0, 1, 0), (0, 0, 1)
+    events = track(EventRule(refractory_s=50 * hop_s), [walk, run, *[walk] * 60], hop_s=hop_s)
+    assert [k for k, e in events if (e.kind, e.label) == ("start", "walking")] == [0, 51]
+
+
 def test_a_tie_is_no_vote():
     assert told(EventRule(enter=0.4, exit=0.4), [(0.45, 0.45, 0.1), (0.2, 0.4, 0.4), (0.4, 0.4, 0.2)]) == []
     assert told(EventRule(enter=0.2, exit=0.2), [(0.25, 0.25, 0.5)])[0] == (0, "start", "running")

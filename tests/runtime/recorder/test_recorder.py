@@ -921,3 +921,27 @@ def test_a_piece_is_of_any_number_of_whole_rows(bundle, path, n_bytes, rows):
                 list(store.samples(*store.span_s))
             return
         assert [piece.data.shape for piece in store.samples(*store.span_s)] == [(rows, CHANNELS)]
+
+
+def test_a_span_as_long_as_a_window_holds_it(bundle, path):
+    start_s = round(EPOCH_S)
+    with Recorder(path, bundle, epoch=start_s) as recorder:
+        fill(recorder, range(3))
+    with Store(path) as store:
+        assert store.inside(start_s, start_s + store.window_s).inside == 1
+        assert store.inside(start_s, start_s + store.window_s - 1e-5).inside == 0
+
+
+def test_old_rows_go_a_batch_at_a_time(bundle, path):
+    writer = StoreWriter(path, bundle, 8.0)
+    with Recorder(path, bundle, epoch=EPOCH_S) as recorder:
+        fill(recorder, range(30))
+    assert writer._remove() == 30
+    writer.close()
+
+
+def test_the_room_that_is_asked_for_by_hand(bundle, path):
+    values = 5_000 * len(bundle.manifest.signal.channel_names)
+    with pytest.raises(InputError) as caught:
+        StoreWriter(path, with_windows(bundle, 5_000), 1.0)
+    assert caught.value.expected == f"at least {-(-(4 * values + 128) * 32 // 1_000_000):g}"

@@ -19,6 +19,7 @@ from runtime.window import Windower, cut_windows
 from runtime.window.lowpass import LowPass
 from runtime.window.order import Smoother
 from runtime.window.pieces import Counters, Piece
+from runtime.window.track import lies_within
 from tests.runtime.window import clock_reference
 
 RATE_HZ = 50.0
@@ -446,6 +447,7 @@ def test_even_samples_take_the_short_way_and_others_do_not():
     for _ in range(3):
         windower.push(np.ones((5, 2), np.float32))
         assert windower._tracks[0].is_even
+    assert windower._followed == 10  # all but the first push
     assert pushed_even(Windower(SIGNAL, WindowSpec(7, 3)))  # its range is looked at there, too
     assert not pushed_even(Windower(WITHOUT_SCALE, WindowSpec(7, 3), source_hz=49.0))
 
@@ -493,3 +495,8 @@ def test_a_window_and_its_hop_are_one_sample_or_more(length, hop):
 def test_a_clock_that_makes_no_sense(changes):
     with pytest.raises(BundleError, match=f"clock: expected .*got .*{next(iter(changes))}"):
         ClockSpec(**changes)
+
+
+def test_what_is_at_the_full_scale_is_not_within_it():
+    for value, within in ((4.9, True), (5.0, False), (-4.9, True), (-5.0, False), (np.nan, False)):
+        assert lies_within(np.array([1, value, -1], np.float32), 5.0) is within

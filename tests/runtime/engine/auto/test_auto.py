@@ -428,7 +428,7 @@ def damage(path, how):
     elif how == "bytes":
         path.write_bytes(os.urandom(500))
     elif how == "large":
-        path.write_text(path.read_text() + " " * (1 << 19))
+        path.write_text(path.read_text().ljust((1 << 18) + 1))
     elif how == "deep":
         path.write_text("[" * 100_000)
     elif how == "list":
@@ -595,3 +595,11 @@ def test_threads_worth_trying(cores, threads, monkeypatch):
     assert device.thread_counts(cores) == threads
     monkeypatch.setattr(device, "physical_cores", lambda: cores)
     assert device.thread_counts() == threads
+
+
+def test_a_file_as_large_as_may_be_is_read(bundle, asked, kept_in):
+    open_engine(bundle, "auto")
+    (path,) = files(kept_in)
+    path.write_text(path.read_text().ljust(1 << 18))
+    open_engine(bundle, "auto")
+    assert len(asked) == 1
