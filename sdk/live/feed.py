@@ -6,7 +6,7 @@
               tick                                pred                    event        -> put, put, ... of the listeners
 
 While nobody listens no message is made. The predictions are those of `runtime.play`, bit for bit, with listeners or
-without. Another version takes over between two batches: the stream ends there, and the next one begins.
+without. Another version takes over between two batches, whoever chose it; the stream goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from runtime.errors import SensedgeError
 from runtime.events import EventTracker
-from runtime.play import play
+from runtime.play import Follower, play
 from sdk.live import messages
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runtime.recorder import Recorder
     from runtime.sources import Source
     from runtime.sources.base import Batch, SourceCounters, Stamps
-    from runtime.stream import Prediction
+    from runtime.stream import Prediction, Stream
     from sdk.meters import Meter
 
 Put = Callable[[str], object]  # takes a message; from the feed's thread
@@ -169,13 +169,8 @@ class Feed:
         put(messages.text_of(message))
 
     def _work(self) -> None:
-        tap = _Tap(self._source, self._seen, lambda: self._next is not None)
         try:
-            while True:
-                self._play(tap)
-                if self._next is None:
-                    break
-                self._take_over(self._next)
+            self._play(_Tap(self._source, self._seen))
             self.trouble = "the source has ended"
         except (SensedgeError, OSError) as error:
             self.trouble = str(error)
@@ -185,16 +180,25 @@ class Feed:
         recorder = None if self._recorder_of is None else self._recorder_of(self.bundle)
         self.recorder = recorder
         try:
-            play(tap, self.bundle, self._predicted, recorder=recorder, on_warning=self.told.append)
+            hear = self.told.append
+            play(tap, self.bundle, self._predicted, recorder=recorder, on_warning=hear, follow=self._following)
         finally:
             if recorder is not None:
                 recorder.close()
 
-    def _take_over(self, bundle: Bundle) -> None:
+    def _following(self, stream: Stream) -> Follower:
+        return _Chosen(stream, self)
+
+    def chosen(self) -> Bundle | None:
+        """What was asked for with `use` and is not in use yet; once."""
+        found, self._next = self._next, None
+        return found
+
+    def changed(self, bundle: Bundle) -> None:
+        """Another version is in use now; from the feed's thread."""
         with self._lock:
-            self.bundle, self._next, self._said = bundle, None, None
-            self._tracker, self._tie, self._row_tie = EventTracker.for_bundle(bundle), Tie(), Tie()
-        self.told.clear()
+            self.bundle, self._said = bundle, None
+            self._tracker = EventTracker.for_bundle(bundle)
         self.tell(messages.hello(bundle, self._clock(), [], None) | {"changed": True})
 
     def _seen(self, batch: Batch) -> None:
@@ -255,12 +259,30 @@ class Feed:
             self.tell(messages.event(found, self._tie.offset_s or 0.0))
 
 
-class _Tap:
-    """A source whose batches somebody sees; it ends where another model is to go on, and can be taken up again."""
+class _Chosen(Follower):
+    """What the page chose, at once; else what somebody else put into use, as `sdk.finetune` does."""
 
-    def __init__(self, source: Source, see: Callable[[Batch], object], leaves: Callable[[], bool]) -> None:
-        self._source, self._see, self._leaves = source, see, leaves
-        self._batches: Iterator[Batch] | None = None
+    def __init__(self, stream: Stream, feed: Feed) -> None:
+        super().__init__(stream, feed.told.append)
+        self._feed = feed
+
+    def look(self) -> bool:
+        """Change the model if there is another one; whether it was."""
+        chosen, n_told = self._feed.chosen(), len(self._feed.told)
+        found = super().look() if chosen is None else True
+        if chosen is not None:
+            self._stream.use(chosen)
+        if found:  # the page shows the version; only what fails is worth a line
+            del self._feed.told[n_told:]
+            self._feed.changed(self._stream.bundle)
+        return found
+
+
+class _Tap:
+    """A source whose batches somebody sees."""
+
+    def __init__(self, source: Source, see: Callable[[Batch], object]) -> None:
+        self._source, self._see = source, see
 
     @property
     def counters(self) -> SourceCounters:
@@ -288,11 +310,7 @@ class _Tap:
         self._source.stop()
 
     def __iter__(self) -> Iterator[Batch]:
-        self._batches = self._batches or iter(self._source)
-        while not self._leaves():
-            batch = next(self._batches, None)
-            if batch is None:
-                return
+        for batch in self._source:
             self._see(batch)
             yield batch
 
