@@ -2,6 +2,7 @@
 
 messages    what goes to the page, as JSON: hello, tick, pred, event, cost, data, job
 feed        one thread: source, stream, recorder; no message is made while nobody listens      Feed
+cost        memory, processor, latency, power
 marks       the store as the page asks for it: a stretch of a day, what was said there, marks  Marks
 jobs        personalise and ask in child processes, versions, the trial of five minutes        Jobs
 guard       who may look and who may change: hosts, tokens, origins, sizes, headers            Guard, Rules

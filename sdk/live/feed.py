@@ -24,6 +24,7 @@ from runtime.errors import SensedgeError
 from runtime.events import EventTracker
 from runtime.play import Follower, play
 from sdk.live import messages
+from sdk.live.cost import Cost
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 Put = Callable[[str], object]  # takes a message; from the feed's thread
 RING_S = 60.0  # of signal for a page that opens
 _TICK_S = 0.1
-_COST_S, _POWER_S = 1.0, 10.0
-_LATENCIES = 256
+_COST_S = 1.0
 _APART_S = 1.0  # that the stream's time and ours may drift
 
 
@@ -93,7 +93,7 @@ class Feed:
         self._ticked_s = self._cost_s = 0.0
         self._tie, self._row_tie = Tie(), Tie()
         self._tracker = EventTracker.for_bundle(bundle)
-        self._cost = _Cost(meter)
+        self._cost = Cost(meter)
         self._data = ""
         self._thread = threading.Thread(target=self._work, name="sensedge-live", daemon=True)
 
@@ -117,7 +117,7 @@ class Feed:
 
     @property
     def n_listeners(self) -> int:
-        """How many look."""
+        """How many pages, or others, take the messages now."""
         return len(self._listeners)
 
     def use(self, bundle: Bundle) -> None:
@@ -313,44 +313,3 @@ class _Tap:
         for batch in self._source:
             self._see(batch)
             yield batch
-
-
-class _Cost:
-    """What this process takes."""
-
-    def __init__(self, meter: Meter | None) -> None:
-        self._meter, self._latencies = meter, deque[float](maxlen=_LATENCIES)
-        self._process: Any = None
-        self._power: dict[str, Any] = {"watts": None, "why": "no meter was asked for" if meter is None else ""}
-        self._metered_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Of computing, for a window."""
-        self._latencies.append(1e3 * seconds)
-
-    def read(self) -> dict[str, Any]:
-        """Megabytes, per cent of a core since the last call, milliseconds, watts."""
-        if self._process is None:
-            import psutil
-
-            self._process = psutil.Process()
-            self._process.cpu_percent()
-            if self._meter is not None:
-                self._meter.start()
-                self._metered_s = time.monotonic()
-        if self._meter is not None and time.monotonic() - self._metered_s > _POWER_S:
-            self._read_power(self._meter)
-        told: dict[str, Any] = {"mb": round(self._process.memory_info().rss / 1e6, 1)}
-        told |= {"cpu": self._process.cpu_percent(), "p50": None, "p99": None}
-        if self._latencies:
-            p50, p99 = np.percentile(self._latencies, (50, 99)).tolist()
-            told |= {"p50": round(p50, 3), "p99": round(p99, 3)}
-        return told | self._power
-
-    def _read_power(self, meter: Meter) -> None:
-        energy = meter.stop()
-        known = energy.joules is not None and energy.seconds
-        watts = energy.joules / energy.seconds if energy.joules is not None and energy.seconds else None
-        self._power = {"watts": watts if known else None, "why": energy.reason, "meter": energy.source}
-        meter.start()
-        self._metered_s = time.monotonic()
