@@ -15,6 +15,7 @@ COMMANDS = {
         "demo": ("sdk.demo.__main__", "the whole way on what the package carries, in under a minute"),
         "info": ("sdk.info", "what a bundle is: labels, signal, window, versions, size, licence"),
         "stream": ("sdk.stream", "samples of a recording, a sensor or a network through a bundle"),
+        "live": ("sdk.live.__main__", "the same on a page: see it, say what it was, personalise, go back"),
         "label": ("sdk.label", "what a recorder kept: list it, say what it was, export it"),
         "ask": ("sdk.ask", "which recorded windows to ask the wearer about; take the answers"),
         "finetune": ("sdk.finetune.__main__", "adapt a bundle to its wearer's labels; list versions; go back"),

@@ -22,6 +22,7 @@ FLOOR_1 = (
     "info",
     "label",
     "left_out",
+    "live",
     "meters",
     "optimize",
     "profile",

@@ -14,7 +14,7 @@ from runtime.command import json_text
 from runtime.files import strict_json
 from tests.commands.test_door import ROWS
 
-WITHOUT = {"train", "onnx", "bundle", "reference"}  # these print no JSON
+WITHOUT = {"train", "onnx", "bundle", "reference", "live"}  # these print no JSON
 
 
 def calls_in(name):
