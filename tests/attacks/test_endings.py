@@ -26,7 +26,7 @@ from tests.waiting import PATIENCE_S
 REPLAY = WALK.parent / "person_6.npz"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SYNTHETIC = ("--source", "synthetic?rate=50")
-BEGUN_S = 0.6
+BUSY_S, BEGUN_S = 0.5, 0.6
 
 
 def computed_s(pid):
@@ -77,6 +77,11 @@ class Command:
 
     def told(self):
         return (self.folder / "stderr").read_text()
+
+    def wait_until_busy(self):
+        """Until it has computed for a while from now on: it is in what never ends."""
+        begun_s = computed_s(self.process.pid)
+        self.wait_for(lambda: computed_s(self.process.pid) > begun_s + BUSY_S)
 
     def is_computing(self):
         """Or a process below it: past what the start takes of processor time."""
@@ -136,7 +141,8 @@ def test_an_endless_graph_ends(strange, tmp_path, name, number):
 def test_what_was_told_before_an_endless_graph_is_stored(strange, tmp_path):
     """The store is closed, though the stream never comes back from the engine by itself."""
     command = Command(tmp_path, "sdk.stream", strange["endless"], "--replay", REPLAY, "--record", "me.db")
-    command.wait_for(command.is_computing)
+    command.wait_for((tmp_path / "me.db").exists)
+    command.wait_until_busy()
     assert command.end(signal.SIGTERM) == FAILED
     assert not (tmp_path / "me.db-wal").exists()
     assert "stopped" in command.told()
@@ -155,6 +161,7 @@ def test_a_run_that_is_interrupted_is_the_end_where_something_was_told(tmp_path,
     command = Command(tmp_path, "sdk.stream", path, "--replay", "me.csv", "--chunk", "8", *sinks)
     out = tmp_path / "out.jsonl"
     command.wait_for(lambda: out.exists() and out.read_text().count("\n") == 8)
+    command.wait_until_busy()
     assert command.end(number) == DONE, command.told()
     told = [json.loads(line) for line in out.read_text().splitlines()]
     with Store(tmp_path / "me.db") as store:
