@@ -111,12 +111,15 @@ class Jobs:
             sure: labels are right, whatever the model is sure of.
 
         Raises:
-            InputError: nothing is recorded, or another job goes on.
+            InputError: nothing is recorded, another job goes on, or a version is on trial.
         """
         if self._store is None:
             raise InputError("personalise", expected="a store", got="none", fix="Start with --record me.db.")
         with self._lock:
             self._refuse_if_busy()
+            if self.trial is not None:
+                fix = "Keep it, or go back first."
+                raise InputError("personalise", expected="no version on trial", got="one is on trial", fix=fix)
             number = 1 if self.latest is None else self.latest["id"] + 1
             self.latest = {"kind": "job", "id": number, "state": "running", "text": "learning", "began": self._clock()}
         words = ["--labels", str(self._store), *(["--new", ",".join(new)] if new else []), *(["--sure"] * sure)]

@@ -150,6 +150,7 @@ def story(tmp_path):
     """A page over five minutes with labels, of a sensor that was worn another way."""
     it = Served(tmp_path)
     spans = write_story(it.bundle, it.store)
+    it.span = spans[0][0], spans[-1][1]
     marks = Marks(it.store)
     for start_s, end_s, label in spans:
         marks.mark(start_s, end_s, label)
@@ -170,12 +171,26 @@ def test_learn_try_keep(story):
     until(lambda: story.feed._next is not None)  # the stream takes it with its next batch
     story.source.give(walk(10))
     until(lambda: story.feed.bundle.version == "0001")
+    assert answer(story.port, "POST", "/jobs", b'{"sure": true}')[0] == 409  # one trial at a time
     assert ask(story.port, "POST", "/keep", b"{}")[0] == 200
     assert answer(story.port)[1]["trial"] is None
     assert story.jobs.end_old_trial() is None  # nothing is left to go back from
     assert current_version(story.bundle.path) == "0001"
     assert answer(story.port, "POST", "/version", b'{"version": "base"}')[0] == 200
     assert current_version(story.bundle.path) == "base"
+
+
+def test_new_activity(story):
+    """A name that the model does not know is one that it is to learn; its version has labels of its own."""
+    marks = Marks(story.store)
+    for span in marks.timeline(*story.span)["spans"]:
+        if span["label"] == "upstairs":
+            marks.mark(span["start"], span["end"], "climbing")
+    job = learned(story, sure=True)
+    assert job["state"] == "accepted", job["text"]
+    story.source.give(walk(10))
+    until(lambda: story.feed.bundle.version == "0001")
+    assert story.feed.bundle.manifest.labels == (*story.bundle.manifest.labels, "climbing")
 
 
 def test_trial_that_nobody_keeps(story):

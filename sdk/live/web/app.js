@@ -6,7 +6,7 @@ let range = 600, shown = null, chosen = null, skipped = [], dirty = false, lates
 
 const now = () => Date.now() / 1000 + shift;
 const clock = (t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false });
-const percent = (p) => `${(100 * p).toFixed(p > 0.995 || p < 0.1 ? 1 : 0)} %`;
+const percent = (p) => `${p === 1 ? 100 : (Math.floor(1000 * p) / 10).toFixed(1)}\u00a0%`;  // never rounded up
 const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 const counts = (of) => Object.entries(of).sort((a, b) => b[1] - a[1]).map(([name, n]) => `${name} ${n}`).join(", ");
 
@@ -250,7 +250,7 @@ async function refresh() {
   const good = Object.values(state.labelled).filter((n) => n >= 5).length, running = state.job?.state === "running";
   const advice = good < 2 ? " Two activities with five windows each are the least that it should learn from." : "";
   $("labelled").textContent = Object.keys(state.labelled).length ? `You labelled: ${counts(state.labelled)} windows.${advice}` : `Nothing is labelled yet.${advice}`;
-  $("personalise").disabled = good < 2 || running || !state.may_change;
+  $("personalise").disabled = good < 2 || running || state.trial !== null || !state.may_change;
   $("cancel").hidden = !running;
   for (const id of ["undo", "keep", "back", "more"]) $(id).disabled = !state.may_change;
   $("trial").hidden = !state.trial;
