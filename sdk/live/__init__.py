@@ -8,8 +8,8 @@ jobs        personalise and ask in child processes, versions, the trial of five 
 guard       who may look and who may change: hosts, tokens, origins, sizes, headers            Guard, Rules
 app         routes, and the stream of events                                                   make_app
 serving     tokens, hosts, a socket, the server
-__main__    python -m sdk.live BUNDLE
-web/        the page, and uPlot, which draws its lines (web/THIRD_PARTY.md)
+
+The page itself is in the folder web, with uPlot, which draws its lines (web/THIRD_PARTY.md).
 """
 
 from typing import TYPE_CHECKING
