@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.recorder import Recorder
     from runtime.sources import Source
+    from sdk.live.guard import Rules
 
 HELP = "Show a stream in the browser: what it is, what it was, what the model learns of it."
 EXAMPLES = """\
@@ -103,13 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def address(rules: object, arguments: argparse.Namespace) -> str:
+def address(rules: Rules, arguments: argparse.Namespace) -> str:
     """The address with its token, for whoever starts it."""
     import socket
 
-    from sdk.live.guard import Rules
-
-    assert isinstance(rules, Rules)
     host = f"{socket.gethostname().lower()}.local" if arguments.lan else "127.0.0.1"
     changes = not arguments.lan or arguments.allow_changes
     token = rules.change if changes else rules.look
@@ -136,7 +134,7 @@ def _source(arguments: argparse.Namespace, bundle: Bundle) -> Source:
     return Replay(arguments.replay, signal, chunk_samples=max(1, round(signal.rate_hz / 10)), realtime=True)
 
 
-def _recorders(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _recorders(arguments: argparse.Namespace) -> Callable[[Bundle], Recorder] | None:
     if arguments.record is None:
         return None
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.command import json_text
 from runtime.errors import InputError, SensedgeError
+from sdk.live.serving import lacking
 
 try:
     from starlette.applications import Starlette
@@ -24,7 +25,7 @@ try:
     from starlette.responses import Response, StreamingResponse
     from starlette.routing import Route
 except ImportError as error:
-    raise ImportError('the live page needs starlette: pip install "sensedge[live]"') from error
+    raise lacking("starlette") from error
 
 if TYPE_CHECKING:
     from sdk.live.feed import Feed

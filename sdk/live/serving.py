@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import InputError
+from runtime.errors import InputError, MissingError
 from sdk.live.guard import Guard, Rules
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def make_server(app: Any, rules: Rules, cert: Path | None, key: Path | None) -> 
 
     Raises:
         InputError: a certificate or key that cannot be used.
-        ImportError: uvicorn is not there.
+        MissingError: uvicorn is not there.
     """
     try:
         from uvicorn import Config, Server
     except ImportError as error:
-        raise ImportError('the live page needs uvicorn: pip install "sensedge[live]"') from error
+        raise lacking("uvicorn") from error
     config = Config(
         Guard(app, rules),
         loop="asyncio",
@@ -109,3 +109,9 @@ def make_server(app: Any, rules: Rules, cert: Path | None, key: Path | None) -> 
             "--cert", expected="a certificate and its key", got=error, fix="docs/live.md makes one."
         ) from None
     return Server(config)
+
+
+def lacking(library: str) -> MissingError:
+    """The error for a library that is not here."""
+    fix = 'Run: pip install "sensedge[live]"'
+    return MissingError("the live page", expected=library, got="no such library", fix=fix)

@@ -16,6 +16,7 @@ from runtime.files.atomic import held
 from runtime.recorder import RecordedStream, Recorder
 from sdk.live import Feed, Jobs, Marks, make_app
 from sdk.live.app import QUEUE, Viewer
+from tests.commands.tools import DATA, python
 from tests.live.served import Fed, answer, ask, copy_of_bundle, serving, walk
 from tests.live.story import write_story
 from tests.waiting import PATIENCE_S, until
@@ -243,3 +244,13 @@ def test_questions(page):
     assert status == 200
     assert {"start_s", "end_s", "guess", "picture"} <= told["questions"][0].keys()
     assert answer(page.port, "GET", "/questions?skip=a;b")[0] == 409
+
+
+@pytest.mark.parametrize("library", ["starlette", "uvicorn"])
+def test_without_its_libraries_the_command_says_what_to_install(library, tmp_path):
+    words = [str(copy_of_bundle(tmp_path).path), "--replay", str(DATA / "person_6.npz"), "--port", "0"]
+    done = python(
+        "-c", f"import sys; sys.modules[{library!r}] = None; import sdk.live.__main__ as m; exit(m.main({words}))"
+    )
+    assert done.returncode == 2
+    assert f'the live page: expected {library}, got no such library. Run: pip install "sensedge[live]"' in done.stderr
