@@ -91,9 +91,10 @@ def _measure(name: str, bundle: Bundle, budget_s: float, result: Result) -> list
     began = perf_counter()
     choice = choose(bundle)
     result.figures[f"{name}_choosing_s"] = perf_counter() - began
+    is_kept = recall(bundle) is not None  # else it was not certain, and opening measures again
     engines = {"auto": open_engine(bundle, "auto")}
     result.figures[f"{name}_auto"] = engines["auto"].reason
-    if recall(bundle) is not None:  # else it was not certain, and opening measured again
+    if is_kept:
         result.checks[f"{name}_auto_is_what_was_chosen"] = engines["auto"].name == choice.candidate.engine
     for candidate in candidates_here():
         with suppress(SensedgeError):  # here, but not for this device: the reason of `auto` says so

@@ -142,10 +142,12 @@ def run(arguments: argparse.Namespace) -> int:
         told, show = Told(), _show(arguments, tally)
         hear = partial(_hear, told, live=not isinstance(source, Replay))
         look = partial(_look, told, show)
-        follow = _follow(arguments) if arguments.follow else None
+        streams: list[Stream] = []
+        follow = _follow(arguments, streams) if arguments.follow else None
         counters = play(
             source, bundle, look, engine=engine, recorder=recorder, sinks=sinks, on_warning=hear, follow=follow
         )
+    bundle = streams[0].bundle if streams else bundle  # another one may have come into use
     report = _summary if arguments.json else _text
     say(report(_Played(bundle, source, tally, counters, sinks, recorder, told)), err=bool(sinks))
     if counters.windows or signals:
@@ -181,12 +183,16 @@ def _hear(told: Told, text: str, *, live: bool) -> None:
         say(f"warning: {text}", err=True)
 
 
-def _follow(arguments: argparse.Namespace) -> Callable[[Stream], Follower]:
+def _follow(arguments: argparse.Namespace, streams: list[Stream]) -> Callable[[Stream], Follower]:
+    """What makes a follower of the stream, which is then kept among `streams`."""
     from runtime import open_engine
     from runtime.play import Follower
 
-    open_with = partial(open_engine, engine=arguments.engine)
-    return lambda stream: Follower(stream, lambda text: say(text, err=True), open_with=open_with)
+    def follow(stream: Stream) -> Follower:
+        streams.append(stream)
+        return Follower(stream, partial(say, err=True), open_with=partial(open_engine, engine=arguments.engine))
+
+    return follow
 
 
 def _look(told: Told, show: OnPrediction, prediction: Prediction, true: str | None) -> None:

@@ -248,7 +248,11 @@ def test_a_version_that_comes_into_use_is_followed(tmp_path):
     path = shutil.copytree(BUNDLE, tmp_path / "my.bundle", ignore=shutil.ignore_patterns("personal"))
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        command("--source", "stdin", "--follow", bundle=path), stdin=pipe, stdout=pipe, stderr=pipe, env=environment()
+        command("--source", "stdin", "--follow", "--json", bundle=path),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=environment(),
     )
     with process, ThreadPoolExecutor() as pool:
         feed, done = partial(process.stdin.write, ("\n".join(LINES) + "\n").encode()), threading.Event()
@@ -261,7 +265,7 @@ def test_a_version_that_comes_into_use_is_followed(tmp_path):
 
         fed = pool.submit(rows_until_done)
         try:
-            process.stdout.readline(), process.stdout.readline()  # a header, and a prediction: it runs
+            process.stdout.readline()  # it runs
             read = pool.submit(process.stdout.read)  # what is not read stops it
             bundle = Bundle.open(path)
             bundle.commit({bundle.manifest.head.bias: bundle.tensor(bundle.manifest.head.bias) + 1}, {"method": "test"})
@@ -269,7 +273,8 @@ def test_a_version_that_comes_into_use_is_followed(tmp_path):
             assert next(line for line in lines if b"in use" in line) == b"my.bundle: version 0001 in use\n"
         finally:
             done.set()
-        fed.result(PATIENCE_S), read.result(PATIENCE_S)
+        fed.result(PATIENCE_S)
+        assert json.loads(read.result(PATIENCE_S).splitlines()[-1])["version"] == "0001"
         assert process.wait(PATIENCE_S) == 0
 
 
