@@ -20,8 +20,11 @@ from runtime.engine.auto.trial import measure_apart
 from runtime.engine.tensorrt.child import ask
 from runtime.engine.tensorrt.engine import BuildOptions
 from runtime.errors import MissingError
+from runtime.recorder import RecordedStream, Recorder
+from runtime.recording import Recording
 from sdk.demo.__main__ import _profile as profile_of_the_demo
 from sdk.doctor.host import import_ending, spinning
+from sdk.live.jobs import Jobs
 from sdk.meters import open_meter
 from sdk.profile import ProfileOptions, profile
 from tests.commands.tools import DATA, ROOT, environment
@@ -93,6 +96,22 @@ def in_the_demo():
     assert told["deadline"]["hops"] == 5
 
 
+def jobs_of_the_page():
+    with Recorder("me.db", PATH, epoch=1.7e9) as recorder:
+        RecordedStream(recorder).push(Recording.load(DATA / "person_6.npz").samples[:6000])
+    return Jobs(Bundle.open(PATH), Path("me.db"), str, str, str)
+
+
+def in_a_question_of_the_page():
+    assert len(jobs_of_the_page().questions("")["questions"]) == 4
+
+
+def in_what_the_page_learns():
+    told = jobs_of_the_page()._run(["--labels", str(Path("me.db").absolute())])
+    assert told["state"] == "failed"
+    assert "label" in told["text"]
+
+
 STARTERS = {
     "sdk/profile/parent.py": in_a_profile,
     "runtime/engine/auto/trial.py": in_a_trial,
@@ -101,6 +120,8 @@ STARTERS = {
     "sdk/doctor/host.py": in_the_doctor,
     "sdk/doctor/host.py, spin": in_the_doctors_spin,
     "sdk/demo/__main__.py": in_the_demo,
+    "sdk/live/jobs.py": in_what_the_page_learns,
+    "sdk/live/jobs.py, questions": in_a_question_of_the_page,
 }
 
 
@@ -174,7 +195,7 @@ def test_no_child_outlives_a_parent_that_is_killed(what, tmp_path):
 
 
 def test_these_are_all_that_start_a_process():
-    """`Child(...)` is written seven times; `subprocess` is for it, and for the firmware's own tool."""
+    """`Child(...)` is written nine times; `subprocess` is for it, and for the firmware's own tool."""
     calls, imports = [], []
     for file in sorted(path for package in ("runtime", "sdk", "exporters") for path in (ROOT / package).rglob("*.py")):
         name = str(file.relative_to(ROOT))
@@ -184,5 +205,5 @@ def test_these_are_all_that_start_a_process():
             if isinstance(node, ast.Import) and "subprocess" in [alias.name for alias in node.names]:
                 imports.append(name)
     assert calls == sorted(name.partition(",")[0] for name in STARTERS)
-    assert len(calls) == 7
+    assert len(calls) == 9
     assert imports == ["runtime/process/child.py", "sdk/meters/firmware.py"]
