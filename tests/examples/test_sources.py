@@ -78,7 +78,7 @@ def test_mqtt_gateway(tmp_path):
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.on_message = lambda client, data, m: heard.setdefault(m.topic, []).append(json.loads(m.payload)["label"])
     client.connect("127.0.0.1", broker.port)
-    client.subscribe("activity/#", 1)
+    client.subscribe("activity/+", 1)
     client.loop_start()
     try:
         process = started("mqtt_gateway.py", f"mqtt://127.0.0.1:{broker.port}", "anna", "ben")
