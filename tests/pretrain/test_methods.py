@@ -32,6 +32,7 @@ from sdk.pretrain import (
 )
 from sdk.pretrain.__main__ import main
 from sdk.pretrain.probe import classifier_of, in_batches, predict, with_probe
+from sdk.pretrain.registry import lay_out
 from sdk.pretrain.views import SideBySide, batch_of, normalised, statistics
 from tests.pretrain.small import (
     SIGNAL,
@@ -406,3 +407,12 @@ def test_a_method_with_a_head_is_not_probed():
 def test_the_report_is_json(tmp_path):
     report = run_study(people(2), TASK, plan_of("maskcae", epochs=1), [Split("test", ("2",))], 1, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(report))
+
+
+@pytest.mark.parametrize(("taps", "stride", "fast"), [(3, 2, True), (1, 1, True), (1, 2, False)])
+def test_kernels_are_laid_out_for_speed_where_torch_can_be_trusted(taps, stride, fast):
+    net = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.Conv2d(4, 8, taps, stride=stride))
+    lay_out(net)
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last) is fast
+    for _ in range(20):  # what torch does in the other layout ends the process
+        net(torch.randn(16, 4, 8, 8)).square().mean().backward()
