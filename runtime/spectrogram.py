@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from runtime.bundle import Manifest
 from runtime.errors import InputError, one_line
-from runtime.specs import SpectrogramSpec
+from runtime.specs import Signal, SpectrogramSpec, WindowSpec
 
 LARGEST_POWER = 1e37  # greater ones count as this: float32 ends at 3e38
 LEAST_RANGE = np.float32(1e-30)  # a lesser range of a window counts as this: a flat channel is drawn black
@@ -76,8 +76,18 @@ class Spectrogram:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._plan = _plan(manifest)
-        self._desk, self._brush = _Desk(self._plan, self._plan.n_columns), _Brush(self._plan)
+        self._set_up(_plan(manifest))
+
+    @classmethod
+    def of(cls, spec: SpectrogramSpec, signal: Signal, window: WindowSpec) -> Spectrogram:
+        """The front-end of a model that has no manifest yet: channels of the signal, n_fft rows at most in a window."""
+        made = cls.__new__(cls)
+        made._set_up(_planned(spec, signal, window))
+        return made
+
+    def _set_up(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._desk, self._brush = _Desk(plan, plan.n_columns), _Brush(plan)
 
     def __repr__(self) -> str:
         return one_line(self, self._plan.spec)
@@ -201,11 +211,15 @@ def _plan(manifest: Manifest) -> _Plan:
     spec = manifest.spectrogram
     if spec is None:
         raise InputError("manifest", expected="a spectrogram", got="none", fix="Give the model the windows themselves.")
-    channels = [manifest.signal.channel_names.index(name) for name in spec.channels]
-    n_columns = spec.n_columns(manifest.window.length_samples)
+    return _planned(spec, manifest.signal, manifest.window)
+
+
+def _planned(spec: SpectrogramSpec, signal: Signal, window: WindowSpec) -> _Plan:
+    channels = [signal.channel_names.index(name) for name in spec.channels]
+    n_columns = spec.n_columns(window.length_samples)
     return _Plan(
         spec,
-        manifest.window_shape,
+        (window.length_samples, len(signal.channel_names)),
         (3, spec.height_px, spec.width_px),
         n_columns,
         slice(channels[0], channels[-1] + 1) if channels == [*range(channels[0], channels[0] + 3)] else channels,

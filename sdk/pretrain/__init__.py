@@ -5,9 +5,14 @@ maskcae      no labels; fill in what is hidden         MaskCAE ("maskcae")
 mesen        no labels; sensors that agree             MESEN ("mesen")
 cosmo        no labels; any fusion says the same       Cosmo ("cosmo")
 cmc          no labels; sensors against one another    CMC ("cmc")
+moco         photographs; two views are the same       MoCo ("img2imu")
+simclr       no labels; two views are the same         SimCLR ("simclr")
 
 contrast     losses that compare embeddings
 front        gyroscopes in another scale               Arcsinh
+pictures     views of pictures, and their twins of windows
+photos       a folder or tar of photographs            read_photos
+drawn        a net of pictures, shown windows          Drawn
 project      from features to where they are compared  Projector
 
 registry     names, and what makes them                list_methods, method_info, create_method, register_method
@@ -34,6 +39,8 @@ from sdk.pretrain.export import export_run
 from sdk.pretrain.loop import fit
 from sdk.pretrain.maskcae import MaskCAE
 from sdk.pretrain.mesen import MESEN
+from sdk.pretrain.moco import MoCo
+from sdk.pretrain.photos import read_photos
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import with_probe
 from sdk.pretrain.registry import (
@@ -45,6 +52,7 @@ from sdk.pretrain.registry import (
     method_info,
     register_method,
 )
+from sdk.pretrain.simclr import SimCLR
 from sdk.pretrain.study import Split, run_study, subject_folds
 from sdk.pretrain.supervised import Supervised
 
@@ -55,8 +63,10 @@ __all__ = [
     "MaskCAE",
     "Method",
     "MethodInfo",
+    "MoCo",
     "Needs",
     "PretrainPlan",
+    "SimCLR",
     "Split",
     "StudyTask",
     "Supervised",
@@ -66,6 +76,7 @@ __all__ = [
     "list_methods",
     "load_checkpoint",
     "method_info",
+    "read_photos",
     "register_method",
     "run_study",
     "save_checkpoint",

@@ -28,7 +28,7 @@ from sdk.pretrain import (
     subject_folds,
 )
 from sdk.pretrain.data import chosen, either_of, modalities_at
-from sdk.pretrain.options import add_arguments, front_of, setting
+from sdk.pretrain.options import add_arguments, front_of, photos_of, setting
 from sdk.pretrain.study import set_left_out
 
 _POOLED = 0.5  # of draws of a pool: between windows as they are and all sets and classes alike
@@ -53,6 +53,9 @@ EXAMPLES = """\
                                      a pool, scored on a data set that it never saw
   python -m sdk.pretrain motionsense --data DIR --out runs/own --folds 5 --encoder mynets.py:make
                                      a torch module of your own; see docs/own_models.md
+  python -m sdk.pretrain motionsense --data DIR --out runs/seen --folds 5 --method img2imu --modalities acc \\
+      --length 250 --hop 125 --images CIFAR-10-images.tar.xz --bundle seen.bundle
+                                     photographs first; the model looks at spectrograms
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -114,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         say=lambda text: print(text, file=sys.stderr),
         progress=lambda run, done, total, loss: bar.show(done, total, f"{run}  loss {loss:.4f}"),
+        photos=photos_of(arguments, plan),
     )
     if arguments.bundle:
         export_run(recordings, report, arguments.out, arguments.bundle, arguments.dataset)

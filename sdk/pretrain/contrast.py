@@ -5,6 +5,7 @@ prototypes        MESEN, equation 6            the same column of the other moda
 entropy           MESEN, equation 7's L_PR     how evenly a batch is spread over the pseudo-classes
 many_positives    Cosmo, equation 4            all other views of the same row, among all views of all rows
 two_views         SimCLR, equation 1           the other view of the same row, among all views of all rows
+against_queue     MoCo, equation 1             the other view of the same row, among rows of earlier steps
 """
 
 from __future__ import annotations
@@ -99,3 +100,18 @@ def two_views(a: Tensor, b: Tensor, temperature: float) -> Tensor:
         temperature: tau.
     """
     return many_positives(functional.normalize(torch.stack([a, b]), dim=2), temperature)
+
+
+def against_queue(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """InfoNCE, MoCo's equation 1: the other view of the same row against rows that are kept from earlier.
+
+        L = 1/N sum_i -log  exp(q_i k_i / tau) / (exp(q_i k_i / tau) + sum_n exp(q_i queue_n / tau))
+
+    Args:
+        q: rows of length 1, shape (n, d).
+        k: their other views, shape (n, d).
+        queue: shape (n_kept, d).
+        temperature: tau.
+    """
+    likeness = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
+    return functional.cross_entropy(likeness, torch.zeros(len(q), dtype=torch.long, device=q.device))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.recording import Recording
@@ -148,10 +149,10 @@ def told(account: dict[str, Any]) -> list[str]:
     return lines
 
 
-def fingerprint(windows: LabelledWindows) -> str:
+def fingerprint(*arrays: NDArray[Any]) -> str:
     """A hash of what is trained on, which tells a checkpoint of the same plan on other data."""
     digest = hashlib.sha256()
-    for array in (windows.samples, windows.labels):
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

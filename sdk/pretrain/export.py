@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from runtime.bundle import Bundle, Manifest
 from runtime.errors import InputError
@@ -17,6 +18,7 @@ from runtime.window import labelled_windows
 from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
 from sdk.pretrain.checkpoint import load_checkpoint
 from sdk.pretrain.data import place_of, placement_of
+from sdk.pretrain.drawn import Drawn
 from sdk.pretrain.front import Fronted
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
@@ -63,12 +65,15 @@ def export_run(
         raise InputError("plan.by_set", expected="one normalisation", got="one for each data set", fix=fix)
     every = labelled_windows(train, task.signal, task.window, (*task.labels, *task.either), task.clock)
     method = create_method(plan, task)
-    load_checkpoint(checkpoint_of(runs, run["split"], run["seed"]), method)
+    load_checkpoint(checkpoint_of(runs, plan, run["split"], run["seed"]), method)
     front = Front.of(plan, task, every.samples)
     windows = some_of(every, every.labels < len(task.labels))
-    classifier = classifier_of(method, task, front(windows.samples), windows.labels)
+    drawn = method.encoders[0] if isinstance(method.encoders[0], Drawn) else None
+    inputs = front(windows.samples) if drawn is None else torch.from_numpy(windows.samples)
+    classifier = classifier_of(method, task, inputs, windows.labels)
     info, columns, scale, normalise = _known(dataset), task.kept_columns, front.scale, front.normalise
-    encoder = classifier.encoder if scale is None else Fronted(scale.front(columns), classifier.encoder)
+    encoder = classifier.encoder if drawn is None else drawn.net
+    encoder = encoder if scale is None else Fronted(scale.front(columns), encoder)
     rows = [np.flatnonzero(windows.labels == label)[:_GOLDEN_PER_CLASS] for label in range(len(task.labels))]
     manifest = Manifest(
         name=path.name.removesuffix(".bundle"),
@@ -78,6 +83,7 @@ def export_run(
         normalise=Normalise(*(tuple(part[i] for i in columns) for part in (normalise.mean, normalise.std))),
         clock=task.clock or ClockSpec(),
         frame=None if front.frame is None else task.kept_task.frame,
+        spectrogram=None if drawn is None else drawn.spec,
         provenance={
             "method": plan.method,
             "plan": report["plan"] | {"seed": run["seed"]},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from runtime.command import DONE
 from runtime.errors import BundleError, InputError
@@ -16,6 +17,7 @@ from runtime.specs import ClockSpec
 from sdk.augment import AUGMENTATIONS
 from sdk.datasets import list_datasets
 from sdk.encoders import encoder_info, list_encoders
+from sdk.pretrain.photos import MOST, read_photos
 from sdk.pretrain.plan import PretrainPlan
 from sdk.pretrain.registry import list_methods, method_info
 
@@ -40,6 +42,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seeds", metavar="N", type=int, default=1, help="runs per split (default %(default)s)")
     p.add_argument("--method", metavar="NAME", default=PretrainPlan().method, help="default %(default)s; see --list")
     p.add_argument("--list", action=_List, help="print the methods, what they need, their papers and defaults")
+    p.add_argument("--images", metavar="PATH", type=Path, help="folder or tar of photographs, for img2imu")
+    p.add_argument(
+        "--most-images", metavar="N", type=int, default=MOST, help="as many of them are used (default %(default)s)"
+    )
     p.add_argument(
         "--encoder",
         metavar="NAME",
@@ -155,6 +161,21 @@ def _about(name: str) -> str:
 def front_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parts of a plan that lie in front of the encoder."""
     return {"arcsinh": arguments.arcsinh, "frame": arguments.frame, "augment": arguments.augment}
+
+
+def photos_of(arguments: argparse.Namespace, plan: PretrainPlan) -> Tensor | None:
+    """The photographs that were named, in the size that the method's own numbers say; None: none were.
+
+    Raises:
+        InputError: a method that takes none; images that cannot be read.
+    """
+    if arguments.images is None:
+        return None
+    if not method_info(plan.method).needs.pictures:
+        expected = "a method of photographs, such as img2imu"
+        raise InputError("--images", expected=expected, got=plan.method, fix="Leave it out.")
+    size = int(plan.settings["height_px"]), int(plan.settings["width_px"])
+    return read_photos(arguments.images, *size, arguments.most_images)
 
 
 def setting(text: str) -> tuple[str, float]:

@@ -2,7 +2,8 @@
 
 A method is a module; calling it with a batch gives the loss. The batch has, in this order:
 
-    windows (n, length_samples, n_channels)    all columns; for a method of several modalities, a tensor for each
+    windows (n, length_samples, n_channels)    all columns; for a method of several modalities, a tensor for each;
+                                               for a method of photographs, these instead
     labels (n,)                                for a method that needs them
 
 Windows are normalised. Views, masks and the like the method draws by itself from torch's generator of the CPU, whose
@@ -31,6 +32,7 @@ class Needs:
     labels: bool = False  # class indices come last in the batch
     modalities: int = 1  # 1: all columns in one tensor; more: at least so many, with a tensor and an encoder for each
     views: int = 1  # how many views of the same window its loss compares
+    pictures: bool = False  # the batch is photographs, shape (n, 3, height, width) of bytes, and no windows
 
     def __str__(self) -> str:
         parts = ["labels" if self.labels else "no labels"]
@@ -38,6 +40,8 @@ class Needs:
             parts.append(f"{self.modalities} modalities or more")
         if self.views > 1:
             parts.append(f"{self.views} views")
+        if self.pictures:
+            parts.append("photographs")
         return ", ".join(parts)
 
 

@@ -1,7 +1,7 @@
 """A study: the same plan over several seeds and splits by person, scored on people whom the model never saw.
 
 out/
-  FOLD-SEED.safetensors    checkpoint of one run
+  FOLD-SEED.safetensors    checkpoint of one run; of photographs, which no fold changes, photos-SEED.safetensors
   report.json              every run's scores, and their mean and spread
 """
 
@@ -86,6 +86,7 @@ def run_study(
     device: str = "cpu",
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[str, int, int, float], None] = lambda run, done, total, loss: None,
+    photos: Tensor | None = None,
 ) -> dict[str, Any]:
     """Train and score every split with every seed; runs that are already finished in `out` are not trained again.
 
@@ -99,15 +100,17 @@ def run_study(
         device: torch's name of a device.
         say: takes a line of text as each run ends.
         progress: takes the run's name, finished epochs, all epochs and the last loss.
+        photos: for a method of photographs, as `read_photos` gives them.
 
     Returns:
         The report, as it is stored in report.json.
 
     Raises:
         InputError: a place without any window; a split whose people are not there, or that leaves nobody to train on; a
-            method that needs another signal; a loss that is no number; a checkpoint in `out` of another plan or of
-            other data.
+            method that needs another signal, or photographs; a loss that is no number; a checkpoint in `out` of another
+            plan or of other data.
     """
+    _check_photos(plan, photos)
     out.mkdir(parents=True, exist_ok=True)
     windows, account = cut(recordings, task)
     for line in told(account):
@@ -117,10 +120,9 @@ def run_study(
         train, test = _windows(recordings, windows, split, len(task.labels))
         sets = (_sets(recordings, train, names), _sets(recordings, test, names))
         for seed in range(n_seeds):
-            checkpoint = checkpoint_of(out, split.name, seed)
-            name = checkpoint.stem
+            checkpoint, name = checkpoint_of(out, plan, split.name, seed), f"{split.name}-seed{seed}"
             seeded = replace(plan, seed=seed)
-            scores = _run(seeded, task, train, test, sets, checkpoint, device, partial(progress, name))
+            scores = _run(seeded, task, train, test, sets, checkpoint, device, partial(progress, name), photos)
             runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
             over = over_classes(scores["macro_f1_classes"], len(task.labels))
             say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
@@ -129,9 +131,18 @@ def run_study(
     return report
 
 
-def checkpoint_of(out: Path, split: str, seed: int) -> Path:
-    """Where a study keeps the state of one run."""
-    return out / f"{split}-seed{seed}.safetensors"
+def _check_photos(plan: PretrainPlan, photos: Tensor | None) -> None:
+    wanted = method_info(plan.method).needs.pictures
+    if wanted != (photos is not None):
+        expected, got = ("photographs", "none") if wanted else ("no photographs", "some")
+        fix = "Name a folder or a tar of them: --images." if wanted else "Leave out --images."
+        raise InputError(f"method {plan.method}", expected=expected, got=got, fix=fix)
+
+
+def checkpoint_of(out: Path, plan: PretrainPlan, split: str, seed: int) -> Path:
+    """Where a study keeps the state of one run; photographs know no people, so all splits share theirs."""
+    name = "photos" if method_info(plan.method).needs.pictures else split
+    return out / f"{name}-seed{seed}.safetensors"
 
 
 def _windows(
@@ -167,15 +178,19 @@ def _run(
     checkpoint: Path,
     device: str,
     progress: Callable[[int, int, float], None],
+    photos: Tensor | None,
 ) -> dict[str, Any]:
     """Train a method, give it a head where it has none, and score it."""
     front, needs = Front.of(plan, task, train.samples), method_info(plan.method).needs
     raw = [front.raw(part.samples) for part in (train, test)]
-    seen, unseen = normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, raw)
     method = create_method(plan, task).to(device)
-    labels = torch.from_numpy(train.labels)
+    seen, unseen = normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, raw)
+    labels, weights = torch.from_numpy(train.labels), draws(sets[0], train.labels, plan.balance)
     batch: tuple[Tensor, ...]
-    if front.augment:
+    if photos is not None:
+        batch, view, weights = (photos,), None, None
+        seen, unseen = map(torch.from_numpy, raw)
+    elif front.augment:
         batch, view = (torch.from_numpy(raw[0]), labels), partial(front.drawn, needs)
     else:
         batch, view = batch_of(needs, task, seen, labels), None
@@ -185,8 +200,8 @@ def _run(
         plan,
         view=view,
         checkpoint=checkpoint,
-        data=fingerprint(train),
-        weights=draws(sets[0], train.labels, plan.balance),
+        data=fingerprint(train.samples, train.labels) if photos is None else fingerprint(photos.numpy()),
+        weights=weights,
         report=lambda n, loss: progress(n, plan.epochs, loss),
     )
     sure = train.labels < len(task.labels)

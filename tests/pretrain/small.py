@@ -54,8 +54,19 @@ def task_of(plan):
     return TASK if method_info(plan.method).needs.modalities == 1 else TWO_TASK
 
 
+def photos(n=48):
+    """Stripes, wide or narrow, of any colour, as bytes of shape (n, 3, 32, 32)."""
+    rng = np.random.default_rng(n)
+    turns = np.array([(2, 9)[i % 2] for i in range(n)])[:, None] * np.arange(32) / 32 + rng.random((n, 1))
+    colour = rng.uniform(0.2, 1, (n, 3, 1, 1))
+    stripes = colour * (0.5 + 0.5 * np.sin(2 * np.pi * turns))[:, None, :, None]
+    return torch.from_numpy((255 * np.broadcast_to(stripes, (n, 3, 32, 32))).astype(np.uint8))
+
+
 def batch(windows, plan=PLAN, task=None):
-    """The tensors of all windows that the plan's method takes."""
+    """The tensors of all windows that the plan's method takes; photographs for a method of those."""
+    if method_info(plan.method).needs.pictures:
+        return (photos(),)
     task = task or task_of(plan)
     samples = normalised(windows.samples, statistics(windows.samples))
     return batch_of(method_info(plan.method).needs, task, samples, torch.from_numpy(windows.labels))

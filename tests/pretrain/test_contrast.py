@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from sdk.pretrain.contrast import cross_modal, entropy, evenness, many_positives, prototypes, two_views
+from sdk.pretrain.contrast import against_queue, cross_modal, entropy, evenness, many_positives, prototypes, two_views
 from sdk.pretrain.cosmo import combinations_of, fused
 
 WEIGHTS = torch.tensor([[0.2, 0.8], [0.6, 0.4]], dtype=torch.float64)
@@ -81,6 +81,19 @@ def test_many_positives_are_equation_4(size, n_views, tau):
     same(many_positives(views, tau), total / len(flat))
 
 
+@settings(max_examples=30, deadline=None)
+@given(sizes, st.integers(1, 7), st.floats(0.05, 2))
+def test_against_queue_is_mocos_equation_1(size, n_kept, tau):
+    n, d, seed = size
+    q, k, queue = unit(rows(n, d, seed)), unit(rows(n, d, seed + 1)), unit(rows(n_kept, d, seed + 2))
+
+    def one(i):
+        positive = math.exp(dot(q[i], k[i]) / tau)
+        return -math.log(positive / (positive + math.fsum(math.exp(dot(q[i], kept) / tau) for kept in queue)))
+
+    same(against_queue(q, k, queue, tau), sum(map(one, range(n))) / n)
+
+
 def test_entropy_is_that_of_the_mean_assignment():
     even, one = torch.full((3, 4), 0.25, dtype=torch.float64), torch.eye(4, dtype=torch.float64)[[2, 2, 2]]
     same(entropy(even), math.log(4))
@@ -99,9 +112,10 @@ def test_entropy_is_that_of_the_mean_assignment():
         lambda a, b: prototypes(a.softmax(1), b.softmax(1), 0.5),
         lambda a, b: evenness(a.softmax(1)) + entropy(b.softmax(1)),
         lambda a, b: two_views(a, b, 0.5),
+        lambda a, b: against_queue(unit(a), unit(b), unit(rows(5, 3, 4)), 0.3),
         lambda a, b: many_positives(fused(unit(torch.stack([a, b])), WEIGHTS), 0.3),
     ],
-    ids=["cross_modal", "prototypes", "entropy", "two_views", "fusion"],
+    ids=["cross_modal", "prototypes", "entropy", "two_views", "queue", "fusion"],
 )
 def test_gradients_are_those_of_differences(loss):
     a, b = rows(4, 3, 1).requires_grad_(), rows(4, 3, 2).requires_grad_()

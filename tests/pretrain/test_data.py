@@ -200,11 +200,11 @@ def test_the_command_keeps_device_and_clock_in_the_bundle(tmp_path, monkeypatch,
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     path, windows = tmp_path / "a.safetensors", data()
-    mark = fingerprint(windows)
+    mark = fingerprint(windows.samples, windows.labels)
     fit(create_method(PLAN, WAVES), batch(windows), PLAN, checkpoint=path, data=mark)
     fit(create_method(PLAN, WAVES), batch(windows), PLAN, checkpoint=path, data=mark)
     fit(create_method(PLAN, WAVES), batch(windows), PLAN, checkpoint=path)  # who does not say is not asked
-    other = fingerprint(windows._replace(samples=windows.samples + 1))
+    other = fingerprint(windows.samples + 1, windows.labels)
     with pytest.raises(InputError, match=r"a.safetensors: expected windows as it was trained on, got others"):
         fit(create_method(PLAN, WAVES), batch(windows), PLAN, checkpoint=path, data=other)
 
