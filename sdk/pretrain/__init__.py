@@ -19,9 +19,12 @@ registry     names, and what makes them                list_methods, method_info
 plan         which method, how, and what for           PretrainPlan, StudyTask
 data         which device, rate and clock; what gave no window
 views        windows to the tensors of a batch
-loop         epochs, schedule, resume                  fit
+loop         epochs, schedule, resume                  fit, Epoch
+lamb         the optimiser of large batches            LAMB
+processes    one or several that train together        start
 checkpoint   weights, optimiser and epoch in one file  save_checkpoint, load_checkpoint
 probe        a head for a method without one           with_probe
+run          people who train, are watched, are scored
 study        seeds and folds over unseen people        run_study, Split, subject_folds
 export       a run of a study to a bundle              export_run
 options      what the command may be asked for
@@ -36,13 +39,14 @@ from sdk.pretrain.checkpoint import load_checkpoint, save_checkpoint
 from sdk.pretrain.cmc import CMC
 from sdk.pretrain.cosmo import Cosmo
 from sdk.pretrain.export import export_run
-from sdk.pretrain.loop import fit
+from sdk.pretrain.loop import Epoch, fit
 from sdk.pretrain.maskcae import MaskCAE
 from sdk.pretrain.mesen import MESEN
 from sdk.pretrain.moco import MoCo
 from sdk.pretrain.photos import read_photos
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import with_probe
+from sdk.pretrain.processes import start
 from sdk.pretrain.registry import (
     Method,
     MethodInfo,
@@ -60,6 +64,7 @@ __all__ = [
     "CMC",
     "MESEN",
     "Cosmo",
+    "Epoch",
     "MaskCAE",
     "Method",
     "MethodInfo",
@@ -80,6 +85,7 @@ __all__ = [
     "register_method",
     "run_study",
     "save_checkpoint",
+    "start",
     "subject_folds",
     "with_probe",
 ]

@@ -28,9 +28,12 @@ from sdk.pretrain import (
     subject_folds,
 )
 from sdk.pretrain.data import chosen, either_of, modalities_at
+from sdk.pretrain.loop import Epoch
 from sdk.pretrain.options import add_arguments, front_of, photos_of, setting
+from sdk.pretrain.processes import start
 from sdk.pretrain.study import set_left_out
 
+_GIVEN = ("encoder", "epochs", "batch", "learning_rate", "balance", "optimiser", "clip", "validate", "patience")
 _POOLED = 0.5  # of draws of a pool: between windows as they are and all sets and classes alike
 HELP = "Pretraining of an encoder, scored on people whom it never saw: on public data sets, or recordings of one's own."
 EXAMPLES = """\
@@ -56,6 +59,8 @@ EXAMPLES = """\
   python -m sdk.pretrain motionsense --data DIR --out runs/seen --folds 5 --method img2imu --modalities acc \\
       --length 250 --hop 125 --images CIFAR-10-images.tar.xz --bundle seen.bundle
                                      photographs first; the model looks at spectrograms
+  torchrun --nproc-per-node 2 -m sdk.pretrain hapt ...
+                                     two processes, which take the same steps as one
   python -m sdk.pretrain --list      the methods, what they need, and their papers
 
 A run that was cut off goes on where it stopped when the same command is given again."""
@@ -96,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         tuple(arguments.keep.split(",")) if arguments.keep else (),
         either_of(labels) if is_pool else {},
     )
-    given = {name: getattr(arguments, name) for name in ("encoder", "epochs", "batch", "learning_rate", "balance")}
+    given = {name: getattr(arguments, name) for name in _GIVEN}
     plan = replace(plan, balance=_POOLED if is_pool else 0.0, by_set=arguments.norm == "set")
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
     plan = replace(plan.with_settings(dict(map(setting, arguments.settings))), **front_of(arguments))
@@ -106,7 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
     timed = sum(recording.t is not None for recording in recordings)
     if arguments.rate is not None and timed:
         note(f"--rate: {timed} of {len(recordings)} recordings have times, which tell their rate")
-    bar = Progress()
+    fabric, bar = start(arguments.device, arguments.precision), Progress()
+    first = fabric.is_global_zero
     report = run_study(
         recordings,
         task,
@@ -114,17 +120,24 @@ def run(arguments: argparse.Namespace) -> int:
         _splits(arguments, recordings),
         arguments.seeds,
         arguments.out,
-        device=arguments.device,
-        say=lambda text: print(text, file=sys.stderr),
-        progress=lambda run, done, total, loss: bar.show(done, total, f"{run}  loss {loss:.4f}"),
+        say=lambda text: print(text, file=sys.stderr) if first else None,
+        progress=lambda run, epoch: bar.show(epoch.number, epoch.of, _epoch(run, epoch)) if first else None,
         photos=photos_of(arguments, plan),
+        fabric=fabric,
     )
+    if not first:
+        return DONE
     if arguments.bundle:
         export_run(recordings, report, arguments.out, arguments.bundle, arguments.dataset)
     print(json_text(report, indent=1) if arguments.json else _text(report))
     if arguments.bundle and not arguments.json:
         print(f"\n{arguments.bundle} is ready. Next: python -m sdk.profile {arguments.bundle}")
     return DONE
+
+
+def _epoch(run: str, epoch: Epoch) -> str:
+    watched = "" if epoch.watched is None else f", watched {epoch.watched:.4f}"
+    return f"{run}  loss {epoch.loss:.4f}{watched}, {epoch.rows_per_s:,.0f} rows/s"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sdk.encoders import create_encoder
 from sdk.pretrain.contrast import many_positives
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import whole
 from sdk.pretrain.project import Projector, unit
 from sdk.pretrain.registry import Method, Needs, register_method
 
@@ -37,7 +38,7 @@ class CMC(Method):
 
     def forward(self, *windows: Tensor) -> Tensor:
         """The loss of windows (n, length_samples, n_channels) of each modality."""
-        rows = [unit(project(part)) for project, part in zip(self.projectors, windows, strict=True)]
+        rows = [unit(whole(project(part))) for project, part in zip(self.projectors, windows, strict=True)]
         return many_positives(torch.stack(rows), self.tau)
 
 

@@ -24,6 +24,7 @@ from runtime.errors import InputError
 from sdk.encoders import create_encoder
 from sdk.pretrain.contrast import many_positives
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import whole
 from sdk.pretrain.project import Projector, unit
 from sdk.pretrain.registry import Method, Needs, register_method
 
@@ -52,7 +53,7 @@ class Cosmo(Method):
 
     def forward(self, *windows: Tensor) -> Tensor:
         """The loss, equation 4, of windows (n, length_samples, n_channels) of each modality."""
-        rows = torch.stack([unit(project(part)) for project, part in zip(self.projectors, windows, strict=True)])
+        rows = torch.stack([unit(whole(project(part))) for project, part in zip(self.projectors, windows, strict=True)])
         weights = combinations_of(len(windows), self.n_views, self.low, self.grid).to(rows)
         return many_positives(fused(rows, weights), self.tau)
 

@@ -17,8 +17,10 @@ the mean over the hidden patches p of all windows, each normalised by itself:
     L = mean_p  1/16 sum_t (z_pt - out_pt)^2        z_pt = (x_pt - mean_t x_pt) / sqrt(var_t x_pt + 1e-6)
 
 The variance is that of a sample (divided by 15), and x is the padded window: steps that only repeat its ends count too.
-Equation 3 says neither, nor that patches are normalised one by one; the released code does so. It trains with LAMB for
-1000 epochs of 512 windows; here the loop is everybody's, with AdamW.
+Equation 3 says neither, nor that patches are normalised one by one; the released code does so. It trains for 1000
+epochs of batches of 512 with LAMB at 2e-3 for every 256 windows of a batch, a warm-up over 40 epochs, gradients clipped
+to a length of 5, and a weight decay that rises by half a cosine from 0.04 to 0.2; here the same for 60 epochs of
+batches of 128, and the rate ends at 0 in place of a thousandth.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from torch.nn import functional
 from runtime.errors import InputError
 from sdk.encoders import FCN
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import batch_norm, n_processes, whole
 from sdk.pretrain.registry import Method, Needs, register_method
 
 PATCH_SAMPLES = 16
@@ -58,11 +61,15 @@ class MaskCAE(Method):
         self.encoders = (self.net.encoder,)
         self.classifier = None
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """The loss of normalised windows (n, length_samples, n_channels), with patches hidden anew at every call."""
-        visible = random_patches(len(windows), self.net.patches).to(windows.device)
+    def view(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Normalised windows (n, length_samples, n_channels), and which patches each shows, (n, *patches)."""
+        (windows,) = batch
+        return windows, random_patches(len(windows), self.net.patches)
+
+    def forward(self, windows: Tensor, visible: Tensor) -> Tensor:
+        """The loss of windows of which those patches are visible."""
         padded = self.net.encoder.padded(windows).squeeze(1)
-        return hidden_error(self.net(windows, visible), padded, visible)
+        return hidden_error(whole(self.net(windows, visible)), whole(padded), whole(visible.float()) > 0)
 
 
 def hidden_error(found: Tensor, windows: Tensor, visible: Tensor) -> Tensor:
@@ -168,8 +175,13 @@ def visible_norm(norm: nn.BatchNorm2d, maps: Tensor, seen: Tensor) -> Tensor:
     """Batch normalisation that knows only the visible places of maps (n, c, steps, channels); the others become 0."""
     rows = maps.permute(0, 2, 3, 1)
     places = seen[:, 0]
-    after = functional.batch_norm(
-        rows[places],
+    after = (batch_norm if norm.training and n_processes() > 1 else _alone)(rows[places], norm)
+    return torch.zeros_like(rows).masked_scatter(places.unsqueeze(3), after).permute(0, 3, 1, 2)
+
+
+def _alone(rows: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    return functional.batch_norm(
+        rows,
         norm.running_mean,
         norm.running_var,
         norm.weight,
@@ -178,7 +190,6 @@ def visible_norm(norm: nn.BatchNorm2d, maps: Tensor, seen: Tensor) -> Tensor:
         momentum=norm.momentum or 0.0,
         eps=norm.eps,
     )
-    return torch.zeros_like(rows).masked_scatter(places.unsqueeze(3), after).permute(0, 3, 1, 2)
 
 
 def _stretch(visible: Tensor, maps: Tensor) -> Tensor:
@@ -212,7 +223,17 @@ def _initialise(layer: nn.Module) -> None:
     "maskcae",
     "MaskCAE: Masked Convolutional AutoEncoder via Sensor Data Reconstruction",
     Needs(labels=False),
-    PretrainPlan(encoder="fcn"),
+    PretrainPlan(
+        encoder="fcn",
+        epochs=60,
+        batch=128,
+        learning_rate=1e-3,
+        weight_decay=0.04,
+        optimiser="lamb",
+        warm_up=0.04,
+        clip=5.0,
+        last_decay=0.2,
+    ),
 )
 def maskcae(plan: PretrainPlan, task: StudyTask) -> MaskCAE:
     """With the FCN of table I, whose maps the decoder mirrors.

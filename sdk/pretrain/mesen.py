@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from sdk.encoders import create_encoder
 from sdk.pretrain.contrast import cross_modal, evenness, prototypes
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import whole
 from sdk.pretrain.project import Projector, unit
 from sdk.pretrain.registry import Method, Needs, register_method
 
@@ -63,7 +64,7 @@ class MESEN(Method):
 
     def forward(self, *windows: Tensor) -> Tensor:
         """The loss, equation 8, of windows (n, length_samples, n_channels) of each modality."""
-        features = [project(part) for project, part in zip(self.projectors, windows, strict=True)]
+        features = [whole(project(part)) for project, part in zip(self.projectors, windows, strict=True)]
         rows = [unit(norm(h)) for norm, h in zip(self.norms, features, strict=True)]
         classes = [self.pseudo(h).softmax(1) for h in features]
         pairs = list(combinations(range(len(windows)), 2))

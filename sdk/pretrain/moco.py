@@ -30,6 +30,7 @@ from sdk.pretrain.contrast import against_queue
 from sdk.pretrain.drawn import Drawn, spectrogram_of
 from sdk.pretrain.pictures import view_of_pictures
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import whole
 from sdk.pretrain.project import unit
 from sdk.pretrain.registry import Method, Needs, register_method
 
@@ -66,23 +67,28 @@ class MoCo(Method):
         self.register_buffer("std", torch.tensor(encoder.spec.std)[:, None, None], persistent=False)
         self.momentum, self.tau, self.chances = momentum, tau, dict(chances)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The loss of pictures (n, 3, height, width) of bytes."""
+    def view(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Two views of pictures (n, 3, height, width) of bytes, in 0 to 1."""
+        (pictures,) = batch
         plain = pictures / 255.0
-        query = unit(self.net(self._view(plain)))
+        return tuple(view_of_pictures(plain, self.chances) for _ in range(2))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """The loss of two views, each of shape (n, 3, height, width); the queue moves on."""
+        query = unit(whole(self.net(self._finished(a))))
         with torch.no_grad():
             for own, others in zip(self.key.parameters(), self.net.parameters(), strict=True):
                 own.lerp_(others, 1 - self.momentum)
-            key = unit(self.key(self._view(plain)))
+            key = unit(whole(self.key(self._finished(b))))
         loss = against_queue(query, key, self.queue.clone(), self.tau)
         places = (self.place + torch.arange(len(key), device=key.device)) % len(self.queue)
-        self.queue[places] = key
+        self.queue[places] = key.to(self.queue)
         self.place.add_(len(key)).remainder_(len(self.queue))
         return loss
 
-    def _view(self, plain: Tensor) -> Tensor:
-        view: Tensor = (view_of_pictures(plain, self.chances) - self.mean) / self.std
-        return view
+    def _finished(self, view: Tensor) -> Tensor:
+        finished: Tensor = (view - self.mean) / self.std
+        return finished
 
 
 @register_method(

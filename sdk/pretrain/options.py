@@ -18,7 +18,8 @@ from sdk.augment import AUGMENTATIONS
 from sdk.datasets import list_datasets
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain.photos import MOST, read_photos
-from sdk.pretrain.plan import PretrainPlan
+from sdk.pretrain.plan import OPTIMISERS, PretrainPlan
+from sdk.pretrain.processes import PRECISIONS
 from sdk.pretrain.registry import list_methods, method_info
 
 
@@ -122,7 +123,12 @@ def _add_training(p: argparse.ArgumentParser) -> None:
         default=[],
         help="one of the method's own numbers; --list shows them (may be given several times)",
     )
+    p.add_argument("--optimiser", choices=OPTIMISERS, help="of the method's defaults, unless given; see --list")
+    p.add_argument("--clip", metavar="X", type=float, help="shorten gradients that are longer than this; 0: none")
+    p.add_argument("--validate", metavar="N", type=int, help="so many training people do not train, but are watched")
+    p.add_argument("--patience", metavar="N", type=int, help="end after N epochs without a lower loss of theirs")
     p.add_argument("--device", default="cpu", help="torch's name of a device (default %(default)s)")
+    p.add_argument("--precision", choices=tuple(PRECISIONS), default="float32", help="default %(default)s")
     p.add_argument("--threads", metavar="N", type=int, default=torch.get_num_threads(), help="default %(default)s")
 
 
@@ -152,10 +158,11 @@ def _about(name: str) -> str:
     info = method_info(name)
     plan = info.plan
     own = "".join(f"\n  --set    {key}={value:g}" for key, value in plan.settings.items())
+    others = f"{plan.optimiser}, rate {plan.learning_rate:g}" + (f", clipped at {plan.clip:g}" if plan.clip else "")
     return f"""{name}
   needs    {info.needs}
   paper    {info.paper}
-  default  encoder {plan.encoder}, {plan.epochs} epochs of batches of {plan.batch}, rate {plan.learning_rate:g}{own}"""
+  default  encoder {plan.encoder}, {plan.epochs} epochs of batches of {plan.batch}, {others}{own}"""
 
 
 def front_of(arguments: argparse.Namespace) -> dict[str, Any]:

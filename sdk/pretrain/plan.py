@@ -9,20 +9,23 @@ from typing import Any
 from runtime.errors import InputError
 from runtime.specs import ClockSpec, FrameSpec, Signal, WindowSpec
 
+OPTIMISERS = ("adamw", "lamb")
+
 
 @dataclass(frozen=True)
 class PretrainPlan:
     """What is trained and how.
 
     Raises:
-        InputError: statistics of each data set together with what needs those of all.
+        InputError: statistics of each data set together with what needs those of all; an optimiser that there is not;
+            patience, and nobody is watched.
     """
 
     encoder: str = "fcn-stride4"
     epochs: int = 8
     batch: int = 64
     learning_rate: float = 2e-3  # the peak
-    weight_decay: float = 0.01  # AdamW's, decoupled
+    weight_decay: float = 0.01  # decoupled
     seed: int = 0  # of weights, order of batches, and whatever the method draws
     method: str = "supervised"  # one of `list_methods()`
     frame: str = ""  # gravity: windows are turned so that up is +z, here and in the exported graph; empty: as they come
@@ -31,8 +34,20 @@ class PretrainPlan:
     balance: float = 0.0  # a window of a data set and class of n windows is drawn with weight n^-balance; 0: each once
     by_set: bool = False  # z-scores of each data set by its own statistics, as the paper on combined public data sets
     settings: Mapping[str, float] = field(default_factory=dict)  # the method's own numbers, by the names it gives them
+    optimiser: str = "adamw"  # or lamb
+    warm_up: float = 0.1  # share of all steps in which the rate rises
+    clip: float = 0.0  # gradients longer than this are shortened to it, all parameters together; 0: as they are
+    last_decay: float | None = None  # what the weight decay rises to, by half a cosine; None: it stays
+    validate: int = 0  # training people who do not train, and by whose loss a run is watched
+    patience: int = 0  # a run ends after so many epochs without a lower loss of theirs; 0: it goes on to its end
 
     def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            fix = "Choose one of them."
+            raise InputError("optimiser", expected=" or ".join(OPTIMISERS), got=self.optimiser, fix=fix)
+        if self.patience and not self.validate:
+            got, fix = "nobody to watch", "Keep some people out of the training: validate, --validate."
+            raise InputError("patience", expected="people who do not train", got=got, fix=fix)
         if self.by_set and (self.augment or self.arcsinh):
             raise InputError(
                 "by_set",

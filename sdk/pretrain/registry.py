@@ -1,13 +1,14 @@
 """The registry: a method is a name, a paper, the kind of data that it needs, and a function, in one file.
 
-A method is a module; calling it with a batch gives the loss. The batch has, in this order:
+A method is a module: `method(*method.view(*batch))` is the loss. The batch has, in this order:
 
     windows (n, length_samples, n_channels)    all columns; for a method of several modalities, a tensor for each;
                                                for a method of photographs, these instead
     labels (n,)                                for a method that needs them
 
-Windows are normalised. Views, masks and the like the method draws by itself from torch's generator of the CPU, whose
-state a checkpoint keeps: a run that was cut off draws on where it stopped.
+Windows are normalised. Views, masks and the like are drawn in `view`, by torch's generator of the CPU, whose state a
+checkpoint keeps: a run that was cut off draws on where it stopped. Of what `view` gives, each process takes its share
+(`sdk.pretrain.processes`), and `forward` compares `whole` batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from runtime.errors import InputError
 from sdk.encoders import Classifier
@@ -46,10 +47,14 @@ class Needs:
 
 
 class Method(nn.Module):
-    """What a factory makes: `forward(*batch)` is the loss, and two attributes say what is kept."""
+    """What a factory makes: `forward` is the loss of what `view` gives, and two attributes say what is kept."""
 
     encoders: tuple[nn.Module, ...]  # windows to features, one per tensor of windows in the batch
     classifier: Classifier | None  # the encoder with the head that the loss trained; None: a probe is fitted
+
+    def view(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """What `forward` takes of a batch, with all that is drawn for each row; here the batch as it is."""
+        return batch
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from sdk.encoders import create_encoder
 from sdk.pretrain.contrast import two_views
 from sdk.pretrain.pictures import view_of_windows
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import whole
 from sdk.pretrain.project import Projector
 from sdk.pretrain.registry import Method, Needs, register_method
 
@@ -46,10 +47,14 @@ class SimCLR(Method):
         self.project = Projector(encoder, _HIDDEN, _WIDTH)
         self.sensors, self.chances, self.tau = tuple(sensors), dict(chances), tau
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """The loss of windows (n, length_samples, n_channels)."""
-        a, b = (self.project(view_of_windows(windows, self.chances, self.sensors)) for _ in range(2))
-        return two_views(a, b, self.tau)
+    def view(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Two views of windows (n, length_samples, n_channels)."""
+        (windows,) = batch
+        return tuple(view_of_windows(windows, self.chances, self.sensors) for _ in range(2))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """The loss of two views, each of shape (n, length_samples, n_channels)."""
+        return two_views(whole(self.project(a)), whole(self.project(b)), self.tau)
 
 
 @register_method(

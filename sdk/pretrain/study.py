@@ -2,6 +2,7 @@
 
 out/
   FOLD-SEED.safetensors    checkpoint of one run; of photographs, which no fold changes, photos-SEED.safetensors
+  metrics.jsonl            a line for each epoch of each run: loss, loss of those who are watched, seconds
   report.json              every run's scores, and their mean and spread
 """
 
@@ -9,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,13 +25,16 @@ from runtime.window import LabelledWindows
 from sdk.datasets import split_by_subject, subject_of
 from sdk.datasets._people import subjects_of
 from sdk.datasets._pool import set_of
-from sdk.pretrain.data import cut, fingerprint, told
-from sdk.pretrain.loop import fit
+from sdk.pretrain.data import cut, told
+from sdk.pretrain.loop import Epoch
 from sdk.pretrain.plan import PretrainPlan, StudyTask
-from sdk.pretrain.probe import classifier_of, predict
-from sdk.pretrain.registry import create_method, method_info
-from sdk.pretrain.views import Front, batch_of, draws, normalised_by_set, some_of
-from sdk.scores import over_classes, score
+from sdk.pretrain.registry import method_info
+from sdk.pretrain.run import Groups, People, run
+from sdk.pretrain.views import some_of
+from sdk.scores import over_classes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ def run_study(
     n_seeds: int,
     out: Path,
     *,
-    device: str = "cpu",
     say: Callable[[str], None] = lambda text: None,
-    progress: Callable[[str, int, int, float], None] = lambda run, done, total, loss: None,
+    progress: Callable[[str, Epoch], None] = lambda run, epoch: None,
     photos: Tensor | None = None,
+    fabric: Fabric | None = None,
 ) -> dict[str, Any]:
     """Train and score every split with every seed; runs that are already finished in `out` are not trained again.
 
@@ -97,10 +99,10 @@ def run_study(
         splits: which people to test on.
         n_seeds: runs per split.
         out: folder for checkpoints and the report, made if missing.
-        device: torch's name of a device.
         say: takes a line of text as each run ends.
-        progress: takes the run's name, finished epochs, all epochs and the last loss.
+        progress: takes the run's name and its last epoch.
         photos: for a method of photographs, as `read_photos` gives them.
+        fabric: device, precision and processes, by `sdk.pretrain.processes.start`; None: this process, on the CPU.
 
     Returns:
         The report, as it is stored in report.json.
@@ -115,19 +117,26 @@ def run_study(
     windows, account = cut(recordings, task)
     for line in told(account):
         say(line)
-    runs, names = [], sorted({set_of(recording) for recording in recordings})
+    writes = fabric is None or fabric.is_global_zero
+    runs: list[dict[str, Any]] = []
     for split in splits:
-        train, test = _windows(recordings, windows, split, len(task.labels))
-        sets = (_sets(recordings, train, names), _sets(recordings, test, names))
         for seed in range(n_seeds):
+            parts = _parts(recordings, windows, split, replace(plan, seed=seed), len(task.labels))
             checkpoint, name = checkpoint_of(out, plan, split.name, seed), f"{split.name}-seed{seed}"
-            seeded = replace(plan, seed=seed)
-            scores = _run(seeded, task, train, test, sets, checkpoint, device, partial(progress, name), photos)
+
+            def told_of(epoch: Epoch, name: str = name) -> None:
+                progress(name, epoch)
+                if writes:
+                    with (out / "metrics.jsonl").open("a") as file:
+                        file.write(json_text({"run": name} | asdict(epoch)) + "\n")
+
+            scores = run(replace(plan, seed=seed), task, parts, checkpoint, told_of, photos, fabric)
             runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
             over = over_classes(scores["macro_f1_classes"], len(task.labels))
             say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
     report = {"plan": plan.to_dict(), "task": asdict(task), "data": account, "runs": runs, "summary": _summary(runs)}
-    write_atomic(out / "report.json", (json_text(report, indent=1) + "\n").encode())
+    if writes:
+        write_atomic(out / "report.json", (json_text(report, indent=1) + "\n").encode())
     return report
 
 
@@ -145,69 +154,33 @@ def checkpoint_of(out: Path, plan: PretrainPlan, split: str, seed: int) -> Path:
     return out / f"{name}-seed{seed}.safetensors"
 
 
-def _windows(
-    recordings: Sequence[Recording], windows: LabelledWindows, split: Split, n_classes: int
-) -> tuple[LabelledWindows, LabelledWindows]:
-    """Those to train on and those to test on; a label that may mean several classes trains, but is not scored."""
+def _parts(
+    recordings: Sequence[Recording], windows: LabelledWindows, split: Split, plan: PretrainPlan, n_classes: int
+) -> Groups:
+    """Who trains, is tested, is watched; a label that may mean several classes trains, but is not scored."""
     _, held_out = split_by_subject(recordings, list(split.test_subjects))
     tested = {id(recording) for recording in held_out}
-    is_test = np.array([id(recording) in tested for recording in recordings], bool)[windows.source]
-    parts = (~is_test, is_test & (windows.labels < n_classes))
-    train, test = (some_of(windows, rows) for rows in parts)
-    if not (len(train.labels) and len(test.labels)):
+    others = sorted({subject_of(recording) for recording in recordings if id(recording) not in tested})
+    drawn = np.random.default_rng(plan.seed).permutation(others)[: plan.validate].tolist()
+    watched = {id(recording) for recording in recordings if subject_of(recording) in drawn} - tested
+    of = np.array([2 * (id(r) in tested) + (id(r) in watched) for r in recordings], int)[windows.source]
+    masks = {"train": of == 0, "test": (of == 2) & (windows.labels < n_classes), "watch": of == 1}
+    counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
+    if not (counts["train"] and counts["test"]) or (plan.validate and not counts["watch"]):
         raise InputError(
             f"split {split.name}",
-            expected="windows to train on and to test on",
-            got=f"{len(train.labels)} and {len(test.labels)}",
+            expected="windows to train on and to test on" + (" and to watch" if plan.validate else ""),
+            got=" and ".join(str(counts[name]) for name in ("train", "test", *(["watch"] if plan.validate else []))),
             fix="Name other people or other labels.",
         )
-    return train, test
+    names = sorted({set_of(recording) for recording in recordings})
+    sets = np.array([names.index(set_of(recording)) for recording in recordings], np.int64)
 
+    def part(mask: NDArray[np.bool_]) -> People:
+        own = some_of(windows, mask)
+        return People(own, sets[own.source])
 
-def _sets(recordings: Sequence[Recording], windows: LabelledWindows, names: list[str]) -> NDArray[np.int64]:
-    """The number of each window's data set."""
-    return np.array([names.index(set_of(recording)) for recording in recordings], np.int64)[windows.source]
-
-
-def _run(
-    plan: PretrainPlan,
-    task: StudyTask,
-    train: LabelledWindows,
-    test: LabelledWindows,
-    sets: tuple[NDArray[np.int64], NDArray[np.int64]],
-    checkpoint: Path,
-    device: str,
-    progress: Callable[[int, int, float], None],
-    photos: Tensor | None,
-) -> dict[str, Any]:
-    """Train a method, give it a head where it has none, and score it."""
-    front, needs = Front.of(plan, task, train.samples), method_info(plan.method).needs
-    raw = [front.raw(part.samples) for part in (train, test)]
-    method = create_method(plan, task).to(device)
-    seen, unseen = normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, raw)
-    labels, weights = torch.from_numpy(train.labels), draws(sets[0], train.labels, plan.balance)
-    batch: tuple[Tensor, ...]
-    if photos is not None:
-        batch, view, weights = (photos,), None, None
-        seen, unseen = map(torch.from_numpy, raw)
-    elif front.augment:
-        batch, view = (torch.from_numpy(raw[0]), labels), partial(front.drawn, needs)
-    else:
-        batch, view = batch_of(needs, task, seen, labels), None
-    losses = fit(
-        method,
-        batch,
-        plan,
-        view=view,
-        checkpoint=checkpoint,
-        data=fingerprint(train.samples, train.labels) if photos is None else fingerprint(photos.numpy()),
-        weights=weights,
-        report=lambda n, loss: progress(n, plan.epochs, loss),
-    )
-    sure = train.labels < len(task.labels)
-    classifier = classifier_of(method, task, seen[sure], train.labels[sure])
-    scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
-    return {"train_windows": len(train.labels), "loss": losses[-1], **scores.to_dict()}
+    return Groups(part(masks["train"]), part(masks["test"]), part(masks["watch"]) if plan.validate else None)
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from sdk.encoders import Classifier, create_encoder
 from sdk.pretrain.plan import PretrainPlan, StudyTask
+from sdk.pretrain.processes import whole
 from sdk.pretrain.registry import Method, Needs, register_method
 
 
@@ -42,7 +43,7 @@ class Supervised(Method):
 
     def forward(self, windows: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of windows (n, length_samples, n_channels) with indices of labels (n,)."""
-        logits = self.classifier(windows)
+        logits, labels = whole(self.classifier(windows)), whole(labels)
         if len(self.means) == self.means.shape[1]:
             return functional.cross_entropy(logits, labels)
         meant = logits.masked_fill(~self.means[labels], -torch.inf)

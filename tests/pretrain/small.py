@@ -1,5 +1,7 @@
 """A problem of seconds: people who move slowly or fast."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -47,6 +49,24 @@ def data(n=48):
     labels = np.arange(n) % 2
     samples = np.stack([waves(label, 32, rng) for label in labels])
     return LabelledWindows(samples, labels, np.zeros(n), np.zeros(n, np.int64))
+
+
+IMAGES = method_info("img2imu").plan.settings | {"queue": 16, "maps": 8, "n_fft": 16, "hop": 2, "momentum": 0.9}
+IMAGES |= {"height_px": 32, "width_px": 32}
+SMALL = {
+    "cmc": {"epochs": 10, "encoder": "fcn"},
+    "cosmo": {"epochs": 10, "encoder": "fcn"},
+    "img2imu": {"epochs": 12, "learning_rate": 1e-2, "settings": IMAGES},
+    "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},
+    "mesen": {"epochs": 10, "encoder": "fcn"},
+    "simclr": {"epochs": 10, "settings": method_info("simclr").plan.settings | {"rotate": 0.0}},
+    "supervised": {"epochs": 4},
+}  # enough to see that it learns
+NARROW = (32, 16, 16, 8, 8)  # of MaskCAE's decoder; it has 3.6 million weights, and a hundredth of the time
+
+
+def plan_of(name, **changes):
+    return dataclasses.replace(method_info(name).plan, **({"batch": 16, "seed": 5} | SMALL[name] | changes))
 
 
 def task_of(plan):

@@ -95,7 +95,7 @@ def test_a_study_that_was_cut_off_draws_on_where_it_stopped(tmp_path):
     class CutError(Exception):
         pass
 
-    def cut(run, done, total, loss):
+    def cut(run, epoch):
         raise CutError
 
     whole = run_study(worn(), TASK, FRAMED, [Split("test", ("3",))], 1, tmp_path / "whole")

@@ -35,13 +35,16 @@ from sdk.pretrain.probe import classifier_of, in_batches, predict, with_probe
 from sdk.pretrain.registry import lay_out
 from sdk.pretrain.views import SideBySide, batch_of, normalised, statistics
 from tests.pretrain.small import (
+    NARROW,
     SIGNAL,
+    SMALL,
     TASK,
     TWO_TASK,
     batch,
     data,
     people,
     photos,
+    plan_of,
     predicted,
     same,
     state,
@@ -49,28 +52,12 @@ from tests.pretrain.small import (
     train,
 )
 
-IMAGES = method_info("img2imu").plan.settings | {"queue": 16, "maps": 8, "n_fft": 16, "hop": 2, "momentum": 0.9}
-IMAGES |= {"height_px": 32, "width_px": 32}
-SMALL = {
-    "cmc": {"epochs": 10, "encoder": "fcn"},
-    "cosmo": {"epochs": 10, "encoder": "fcn"},
-    "img2imu": {"epochs": 12, "learning_rate": 1e-2, "settings": IMAGES},
-    "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},
-    "mesen": {"epochs": 10, "encoder": "fcn"},
-    "simclr": {"epochs": 10, "settings": method_info("simclr").plan.settings | {"rotate": 0.0}},
-    "supervised": {"epochs": 4},
-}  # enough to see that it learns
 every = pytest.mark.parametrize("name", SMALL)
-
-
-def plan_of(name, **changes):
-    return dataclasses.replace(method_info(name).plan, **({"batch": 16, "seed": 5} | SMALL[name] | changes))
 
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
-    """MaskCAE's decoder has 3.6 million weights; a narrow one of the same parts takes a hundredth of the time."""
-    monkeypatch.setattr(maskcae, "_DECODER_WIDTHS", (32, 16, 16, 8, 8))
+    monkeypatch.setattr(maskcae, "_DECODER_WIDTHS", NARROW)
 
 
 def test_all_are_found():
@@ -102,18 +89,39 @@ class PowerCutError(Exception):
 
 @every
 def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(name, tmp_path):
-    def cut(epoch, loss):
-        if epoch == 2:
-            raise PowerCutError
-
+    """Cut at a step, and after each of its three epochs of three steps, again and again, by one run that goes on."""
     plan = plan_of(name, epochs=3)
     whole, losses = train(plan)
-    with pytest.raises(PowerCutError):
-        train(plan, checkpoint=tmp_path / "a", report=cut)
-    torch.rand(7)  # the process that goes on has used torch's generator otherwise
-    resumed, all_losses = train(plan, checkpoint=tmp_path / "a")
+    path, cuts = tmp_path / "a", 0
+    for step in (1, 3, 5, 6, 8, 9):
+        cuts += cut_at(plan, path, step, n_steps=3)
+    resumed, all_losses = train(plan, checkpoint=path)
     assert all_losses == losses
     assert same(state(resumed), state(whole))
+    assert cuts == 6
+
+
+def cut_at(plan, path, step, n_steps):
+    """Train until a step of the whole run, from 1; an epoch's last one is after its checkpoint. 1: it was cut."""
+    method, calls = create_method(plan, task_of(plan)), [n_steps * ((step - 1) // n_steps)]
+    draws = method.view
+
+    def view(*batch):
+        calls[0] += 1
+        if calls[0] == step and step % n_steps:
+            raise PowerCutError
+        return draws(*batch)
+
+    def after(epoch):
+        if n_steps * epoch.number == step:
+            raise PowerCutError
+
+    method.view = view
+    if path.exists():
+        torch.rand(step)  # the process that goes on has used torch's generator otherwise
+    with pytest.raises(PowerCutError):
+        fit(method, batch(data(), plan), plan, checkpoint=path, report=after)
+    return 1
 
 
 @every
@@ -125,7 +133,7 @@ def test_what_it_keeps_is_its_own(name):
     assert kept
     assert kept <= own
     assert method.classifier is None or method.classifier.encoder is method.encoders[0]
-    before, loss = parameters(method), method(*(tensor[:16] for tensor in batch(data(), plan_of(name))))
+    before, loss = parameters(method), method(*method.view(*(tensor[:16] for tensor in batch(data(), plan_of(name)))))
     assert loss.shape == ()
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for e in method.encoders for p in e.parameters() if p.ndim > 1)
@@ -226,7 +234,7 @@ def test_the_command_takes_a_method(tmp_path, monkeypatch, capsys):
     assert main(base) == 0
     assert asked["plan"] == PretrainPlan()
     assert main([*base, "--method", "maskcae", "--epochs", "3", "--lr", "0.01"]) == 0
-    assert asked["plan"] == PretrainPlan("fcn", epochs=3, learning_rate=0.01, method="maskcae")
+    assert asked["plan"] == dataclasses.replace(method_info("maskcae").plan, epochs=3, learning_rate=0.01)
     assert main([*base, "--encoder", "hart", "--batch", "7"]) == 0
     assert asked["plan"] == PretrainPlan("hart", batch=7)
     capsys.readouterr()
@@ -275,7 +283,7 @@ def test_tensors_of_several_lengths_are_refused(lengths, text):
 
 
 def test_dropout_too_goes_on_where_it_stopped(tmp_path):
-    def cut(epoch, loss):
+    def cut(epoch):
         raise PowerCutError
 
     plan = PretrainPlan("cnn-transformer", epochs=2, batch=16)

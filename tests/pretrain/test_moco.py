@@ -14,8 +14,7 @@ from runtime.spectrogram import Spectrogram
 from sdk.pretrain import Split, StudyTask, create_method, read_photos, run_study
 from sdk.pretrain.__main__ import main
 from sdk.pretrain.contrast import against_queue
-from tests.pretrain.small import PLAN, TASK, data, people, photos, same, state
-from tests.pretrain.test_methods import IMAGES, plan_of
+from tests.pretrain.small import IMAGES, PLAN, TASK, data, people, photos, plan_of, same, state
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -32,7 +31,7 @@ def test_a_step_is_its_equations():
         for parameter in method.net.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     before, queue = state(method), method.queue.clone()
-    loss = method(photos()[:16])
+    loss = method(*method.view(photos()[:16]))
     for name, own in method.key.named_parameters():
         expected = 0.75 * before[f"key.{name}"] + 0.25 * before[f"net.{name}"]
         torch.testing.assert_close(own, expected)
@@ -44,7 +43,7 @@ def test_a_step_is_its_equations():
     torch.testing.assert_close(loss, against_queue(q, method.queue[:16], queue, 0.07))
     # the oldest go first, and the place wraps
     for n in (40, 12):
-        method(photos()[:n])
+        method(*method.view(photos()[:n]))
     assert int(method.place) == 4
 
 
@@ -64,7 +63,11 @@ def test_folds_share_what_photographs_taught(tmp_path):
     plan = dataclasses.replace(small(), epochs=1)
     splits = [Split("a", ("1",)), Split("b", ("2",))]
     run_study(people(3), TASK, plan, splits, 1, tmp_path, photos=photos())
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["photos-seed0.safetensors", "report.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "metrics.jsonl",
+        "photos-seed0.safetensors",
+        "report.json",
+    ]
     with pytest.raises(InputError, match=r"expected windows as it was trained on"):
         run_study(people(3), TASK, plan, splits, 1, tmp_path, photos=photos(30))
 
