@@ -29,10 +29,10 @@ from runtime import Recording
 from runtime.errors import InputError
 from sdk.datasets import load_dataset
 from sdk.features import hand_features
+from sdk.finetune.crowd import name_crowd
 from sdk.finetune.head import fit_head
 from sdk.finetune.space import fit_space
-from sdk.finetune.spread import Floats, Neighbours, make_graph, spread
-from sdk.finetune.teach import shared
+from sdk.finetune.spread import Floats
 
 LABELS = ("walking", "upstairs", "downstairs", "sitting", "standing", "laying")
 UNSEEN = ((25, 31), (1, 7), (13, 19))  # people who are scored, from and to
@@ -41,7 +41,6 @@ BARS = {"acc": 0.85, "gyro": 0.79}
 _LENGTH, _HOP = 300, 150  # samples of a window; from window to window of a whole recording
 _RATE_HZ = 50.0
 _APART_S = 1e5  # between recordings
-_SHRINK = 2.0  # windows that a person is given of each class with no difference at all
 _L2 = 0.001
 Rows = NDArray[np.int64]
 
@@ -103,7 +102,7 @@ def _split(cut: Cut, unseen: range, n_draws: int) -> Iterator[tuple[str, float]]
     mean, std = (part.astype(np.float32) for part in (cut.stream[own].mean((0, 1)), cut.stream[own].std((0, 1))))
     features, stream = (hand_features((part - mean) / std) for part in (cut.windows, cut.stream[own]))
     places = fit_space(stream, cut.stream_s[own])(features[pool])
-    graph, truth, people = make_graph(places), cut.labels[pool], cut.people[pool]
+    truth, people = cut.labels[pool], cut.people[pool]
     half = features.shape[1] // 2
     sensors = {"acc": features[:, :half], "gyro": features[:, half:]}
     students = {name: _Student(part[pool], part[scored], cut.labels[scored]) for name, part in sensors.items()}
@@ -112,7 +111,7 @@ def _split(cut: Cut, unseen: range, n_draws: int) -> Iterator[tuple[str, float]]
     for draw in range(n_draws):
         rng = np.random.default_rng(draw)
         rows = np.array([rng.choice(np.flatnonzero(truth == label)) for label in range(len(LABELS))])
-        named = _named(places, graph, people, rows)
+        named = _named(places, people, rows)
         yield "pool", float(np.mean(named == truth))
         for name, student in students.items():
             yield f"{name}: one label", student.score(np.arange(len(truth)), named)
@@ -137,25 +136,8 @@ class _Student:
         return float(np.mean((later @ head.weight.T + head.bias).argmax(axis=1) == self.truth))
 
 
-def _named(places: NDArray[np.float32], graph: Neighbours, people: Rows, rows: Rows) -> Rows:
-    """What each window of the pool is called: spread, what people differ by taken off, spread again."""
+def _named(places: NDArray[np.float32], people: Rows, rows: Rows) -> Rows:
+    """What each window of the pool is called."""
     seeds = np.zeros((len(places), len(LABELS)))
     seeds[rows, np.arange(len(rows))] = 1
-    found = shared(spread(graph, seeds)).argmax(axis=1)
-    moved = places - _offsets(places, found, people)
-    return shared(spread(make_graph(moved), seeds)).argmax(axis=1)
-
-
-def _offsets(places: NDArray[np.float32], found: Rows, people: Rows) -> NDArray[np.float32]:
-    """By how much each person's windows lie beside the others' of their class, one vote per class: shape of places."""
-    offsets = np.zeros_like(places)
-    means = np.stack([places[found == k].mean(axis=0) for k in range(len(LABELS))])
-    for person in np.unique(people):
-        own = people == person
-        votes = [
-            (places[own & (found == k)] - means[k]).sum(axis=0) / ((own & (found == k)).sum() + _SHRINK)
-            for k in range(len(LABELS))
-            if (own & (found == k)).any()
-        ]
-        offsets[own] = np.mean(votes, axis=0)
-    return offsets
+    return name_crowd(places, people, seeds)

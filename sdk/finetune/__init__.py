@@ -11,6 +11,7 @@ days                the same from labels that were spread over windows without:
   pool              windows of a store that cover its days                read_days, Days
   space, spread     which windows are near each other; labels flow along
   clusters          k-means
+  crowd             many people's windows, named by a few labels
   teach             soft labels, and the windows that a head is taught with
 questions           which windows to ask the wearer about
 plan                what moves, how far, for how long                 FinetunePlan, Budget

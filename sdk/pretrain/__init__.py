@@ -7,6 +7,7 @@ cosmo        no labels; any fusion says the same       Cosmo ("cosmo")
 cmc          no labels; sensors against one another    CMC ("cmc")
 moco         photographs; two views are the same       MoCo ("img2imu")
 simclr       no labels; two views are the same         SimCLR ("simclr")
+graph        a few labels, which name the others       Student ("graph")
 
 contrast     losses that compare embeddings
 front        gyroscopes in another scale               Arcsinh
@@ -24,7 +25,9 @@ lamb         the optimiser of large batches            LAMB
 processes    one or several that train together        start
 checkpoint   weights, optimiser and epoch in one file  save_checkpoint, load_checkpoint
 probe        a head for a method without one           with_probe
-run          people who train, are watched, are scored
+few          few labels, and what others are called by them
+groups       people who train, are watched, are tested
+run          one of a study
 study        seeds and folds over unseen people        run_study, Split, subject_folds
 export       a run of a study to a bundle              export_run
 options      what the command may be asked for
@@ -39,6 +42,7 @@ from sdk.pretrain.checkpoint import load_checkpoint, save_checkpoint
 from sdk.pretrain.cmc import CMC
 from sdk.pretrain.cosmo import Cosmo
 from sdk.pretrain.export import export_run
+from sdk.pretrain.graph import Student
 from sdk.pretrain.loop import Epoch, fit
 from sdk.pretrain.maskcae import MaskCAE
 from sdk.pretrain.mesen import MESEN
@@ -73,6 +77,7 @@ __all__ = [
     "PretrainPlan",
     "SimCLR",
     "Split",
+    "Student",
     "StudyTask",
     "Supervised",
     "create_method",

@@ -33,7 +33,7 @@ from sdk.pretrain.options import add_arguments, front_of, photos_of, setting
 from sdk.pretrain.processes import start
 from sdk.pretrain.study import set_left_out
 
-_GIVEN = ("encoder", "epochs", "batch", "learning_rate", "balance", "optimiser", "clip", "validate", "patience")
+_GIVEN = ("encoder", "epochs", "batch", "learning_rate", "balance", "optimiser", "clip", "validate", "patience", "few")
 _POOLED = 0.5  # of draws of a pool: between windows as they are and all sets and classes alike
 HELP = "Pretraining of an encoder, scored on people whom it never saw: on public data sets, or recordings of one's own."
 EXAMPLES = """\
@@ -104,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in _GIVEN}
     plan = replace(plan, balance=_POOLED if is_pool else 0.0, by_set=arguments.norm == "set")
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
+    if arguments.naming is not None:
+        plan = replace(plan, naming=arguments.naming.removeprefix("none"))
     plan = replace(plan.with_settings(dict(map(setting, arguments.settings))), **front_of(arguments))
     with _warnings_as_notes():
         recordings = load_dataset(arguments.dataset, arguments.data)

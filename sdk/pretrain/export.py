@@ -15,11 +15,13 @@ from runtime.errors import InputError
 from runtime.recording import Recording
 from runtime.specs import ClockSpec, Modality, Normalise, Signal, WindowSpec
 from runtime.window import labelled_windows
-from sdk.datasets import DatasetInfo, dataset_info, split_by_subject
+from sdk.datasets import DatasetInfo, dataset_info
 from sdk.pretrain.checkpoint import load_checkpoint
 from sdk.pretrain.data import place_of, placement_of
 from sdk.pretrain.drawn import Drawn
+from sdk.pretrain.few import known
 from sdk.pretrain.front import Fronted
+from sdk.pretrain.groups import groups_of
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of
 from sdk.pretrain.registry import create_method
@@ -58,19 +60,21 @@ def export_run(
 
     run = report["runs"][index]
     task = _task(report["task"])
-    train, _ = split_by_subject(list(recordings), run["test_subjects"])
     plan = PretrainPlan.from_dict({**report["plan"], "seed": run["seed"]})
     if plan.by_set:
         fix = "Train with by_set=False."
         raise InputError("plan.by_set", expected="one normalisation", got="one for each data set", fix=fix)
-    every = labelled_windows(train, task.signal, task.window, (*task.labels, *task.either), task.clock)
+    every = labelled_windows(list(recordings), task.signal, task.window, (*task.labels, *task.either), task.clock)
+    groups = groups_of(recordings, every, run["test_subjects"], plan, task)
+    every = groups.train.windows
     method = create_method(plan, task)
     load_checkpoint(checkpoint_of(runs, plan, run["split"], run["seed"]), method)
     front = Front.of(plan, task, every.samples)
     windows = some_of(every, every.labels < len(task.labels))
     drawn = method.encoders[0] if isinstance(method.encoders[0], Drawn) else None
-    inputs = front(windows.samples) if drawn is None else torch.from_numpy(windows.samples)
-    classifier = classifier_of(method, task, inputs, windows.labels)
+    found = known(plan, task, front, method, every.samples, every.labels, groups.train.people, groups.stream)
+    inputs = every.samples[found.rows]
+    classifier = classifier_of(method, task, front(inputs) if drawn is None else torch.from_numpy(inputs), found.labels)
     info, columns, scale, normalise = _known(dataset), task.kept_columns, front.scale, front.normalise
     encoder = classifier.encoder if drawn is None else drawn.net
     encoder = encoder if scale is None else Fronted(scale.front(columns), encoder)
@@ -93,8 +97,8 @@ def export_run(
         },
     )
     golden = windows.samples[np.concatenate(rows)][:, :, columns]
-    known = are_enough(windows.labels)
-    if not known:
+    enough = are_enough(windows.labels)
+    if not enough:
         _log.warning("%d training windows: too few to tell a device what they were like", len(windows.labels))
     return export_bundle(
         path,
@@ -103,7 +107,7 @@ def export_run(
         manifest,
         golden,
         training=True,
-        seen=(windows.samples[:, :, columns], windows.labels) if known else None,
+        seen=(windows.samples[:, :, columns], windows.labels) if enough else None,
     )
 
 

@@ -18,7 +18,7 @@ from sdk.augment import AUGMENTATIONS
 from sdk.datasets import list_datasets
 from sdk.encoders import encoder_info, list_encoders
 from sdk.pretrain.photos import MOST, read_photos
-from sdk.pretrain.plan import OPTIMISERS, PretrainPlan
+from sdk.pretrain.plan import NAMINGS, OPTIMISERS, PretrainPlan
 from sdk.pretrain.processes import PRECISIONS
 from sdk.pretrain.registry import list_methods, method_info
 
@@ -125,6 +125,8 @@ def _add_training(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--optimiser", choices=OPTIMISERS, help="of the method's defaults, unless given; see --list")
     p.add_argument("--clip", metavar="X", type=float, help="shorten gradients that are longer than this; 0: none")
+    p.add_argument("--few", metavar="N", type=int, help="labels of each class that are known (default: the method's)")
+    p.add_argument("--naming", choices=("none", *NAMINGS), help="other windows are named by those few; see docs")
     p.add_argument("--validate", metavar="N", type=int, help="so many training people do not train, but are watched")
     p.add_argument("--patience", metavar="N", type=int, help="end after N epochs without a lower loss of theirs")
     p.add_argument("--device", default="cpu", help="torch's name of a device (default %(default)s)")

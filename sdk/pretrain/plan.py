@@ -10,6 +10,7 @@ from runtime.errors import InputError
 from runtime.specs import ClockSpec, FrameSpec, Signal, WindowSpec
 
 OPTIMISERS = ("adamw", "lamb")
+NAMINGS = ("hand", "encoder", "both")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class PretrainPlan:
 
     Raises:
         InputError: statistics of each data set together with what needs those of all; an optimiser that there is not;
-            patience, and nobody is watched.
+            patience, and nobody is watched; a naming that there is not, or by all labels.
     """
 
     encoder: str = "fcn-stride4"
@@ -39,12 +40,17 @@ class PretrainPlan:
     clip: float = 0.0  # gradients longer than this are shortened to it, all parameters together; 0: as they are
     last_decay: float | None = None  # what the weight decay rises to, by half a cosine; None: it stays
     validate: int = 0  # training people who do not train, and by whose loss a run is watched
+    few: int = 0  # labels of each class that are known, drawn by the seed; 0: all
+    naming: str = ""  # hand, encoder, both: others are named by those few, `sdk.pretrain.few`; empty: they are not
     patience: int = 0  # a run ends after so many epochs without a lower loss of theirs; 0: it goes on to its end
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             fix = "Choose one of them."
             raise InputError("optimiser", expected=" or ".join(OPTIMISERS), got=self.optimiser, fix=fix)
+        if self.naming not in ("", *NAMINGS) or (self.naming and not self.few):
+            expected, fix = f"{', '.join(NAMINGS)}, and few labels", "Say how many of each class are known: few, --few."
+            raise InputError("naming", expected=expected, got=f"{self.naming}, few={self.few}", fix=fix)
         if self.patience and not self.validate:
             got, fix = "nobody to watch", "Keep some people out of the training: validate, --validate."
             raise InputError("patience", expected="people who do not train", got=got, fix=fix)

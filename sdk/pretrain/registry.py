@@ -116,7 +116,7 @@ def create_method(plan: PretrainPlan, task: StudyTask) -> Method:
     """Make the plan's method with fresh weights, drawn from the plan's seed.
 
     Raises:
-        InputError: an unknown method, one that needs another signal or another encoder, or one that cannot keep a part.
+        InputError: an unknown method, one that needs another signal, another encoder, or other names.
     """
     info = method_info(plan.method)
     if (found := len(task.signal.modalities)) < info.needs.modalities:
@@ -126,15 +126,11 @@ def create_method(plan: PretrainPlan, task: StudyTask) -> Method:
             got=found,
             fix="Name more modalities, or choose another method.",
         )
-    if info.needs.modalities == 1 and len(task.kept) < found:
-        raise InputError(
-            f"method {info.name}",
-            expected="to keep all modalities, whose columns it sees in one encoder",
-            got=f"to keep {', '.join(task.keep)}",
-            fix="Name fewer modalities instead, or choose a method of several.",
-        )
+    if info.needs.labels and plan.naming in ("encoder", "both"):
+        expected, fix = "naming by hand: its encoder learns from the names", "Choose hand, or a method without labels."
+        raise InputError(f"method {info.name}", expected=expected, got=f"naming by {plan.naming}", fix=fix)
     torch.manual_seed(plan.seed)
-    method = info.factory(plan, task)
+    method = info.factory(plan, task if info.needs.modalities > 1 else task.kept_task)
     lay_out(method)
     return method
 

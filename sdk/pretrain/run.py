@@ -6,18 +6,17 @@ windows of each part -> front, fitted to those who train -> fit -> a head where 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.window import LabelledWindows
 from sdk.pretrain.data import fingerprint
+from sdk.pretrain.few import known, known_rows
+from sdk.pretrain.groups import Groups
 from sdk.pretrain.loop import Epoch, fit
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.probe import classifier_of, predict
@@ -27,23 +26,6 @@ from sdk.scores import score
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-@dataclass(frozen=True)
-class People:
-    """Windows of some, and the number of each window's data set."""
-
-    windows: LabelledWindows
-    sets: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Who trains, who is tested, and who is watched meanwhile; None: nobody."""
-
-    train: People
-    test: People
-    watched: People | None
 
 
 def run(
@@ -60,7 +42,7 @@ def run(
     Args:
         plan: with its seed.
         task: signal, window, labels.
-        parts: the people.
+        parts: who trains, is watched, is tested.
         checkpoint: of an unfinished run, or where to keep one.
         report: told of every epoch.
         photos: for a method of photographs.
@@ -75,16 +57,20 @@ def run(
     raw = [front.raw(part.windows.samples) for part in every]
     sets = [part.sets for part in every]
     seen, unseen, *other = normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, raw)
-    labels, weights = torch.from_numpy(train.labels), draws(parts.train.sets, train.labels, plan.balance)
+    sure = partial(known, plan, task, front, method, train.samples, train.labels, parts.train.people, parts.stream)
+    found = sure() if needs.labels else None
+    rows = np.arange(len(train.labels)) if found is None or not plan.few else found.rows
+    taught = train.labels if found is None or not plan.few else found.labels
+    labels, weights = torch.from_numpy(taught), draws(parts.train.sets[rows], taught, plan.balance)
     watched = [batch_of(needs, task, own, torch.from_numpy(every[2].windows.labels)) for own in other]
     batch: tuple[Tensor, ...]
     if photos is not None:
         batch, view, weights = (photos,), None, None
         seen, unseen = map(torch.from_numpy, raw[:2])
     elif front.augment:
-        batch, view = (torch.from_numpy(raw[0]), labels), partial(front.drawn, needs)
+        batch, view = (torch.from_numpy(raw[0][rows]), labels), partial(front.drawn, needs)
     else:
-        batch, view = batch_of(needs, task, seen, labels), None
+        batch, view = batch_of(needs, task, seen[rows], labels), None
     losses = fit(
         method,
         batch,
@@ -92,12 +78,17 @@ def run(
         view=view,
         watched=watched[0] if watched else (),
         checkpoint=checkpoint,
-        data=fingerprint(train.samples, train.labels) if photos is None else fingerprint(photos.numpy()),
+        data=fingerprint(train.samples, taught) if photos is None else fingerprint(photos.numpy()),
         weights=weights,
         report=report,
         fabric=fabric,
     )
-    sure = train.labels < len(task.labels)
-    classifier = classifier_of(method, task, seen[sure], train.labels[sure])
+    found = found or sure()
+    classifier = classifier_of(method, task, seen[found.rows], found.labels)
     scores = score(test.labels, predict(classifier, unseen[:, :, task.kept_columns]), len(task.labels))
-    return {"train_windows": len(train.labels), "epochs": len(losses), "loss": losses[-1], **scores.to_dict()}
+    told: dict[str, Any] = {"train_windows": len(train.labels), "epochs": len(losses), "loss": losses[-1]}
+    if plan.few:
+        told["known"] = len(known_rows(plan, train.labels, len(task.labels)))
+    if plan.naming:
+        told["named_right"] = float(np.mean(found.labels == train.labels[found.rows]))
+    return told | scores.to_dict()

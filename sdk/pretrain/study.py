@@ -14,23 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.command import json_text
 from runtime.errors import InputError
 from runtime.files.atomic import write_atomic
 from runtime.recording import Recording
-from runtime.window import LabelledWindows
-from sdk.datasets import split_by_subject, subject_of
+from sdk.datasets import subject_of
 from sdk.datasets._people import subjects_of
 from sdk.datasets._pool import set_of
 from sdk.pretrain.data import cut, told
+from sdk.pretrain.groups import groups_of
 from sdk.pretrain.loop import Epoch
 from sdk.pretrain.plan import PretrainPlan, StudyTask
 from sdk.pretrain.registry import method_info
-from sdk.pretrain.run import Groups, People, run
-from sdk.pretrain.views import some_of
+from sdk.pretrain.run import run
 from sdk.scores import over_classes
 
 if TYPE_CHECKING:
@@ -121,7 +119,7 @@ def run_study(
     runs: list[dict[str, Any]] = []
     for split in splits:
         for seed in range(n_seeds):
-            parts = _parts(recordings, windows, split, replace(plan, seed=seed), len(task.labels))
+            groups = groups_of(recordings, windows, split.test_subjects, replace(plan, seed=seed), task)
             checkpoint, name = checkpoint_of(out, plan, split.name, seed), f"{split.name}-seed{seed}"
 
             def told_of(epoch: Epoch, name: str = name) -> None:
@@ -130,7 +128,7 @@ def run_study(
                     with (out / "metrics.jsonl").open("a") as file:
                         file.write(json_text({"run": name} | asdict(epoch)) + "\n")
 
-            scores = run(replace(plan, seed=seed), task, parts, checkpoint, told_of, photos, fabric)
+            scores = run(replace(plan, seed=seed), task, groups, checkpoint, told_of, photos, fabric)
             runs.append({"split": split.name, "test_subjects": list(split.test_subjects), "seed": seed} | scores)
             over = over_classes(scores["macro_f1_classes"], len(task.labels))
             say(f"{name}: {scores['n']} windows of people never seen, macro-F1 {scores['macro_f1']:.4f} {over}")
@@ -152,35 +150,6 @@ def checkpoint_of(out: Path, plan: PretrainPlan, split: str, seed: int) -> Path:
     """Where a study keeps the state of one run; photographs know no people, so all splits share theirs."""
     name = "photos" if method_info(plan.method).needs.pictures else split
     return out / f"{name}-seed{seed}.safetensors"
-
-
-def _parts(
-    recordings: Sequence[Recording], windows: LabelledWindows, split: Split, plan: PretrainPlan, n_classes: int
-) -> Groups:
-    """Who trains, is tested, is watched; a label that may mean several classes trains, but is not scored."""
-    _, held_out = split_by_subject(recordings, list(split.test_subjects))
-    tested = {id(recording) for recording in held_out}
-    others = sorted({subject_of(recording) for recording in recordings if id(recording) not in tested})
-    drawn = np.random.default_rng(plan.seed).permutation(others)[: plan.validate].tolist()
-    watched = {id(recording) for recording in recordings if subject_of(recording) in drawn} - tested
-    of = np.array([2 * (id(r) in tested) + (id(r) in watched) for r in recordings], int)[windows.source]
-    masks = {"train": of == 0, "test": (of == 2) & (windows.labels < n_classes), "watch": of == 1}
-    counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
-    if not (counts["train"] and counts["test"]) or (plan.validate and not counts["watch"]):
-        raise InputError(
-            f"split {split.name}",
-            expected="windows to train on and to test on" + (" and to watch" if plan.validate else ""),
-            got=" and ".join(str(counts[name]) for name in ("train", "test", *(["watch"] if plan.validate else []))),
-            fix="Name other people or other labels.",
-        )
-    names = sorted({set_of(recording) for recording in recordings})
-    sets = np.array([names.index(set_of(recording)) for recording in recordings], np.int64)
-
-    def part(mask: NDArray[np.bool_]) -> People:
-        own = some_of(windows, mask)
-        return People(own, sets[own.source])
-
-    return Groups(part(masks["train"]), part(masks["test"]), part(masks["watch"]) if plan.validate else None)
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -60,6 +60,10 @@ class Front:
         """Windows of shape (n, length_samples, n_channels) with their axes turned, in the units of the signal."""
         return _upright(windows, self.task, self.frame)
 
+    def plain(self, windows: NDArray[np.float32]) -> Tensor:
+        """Windows with their axes turned and normalised, no scale applied; shape (n, length_samples, n_channels)."""
+        return normalised(self.raw(windows), self.normalise)
+
     def finished(self, windows: NDArray[np.float32]) -> Tensor:
         """What `raw` gives, normalised, gyroscopes in their scale; shape (n, length_samples, n_channels)."""
         plain = normalised(windows, self.normalise)
@@ -160,7 +164,8 @@ def batch_of(needs: Needs, task: StudyTask, windows: Tensor, labels: Tensor) -> 
         windows: normalised, shape (n, length_samples, n_channels).
         labels: shape (n,), class indices.
     """
-    parts = (windows,) if needs.modalities == 1 else tuple(Split(task.shapes)(windows))
+    alone = needs.modalities == 1
+    parts = (windows[:, :, task.kept_columns],) if alone else tuple(Split(task.shapes)(windows))
     return (*parts, labels) if needs.labels else parts
 
 

@@ -56,6 +56,7 @@ IMAGES |= {"height_px": 32, "width_px": 32}
 SMALL = {
     "cmc": {"epochs": 10, "encoder": "fcn"},
     "cosmo": {"epochs": 10, "encoder": "fcn"},
+    "graph": {"epochs": 8, "encoder": "fcn-stride4", "learning_rate": 5e-3},
     "img2imu": {"epochs": 12, "learning_rate": 1e-2, "settings": IMAGES},
     "maskcae": {"epochs": 20, "batch": 8, "learning_rate": 5e-3},
     "mesen": {"epochs": 10, "encoder": "fcn"},

@@ -180,7 +180,7 @@ class Data:
 def test_an_unknown_name_gets_the_near_ones():
     with pytest.raises(InputError, match=r"method: expected a registered name, got 'maskcea'. Did you mean maskcae\?"):
         method_info("maskcea")
-    near = "cmc or cosmo or img2imu or maskcae or mesen or simclr or supervised"
+    near = "cmc or cosmo or graph or img2imu or maskcae or mesen or simclr or supervised"
     with pytest.raises(InputError, match=rf"got 'zzz'. Did you mean {near}\?"):
         create_method(PretrainPlan(method="zzz"), TASK)
 
@@ -372,9 +372,13 @@ def test_what_is_kept_works_alone(name, keep, columns, tmp_path, monkeypatch):
     assert (found == unseen.labels).mean() > 0.9
 
 
-def test_a_method_of_one_encoder_cannot_keep_a_part():
-    with pytest.raises(InputError, match=r"method maskcae: expected to keep all modalities, .* got to keep gyro"):
-        create_method(plan_of("maskcae"), dataclasses.replace(TWO_TASK, keep=("gyro",)))
+def test_a_method_of_one_encoder_sees_what_is_kept():
+    plan, task = plan_of("maskcae"), dataclasses.replace(TWO_TASK, keep=("gyro",))
+    assert create_method(plan, task).net.patches == (2, 1)
+    assert batch(data(), plan, task)[0].shape == (48, 32, 1)
+
+
+def test_a_modality_that_there_is_not_cannot_be_kept():
     with pytest.raises(InputError, match=r"keep: expected acc, gyro, got mag"):
         dataclasses.replace(TWO_TASK, keep=("mag",))
 

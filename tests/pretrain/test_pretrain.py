@@ -258,11 +258,11 @@ def test_a_study_of_people_who_are_not_there(tmp_path):
 
 def test_a_study_that_leaves_nobody(tmp_path):
     with pytest.raises(
-        InputError, match=r"split test: expected windows to train on and to test on, got 0 and 40. Name"
+        InputError, match=r"split with 1, 2 unseen: expected windows to train on and to test on, got 0 and 40. Name"
     ):
         run_study(people(2), TASK, PLAN, [Split("test", ("1", "2"))], 1, tmp_path)
     other = dataclasses.replace(TASK, labels=("run", "jump"))
-    with pytest.raises(InputError, match=r"split test: expected windows to train on and to test on, got 0 and 0"):
+    with pytest.raises(InputError, match=r"split with 1 unseen: expected windows to train .* got 0 and 0"):
         run_study(people(2), other, PLAN, [Split("test", ("1",))], 1, tmp_path)
 
 
