@@ -65,10 +65,8 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: torch.optim.Optimi
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        for (
-            parameter,
-            kept,
-        ) in optimiser.state.items():  # laid out as before: sums are in the same order
+        # laid out as before, so that sums are added up in the same order
+        for parameter, kept in optimiser.state.items():
             kept |= {k: torch.empty_like(parameter).copy_(t) for k, t in kept.items() if t.shape == parameter.shape}
         torch.set_rng_state(generator)
     return facts

@@ -59,8 +59,7 @@ def run(
     seen, unseen, *other = normalised_by_set(raw, sets, task) if plan.by_set else map(front.finished, raw)
     sure = partial(known, plan, task, front, method, train.samples, train.labels, parts.train.people, parts.stream)
     found = sure() if needs.labels else None
-    rows = np.arange(len(train.labels)) if found is None or not plan.few else found.rows
-    taught = train.labels if found is None or not plan.few else found.labels
+    rows, taught = found if found is not None and plan.few else (np.arange(len(train.labels)), train.labels)
     labels, weights = torch.from_numpy(taught), draws(parts.train.sets[rows], taught, plan.balance)
     watched = [batch_of(needs, task, own, torch.from_numpy(every[2].windows.labels)) for own in other]
     batch: tuple[Tensor, ...]
