@@ -34,6 +34,7 @@ def spectrogram_of(plan: PretrainPlan, task: StudyTask) -> SpectrogramSpec:
             fix="Name an accelerometer of three axes, or lower n_fft.",
         )
     asked = {"frame": plan.frame, "augment": plan.augment, "arcsinh": plan.arcsinh, "by_set": plan.by_set}
+    asked["naming by its features"] = plan.naming in ("encoder", "both")
     if given := [name for name, value in asked.items() if value]:
         expected = "windows as they come: the spectrogram is drawn of them"
         raise InputError(f"method {plan.method}", expected=expected, got=", ".join(given), fix="Leave these out.")

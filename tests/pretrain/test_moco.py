@@ -80,6 +80,7 @@ TWO = StudyTask(Signal((Modality("acc", "m/s^2", ("x", "y"), 20.0),)), WindowSpe
     [
         ({"encoder": "fcn"}, TASK, r"method img2imu: expected encoder resnet18, got fcn\. Leave"),
         ({"batch": 65}, TASK, r"queue: expected at least the 65 rows of a batch, got 64\. Raise it"),
+        ({"few": 1, "naming": "both"}, TASK, r"expected windows as they come: .*, got naming by its features\. Leave"),
         ({"arcsinh": True, "frame": "gravity"}, TASK, r"expected windows as they come: .*, got frame, arcsinh\. Leave"),
         (
             {},
